@@ -1,0 +1,1 @@
+"""The public names of autosched: look up, tune, check, share and lower schedules."""

@@ -1,0 +1,1 @@
+"""The work: operators, layers, networks and the registry of tasks."""

@@ -1,0 +1,1 @@
+"""The finder: spaces, strategies, cost models, measuring."""

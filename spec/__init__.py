@@ -1,0 +1,1 @@
+"""The compiler: records, checks, text form and lowering of schedules."""

@@ -1,0 +1,1 @@
+"""The memory: keys, fingerprints, records on disk, sharing."""
