@@ -6,6 +6,7 @@ when a file was added to api/ or taken away.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,14 @@ def link_package(root: Path) -> None:
         wanted[folder] = root / folder
     for link in package.iterdir():
         if link.is_symlink() and link.name not in wanted:
-            link.unlink()
+            link.unlink(missing_ok=True)
     for name, source in sorted(wanted.items()):
         link = package / name
         target = Path("..", "..", source.relative_to(root))
         if not (link.is_symlink() and link.readlink() == target):
-            link.unlink(missing_ok=True)
-            link.symlink_to(target)
+            fresh = package.parent / f"{name}.{os.getpid()}"  # then renamed: several installs may run at once
+            fresh.symlink_to(target)
+            fresh.replace(link)
 
 
 def get_build_hook() -> type:

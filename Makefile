@@ -1,0 +1,110 @@
+# `make` lists what there is. Everything happens in .venv/, build/ and .demo/; `make clean` takes them away.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-builtin-rules --no-print-directory
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+TRIALS ?= 32
+SUITE  ?= smoke
+
+BIN  := .venv/bin
+PIP  := $(BIN)/python -m pip --quiet --disable-pip-version-check
+DEMO := $(BIN)/autosched tune gemm M=1024 N=1024 K=1024 --trials $(TRIALS) --store .demo/store
+PYTEST := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(BIN)/python -m pytest
+
+##@ Use
+.PHONY: help demo bench
+
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: .venv/.installed links ## tune a matrix product, then find it in the store
+	@rm -rf .demo
+	@printf '\n\033[1m$$ autosched %s\033[0m\n' '$(subst $(BIN)/autosched ,,$(DEMO))'
+	@$(DEMO)
+	@printf '\n\033[1mThe same again: now the store knows.\033[0m\n'
+	@time $(DEMO)
+
+bench: .venv/.bench links ## compare with peers (SUITE=smoke; installs torch)
+	@$(BIN)/autosched bench $(SUITE) --against torch
+
+##@ Check
+.PHONY: test check lint types wheel unit slow device examples cover
+
+# One after another whatever -j says, and pytest's closing line last.
+test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, unit
+	@for step in lint types wheel examples unit; do printf '\n== %s\n' $$step; $(MAKE) $$step; done
+
+check: test ## the same
+
+lint: .venv/.test ## ruff: format and lint
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --diff --quiet .; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@echo 'ruff: clean'
+
+types: .venv/.test links ## mypy --strict
+	@$(BIN)/mypy
+
+wheel: .venv/.test ## build wheel and sdist, look inside, use the wheel without TVM
+	@$(BIN)/python tests/check_wheel.py build
+
+unit: .venv/.test links ## the unit suite: no network, no GPU
+	@$(PYTEST) -m 'not slow and not device'
+
+slow: .venv/.test links ## the tests that take longer
+	@$(PYTEST) -m 'slow and not device'
+
+device: .venv/.test links ## the tests that need a GPU
+	@$(PYTEST) -m device
+
+# Each example has a store of its own, thrown away afterwards.
+examples: .venv/.test links ## run every file of examples/
+	@for example in $(sort $(wildcard examples/*.py)); do \
+	  store=$$(mktemp -d); echo "$$example"; \
+	  AUTOSCHED_STORE=$$store $(BIN)/python -W error "$$example" > "$$store.out" 2>&1 \
+	    || { cat "$$store.out"; echo "$$example failed"; rm -rf "$$store" "$$store.out"; exit 1; }; \
+	  rm -rf "$$store" "$$store.out"; \
+	done
+
+cover: .venv/.test links ## the unit suite with its coverage
+	@$(PYTEST) -m 'not slow and not device' --cov --cov-report=term --cov-report=html
+
+##@ Tidy
+.PHONY: format links clean
+
+format: .venv/.test ## let ruff format and mend
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet .
+
+links: ## show new files of api/ to the editable install
+	@$(PYTHON) hatch_build.py
+
+clean: ## remove all that was made
+	@rm -rf .venv .editable build .demo .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the environment: made once, made again when the project's description changes ---------------------------------
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "autosched needs Python 3.10 or newer: make PYTHON=...")'
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.installed: .venv/.created pyproject.toml hatch_build.py
+	@echo 'installing autosched in .venv (TVM is 100 MB) ...' >&2
+	@$(PIP) install --editable .
+	@touch $@
+
+.venv/.test: .venv/.installed
+	@$(PIP) install --editable '.[test]'
+	@touch $@
+
+.venv/.bench: .venv/.installed
+	@$(PIP) install --editable '.[bench]'
+	@touch $@
