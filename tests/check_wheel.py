@@ -81,7 +81,7 @@ def check_sdist(sdist: Path, contents: dict[str, bytes], work: Path) -> None:
 
 
 def check_installed(wheel: Path, requirements: list[str], environment: Path) -> None:
-    """Install the wheel without TVM and use it; the environment is kept while the requirements are the same."""
+    """Install the wheel without TVM and use it; the environment is kept until the requirements change."""
     stamp = environment / hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()[:16]
     python = environment / "bin" / "python"
     pip = (str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install")
