@@ -1,1 +1,1 @@
-"""The compiler: records, checks, text form and lowering of schedules."""
+"""The schedule-spec compiler: records, checks, text form, rewriting and lowering."""

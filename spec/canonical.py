@@ -1,0 +1,142 @@
+"""The canonical form of a workload and its identity.
+
+Two workloads that differ only in names of buffers, stages and axes, or in the order in which independent stages were
+written, have one canonical form: inputs p0, p1, … in call order, stages s0, s1, … depth first from the outputs, axes
+a0, a1, … by position. Operands are never commuted. The identity is the sha256 of its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import attrs
+
+from .dtypes import is_float
+from .errors import SpecError
+from .expr import Const, Expr, rename, transform
+from .expr_text import text_from_expr
+from .workload import Buffer, IterAxis, Output, Reducer, Stage, Workload
+
+IDENTITY_VERSION = 1
+
+
+@attrs.frozen(kw_only=True)
+class Names:
+    """How a workload's names map to canonical ones: buffers, stages, and the axes of each stage."""
+
+    buffers: Mapping[str, str]
+    stages: Mapping[str, str]
+    axes: Mapping[str, Mapping[str, str]]
+
+    def inverted(self) -> Names:
+        """The map back: canonical names to this workload's; axes keyed by canonical stage."""
+        return Names(
+            buffers={new: old for old, new in self.buffers.items()},
+            stages={new: old for old, new in self.stages.items()},
+            axes={self.stages[s]: {new: old for old, new in names.items()} for s, names in self.axes.items()},
+        )
+
+
+def stage_order(workload: Workload) -> tuple[Stage, ...]:
+    """The stages depth first from the outputs, producers before the stages that read them."""
+    order: dict[str, Stage] = {}
+    on_path: set[str] = set()
+
+    def visit(stage: Stage) -> None:
+        if stage.name in order:
+            return
+        if stage.name in on_path:
+            raise SpecError(f"stage {stage.name!r} depends on itself", "stages")
+        on_path.add(stage.name)
+        for buffer in stage.reads:
+            if buffer in workload.writer:
+                visit(workload.writer[buffer])
+        order[stage.name] = stage
+
+    for output in workload.outputs:
+        visit(workload.writer[output])
+    return tuple(order.values())
+
+
+def canonical_names(workload: Workload) -> Names:
+    """The canonical name of everything in a workload."""
+    stages = stage_order(workload)
+    buffers = {name: f"p{i}" for i, name in enumerate(workload.params)}
+    for i, stage in enumerate(stages):
+        for j, output in enumerate(stage.outputs):
+            buffers.setdefault(output.name, f"s{i}" if len(stage.outputs) == 1 else f"s{i}.v{j}")
+    return Names(
+        buffers=buffers,
+        stages={
+            stage.name: buffers[stage.name] if len(stage.outputs) == 1 else f"s{i}" for i, stage in enumerate(stages)
+        },
+        axes={
+            stage.name: {axis.name: f"a{i}" for i, axis in enumerate((*stage.axes, *stage.reduce))} for stage in stages
+        },
+    )
+
+
+def renamed(workload: Workload, names: Names) -> Workload:
+    """The workload with other names, its stages in depth-first order, its inputs in call order."""
+    b = names.buffers
+
+    def stage_renamed(stage: Stage) -> Stage:
+        axes = names.axes[stage.name]
+        return Stage(
+            name=names.stages[stage.name],
+            axes=tuple(IterAxis(name=axes[a.name], extent=a.extent) for a in stage.axes),
+            reduce=tuple(IterAxis(name=axes[a.name], extent=a.extent) for a in stage.reduce),
+            outputs=tuple(Output(name=b[o.name], dtype=o.dtype) for o in stage.outputs),
+            body=tuple(rename(body, axes, b) for body in stage.body),
+            reducer=stage.reducer,
+        )
+
+    inputs = {buffer.name: buffer for buffer in workload.inputs}
+    return Workload(
+        inputs=tuple(attrs.evolve(inputs[name], name=b[name]) for name in workload.params if name in inputs),
+        stages=tuple(stage_renamed(stage) for stage in stage_order(workload)),
+        params=tuple(b[name] for name in workload.params),
+        index_dtype=workload.index_dtype,
+    )
+
+
+def canonical(workload: Workload) -> Workload:
+    """The workload in canonical names; idempotent."""
+    return renamed(workload, canonical_names(workload))
+
+
+def canonical_text(workload: Workload) -> str:
+    """One line per buffer and stage of the canonical form, floats as hexadecimal: what the identity is the hash of."""
+    form = canonical(workload)
+    lines = [f"workload {IDENTITY_VERSION} index {form.index_dtype} params {' '.join(form.params)}"]
+    lines += [_buffer_line(buffer) for buffer in form.inputs]
+    for stage in form.stages:
+        axes = " ".join(f"{a.name}:{a.extent}" for a in stage.axes)
+        reduce = " ".join(f"{a.name}:{a.extent}" for a in stage.reduce)
+        outputs = " ".join(f"{o.name}:{o.dtype}" for o in stage.outputs)
+        lines.append(f"stage {stage.name} axes {axes} reduce {reduce} outputs {outputs} {_reducer_text(stage.reducer)}")
+        lines += [text_from_expr(_hexed(body)) for body in stage.body]
+    return "\n".join(lines)
+
+
+def identity(workload: Workload) -> str:
+    """The sha256 of the canonical text, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_text(workload).encode()).hexdigest()
+
+
+def _buffer_line(buffer: Buffer) -> str:
+    return f"input {buffer.name} {buffer.dtype} {'x'.join(map(str, buffer.shape))}"
+
+
+def _reducer_text(reducer: Reducer | None) -> str:
+    if reducer is None:
+        return "map"
+    return " ".join([reducer.op, *(text_from_expr(_hexed(c)) for c in reducer.init)])
+
+
+def _hexed(node: Expr) -> Expr:
+    def visit(n: Expr) -> Expr:
+        return Const(n.dtype, float(n.text).hex()) if isinstance(n, Const) and is_float(n.dtype) else n
+
+    return transform(node, visit)

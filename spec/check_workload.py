@@ -1,0 +1,175 @@
+"""Checks of a workload: every rule one function, every message with what was found, what is allowed, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .canonical import stage_order
+
+from .errors import SpecError
+from .expr import Acc, Const, Expr, If, Load, children, loads, walk
+from .expr_text import text_from_expr
+from .infer import Scope, infer_dtype
+from .linear import Facts, Range, facts_from_extents, narrowed, value_range
+from .workload import Stage, Workload
+
+MAX_STAGES = 64
+MAX_RANK = 16
+
+
+def check_workload(workload: Workload, ranges: Mapping[str, Range] | None = None) -> None:
+    """Raises SpecError unless `workload` is well formed; `ranges` are the values that integer inputs may take."""
+    check_names(workload)
+    check_params(workload)
+    check_order(workload)
+    check_sizes(workload)
+    for number, stage in enumerate(workload.stages):
+        try:
+            check_axes(stage)
+            check_reducer(stage)
+            check_types(stage, workload)
+            check_bounds(stage, workload, ranges or {})
+        except SpecError as error:
+            raise error.under(f"stages[{number}] {stage.name!r}") from error
+
+
+def check_names(workload: Workload) -> None:
+    """Buffers and stages have names of their own."""
+    seen: set[str] = set()
+    names = [b.name for b in workload.inputs] + [o.name for s in workload.stages for o in s.outputs]
+    for name in names:
+        if name in seen:
+            raise SpecError(f"two buffers are called {name!r}; give each its own name")
+        seen.add(name)
+    stages = [stage.name for stage in workload.stages]
+    for stage in workload.stages:
+        if stages.count(stage.name) > 1:
+            raise SpecError(f"two stages are called {stage.name!r}; give each its own name")
+        if not stage.outputs or len(stage.body) != len(stage.outputs):
+            raise SpecError(f"stage {stage.name!r} has {len(stage.body)} values for {len(stage.outputs)} outputs")
+        if len(stage.outputs) == 1 and stage.outputs[0].name != stage.name:
+            raise SpecError(f"stage {stage.name!r} fills {stage.outputs[0].name!r}; a single output has its stage's name")
+
+
+def check_params(workload: Workload) -> None:
+    """Parameters are known, each once; every input is one; at least one output is."""
+    inputs = {buffer.name for buffer in workload.inputs}
+    for name in workload.params:
+        if workload.params.count(name) > 1:
+            raise SpecError(f"parameter {name!r} is listed twice", "params")
+        if name not in inputs and name not in workload.writer:
+            raise SpecError(f"parameter {name!r} is no buffer of this workload", "params")
+    missing = sorted(inputs - set(workload.params))
+    if missing:
+        raise SpecError(f"input {missing[0]!r} is not a parameter; add it to params", "params")
+    if not workload.outputs:
+        raise SpecError("no output among the parameters; add the buffer that is asked for", "params")
+    if workload.index_dtype not in ("int32", "int64"):
+        raise SpecError(f"index dtype {workload.index_dtype!r}; allowed: int32, int64", "index_dtype")
+
+
+def check_order(workload: Workload) -> None:
+    """Stages stand after those they read, and each is needed by an output."""
+    if not 1 <= len(workload.stages) <= MAX_STAGES:
+        raise SpecError(f"{len(workload.stages)} stages; allowed: 1 to {MAX_STAGES}", "stages")
+    known = {buffer.name for buffer in workload.inputs}
+    for number, stage in enumerate(workload.stages):
+        for buffer in stage.reads:
+            if buffer not in known:
+                later = buffer in workload.writer
+                reason = "is filled by this or a later stage; put stages in order" if later else "is not known"
+                raise SpecError(f"stage {stage.name!r} reads {buffer!r}, which {reason}", f"stages[{number}]")
+        known.update(output.name for output in stage.outputs)
+    needed = {stage.name for stage in stage_order(workload)}
+    for stage in workload.stages:
+        if stage.name not in needed:
+            raise SpecError(f"stage {stage.name!r} is needed by no output; remove it", "stages")
+
+
+def check_sizes(workload: Workload) -> None:
+    """No buffer has more elements than its index dtype can count."""
+    limit = 2**31 - 1 if workload.index_dtype == "int32" else 2**46
+    for buffer in workload.buffers.values():
+        total = 1
+        for extent in buffer.shape:
+            total *= extent
+        if total > limit:
+            raise SpecError(f"buffer {buffer.name!r} has {total} elements; at most {limit} fit {workload.index_dtype}")
+        if len(buffer.shape) > MAX_RANK:
+            raise SpecError(f"buffer {buffer.name!r} has {len(buffer.shape)} dimensions; at most {MAX_RANK}")
+
+
+def check_axes(stage: Stage) -> None:
+    """Axes of a stage have names of their own; reduce axes come with a reducer and the other way round."""
+    names = [axis.name for axis in (*stage.axes, *stage.reduce)]
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError(f"two axes are called {name!r}; give each its own name", "axes")
+    if bool(stage.reduce) != (stage.reducer is not None):
+        raise SpecError("a reducer and reduce axes come together; add the one that is missing", "reduce")
+
+
+def check_reducer(stage: Stage) -> None:
+    """Start values have the outputs' dtypes; accumulators appear in custom reducers only."""
+    reducer = stage.reducer
+    uses_acc = any(isinstance(node, Acc) for body in stage.body for node in walk(body))
+    if reducer is None or reducer.op != "custom":
+        if uses_acc:
+            raise SpecError("acc is for custom reducers; take it out or make the reducer custom", "body")
+        if reducer is not None and len(stage.outputs) != 1:
+            raise SpecError(f"reducer {reducer.op} fills one output, found {len(stage.outputs)}; use custom", "reducer")
+    if reducer is None:
+        return
+    if len(reducer.init) != len(stage.outputs):
+        raise SpecError(f"{len(reducer.init)} start values for {len(stage.outputs)} outputs", "reducer.init")
+    for start, output in zip(reducer.init, stage.outputs, strict=True):
+        if not isinstance(start, Const) or start.dtype != output.dtype:
+            raise SpecError(f"start value {text_from_expr(start)} is not a {output.dtype} constant", "reducer.init")
+
+
+def check_types(stage: Stage, workload: Workload) -> None:
+    """Every value is well typed and has the dtype of its output."""
+    scope = Scope(
+        buffers=workload.buffers,
+        axes=frozenset(stage.extents),
+        slots=tuple(output.dtype for output in stage.outputs),
+        index_dtype=workload.index_dtype,
+    )
+    for body, output in zip(stage.body, stage.outputs, strict=True):
+        found = infer_dtype(body, scope)
+        if found != output.dtype:
+            raise SpecError(f"the value is {found}, output {output.name!r} is {output.dtype}; cast one", "body")
+
+
+def check_bounds(stage: Stage, workload: Workload, ranges: Mapping[str, Range]) -> None:
+    """Every load is inside its buffer, shown by intervals and the guards around it."""
+    facts = facts_from_extents(stage.extents, dict(ranges))
+    for body in stage.body:
+        _check_loads(body, facts, workload)
+
+
+def _check_loads(node: Expr, facts: Facts, workload: Workload) -> None:
+    match node:
+        case If(cond, then, otherwise):
+            _check_loads(cond, facts, workload)
+            _check_loads(then, narrowed(facts, cond, True), workload)
+            _check_loads(otherwise, narrowed(facts, cond, False), workload)
+            return
+        case Load(name, indices):
+            _check_load(node, indices, workload.buffers[name].shape, facts)
+    for child in children(node):
+        _check_loads(child, facts, workload)
+
+
+def _check_load(node: Load, indices: tuple[Expr, ...], shape: tuple[int, ...], facts: Facts) -> None:
+    for dimension, (position, extent) in enumerate(zip(indices, shape, strict=True)):
+        low, high = value_range(position, facts)
+        if low < 0 or high >= extent:
+            gathers = bool(loads(position))
+            hint = "clamp it with min and max, or give the task ranges" if gathers else "guard it with 'x if cond else y'"
+            raise SpecError(
+                f"{text_from_expr(node)}: index {dimension} runs over {low}..{high}, allowed is 0..{extent - 1}; {hint}",
+                "body",
+            )
+
+

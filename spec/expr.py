@@ -1,0 +1,233 @@
+"""Scalar expressions: the closed set of nodes that say what a stage computes.
+
+Nodes are frozen and hold no types of buffers; `typing.py` derives those. They print as, and are read from, a short
+Python-like text (`expr_text.py`): ``X[n, c, h + r - 1, w] * W[k, c, r]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, TypeAlias
+
+import attrs
+
+from .dtypes import DTYPES, INDEX, float_text, integer_bounds, is_float
+from .errors import SpecError
+
+BINARY_OPS: Final = (
+    "add", "sub", "mul", "div", "floordiv", "floormod", "truncdiv", "truncmod", "min", "max",
+    "bitand", "bitor", "bitxor", "shl", "shr",
+)  # fmt: skip
+COMPARE_OPS: Final = ("eq", "ne", "lt", "le", "gt", "ge")
+LOGIC_OPS: Final = ("and", "or", "not")
+FLOAT_CALLS: Final = {
+    "exp": 1, "log": 1, "log2": 1, "log10": 1, "log1p": 1, "exp2": 1, "sqrt": 1, "rsqrt": 1, "sin": 1, "cos": 1,
+    "tan": 1, "sinh": 1, "cosh": 1, "tanh": 1, "asin": 1, "acos": 1, "atan": 1, "sigmoid": 1, "erf": 1,
+    "floor": 1, "ceil": 1, "trunc": 1, "round": 1, "pow": 2, "atan2": 2, "fmod": 2,
+}  # fmt: skip
+ANY_CALLS: Final = {"abs": 1}
+CALLS: Final = {**FLOAT_CALLS, **ANY_CALLS}
+"""Name → number of arguments of every intrinsic; `round` is half-to-even as in NumPy."""
+
+
+@attrs.frozen
+class Axis:
+    """The value of a loop axis of the stage, by name; its type is the index type."""
+
+    name: str
+
+
+@attrs.frozen
+class Const:
+    """A constant: dtype (or ``index``) and its exact text; make one with `const`."""
+
+    dtype: str
+    text: str
+
+
+@attrs.frozen
+class Load:
+    """An element of a buffer; indices may themselves contain loads (gathers)."""
+
+    buffer: str
+    indices: tuple[Expr, ...]
+
+
+@attrs.frozen
+class Acc:
+    """The accumulator number `slot`, in the update of a custom reducer."""
+
+    slot: int
+
+
+@attrs.frozen
+class Cast:
+    """`value` converted to `dtype`; float to integer truncates."""
+
+    dtype: str
+    value: Expr
+
+
+@attrs.frozen
+class Binary:
+    """Arithmetic on two operands of one type; `op` is one of `BINARY_OPS`."""
+
+    op: str
+    a: Expr
+    b: Expr
+
+
+@attrs.frozen
+class Compare:
+    """A comparison, of type bool; `op` is one of `COMPARE_OPS`."""
+
+    op: str
+    a: Expr
+    b: Expr
+
+
+@attrs.frozen
+class Logic:
+    """``and``, ``or`` (two operands) or ``not`` (one) of bools."""
+
+    op: str
+    args: tuple[Expr, ...]
+
+
+@attrs.frozen
+class Select:
+    """``select(cond, a, b)``: both values may be computed, so both must be defined."""
+
+    cond: Expr
+    then: Expr
+    otherwise: Expr
+
+
+@attrs.frozen
+class If:
+    """``a if cond else b``: only the chosen value is computed, so it may guard a load out of bounds."""
+
+    cond: Expr
+    then: Expr
+    otherwise: Expr
+
+
+@attrs.frozen
+class Call:
+    """An intrinsic from `CALLS`."""
+
+    name: str
+    args: tuple[Expr, ...]
+
+
+Expr: TypeAlias = Axis | Const | Load | Acc | Cast | Binary | Compare | Logic | Select | If | Call
+
+
+def const(dtype: str, value: float) -> Const:
+    """A constant with the normal text of its dtype; `value` must fit."""
+    if is_float(dtype):
+        number = float(value)
+        if number != number:
+            raise SpecError("a constant is nan; allowed are finite numbers and inf")
+        return Const(dtype, float_text(dtype, number))
+    if dtype not in DTYPES and dtype != INDEX:
+        raise SpecError(f"unknown dtype {dtype!r} of a constant; allowed: {', '.join(DTYPES)}")
+    low, high = integer_bounds(dtype)
+    if int(value) != value or not low <= value <= high:
+        raise SpecError(f"constant {value!r} does not fit {dtype}; allowed: {low}..{high}")
+    return Const(dtype, str(int(value)))
+
+
+def index(value: int) -> Const:
+    """An integer constant of the index type."""
+    return Const(INDEX, str(value))
+
+
+def const_value(node: Const) -> int | float:
+    """The number a constant stands for."""
+    return float(node.text) if is_float(node.dtype) else int(node.text)
+
+
+def children(node: Expr) -> tuple[Expr, ...]:
+    """The operands of a node, left to right."""
+    match node:
+        case Binary() | Compare():
+            return (node.a, node.b)
+        case Load():
+            return node.indices
+        case Select() | If():
+            return (node.cond, node.then, node.otherwise)
+        case Call() | Logic():
+            return node.args
+        case Cast():
+            return (node.value,)
+        case _:
+            return ()
+
+
+def with_children(node: Expr, new: tuple[Expr, ...]) -> Expr:
+    """The node with other operands."""
+    match node:
+        case Binary():
+            return Binary(node.op, new[0], new[1])
+        case Compare():
+            return Compare(node.op, new[0], new[1])
+        case Load():
+            return Load(node.buffer, new)
+        case Select():
+            return Select(new[0], new[1], new[2])
+        case If():
+            return If(new[0], new[1], new[2])
+        case Call():
+            return Call(node.name, new)
+        case Logic():
+            return Logic(node.op, new)
+        case Cast():
+            return Cast(node.dtype, new[0])
+        case _:
+            return node
+
+
+def transform(node: Expr, visit: Callable[[Expr], Expr]) -> Expr:
+    """Rebuilds a tree bottom up: `visit` sees every node after its operands were rebuilt."""
+    old = children(node)
+    if not old:
+        return visit(node)
+    new = tuple(transform(child, visit) for child in old)
+    same = all(a is b for a, b in zip(old, new, strict=True))
+    return visit(node if same else with_children(node, new))
+
+
+def substitute(node: Expr, axes: Mapping[str, Expr]) -> Expr:
+    """Replaces axes by expressions, all at once."""
+    return transform(node, lambda n: axes.get(n.name, n) if isinstance(n, Axis) else n)
+
+
+def walk(node: Expr) -> Iterator[Expr]:
+    """Every node of a tree, operands before the node that uses them."""
+    for child in children(node):
+        yield from walk(child)
+    yield node
+
+
+def loads(node: Expr) -> tuple[Load, ...]:
+    """Every load of a tree, in order, repeats included."""
+    return tuple(n for n in walk(node) if isinstance(n, Load))
+
+
+def axes_in(node: Expr) -> frozenset[str]:
+    """The names of the axes a tree mentions."""
+    return frozenset(n.name for n in walk(node) if isinstance(n, Axis))
+
+
+def rename(node: Expr, axes: Mapping[str, str], buffers: Mapping[str, str]) -> Expr:
+    """Renames axes and buffers; names that are not in the mappings stay."""
+
+    def visit(n: Expr) -> Expr:
+        if isinstance(n, Axis):
+            return Axis(axes.get(n.name, n.name))
+        if isinstance(n, Load):
+            return Load(buffers.get(n.buffer, n.buffer), n.indices)
+        return n
+
+    return transform(node, visit)

@@ -1,0 +1,331 @@
+"""Integer arithmetic on index expressions: linear forms, their bounds, and a simplifier built on both.
+
+An index expression is a constant plus whole multiples of atoms: axes, or anything opaque (a floor division, a gather).
+Division and remainder by constants are pulled apart where the ranges of the axes allow it:
+``(jo * 32 + ji) // 32`` is ``jo`` and ``(jo * 32 + ji) % 32`` is ``ji`` for ``0 <= ji < 32``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import attrs
+
+from .dtypes import INDEX, integer_bounds
+from .expr import Axis, Binary, Cast, Compare, Const, Expr, If, Load, Logic, Select, children, index, with_children
+
+Range: TypeAlias = tuple[int, int]
+"""Least and greatest value, both included."""
+
+UNBOUNDED: Range = integer_bounds(INDEX)
+Terms: TypeAlias = dict[Expr, int]
+
+
+@attrs.frozen
+class Facts:
+    """What is known where an expression stands: ranges of axes, of buffers' elements, and of guarded linear forms."""
+
+    axes: Mapping[str, Range]
+    buffers: Mapping[str, Range] = {}
+    guards: Mapping[tuple[tuple[Expr, int], ...], Range] = {}
+
+
+def facts_from_extents(extents: Mapping[str, int], buffers: Mapping[str, Range] | None = None) -> Facts:
+    """Facts of a stage whose axes run from 0 to their extent - 1."""
+    return Facts({name: (0, extent - 1) for name, extent in extents.items()}, buffers or {})
+
+
+def is_index(node: Expr) -> bool:
+    """True for arithmetic on axes and index constants alone, which never overflows, so that it may be rearranged."""
+    match node:
+        case Axis():
+            return True
+        case Const(dtype, _):
+            return dtype == INDEX
+        case Binary(op, a, b):
+            return op not in ("div", "bitand", "bitor", "bitxor", "shl", "shr") and is_index(a) and is_index(b)
+        case Load():
+            return False
+        case _:
+            return False
+
+
+def linear(node: Expr, facts: Facts) -> tuple[int, Terms]:
+    """The linear form of an index expression: constant and coefficient of each atom, none of them zero."""
+    match node:
+        case Const(_, text):
+            return int(text), {}
+        case Binary("add" | "sub" as op, a, b):
+            return _sum(linear(a, facts), linear(b, facts), 1 if op == "add" else -1)
+        case Binary("mul", a, b):
+            return _product(linear(a, facts), linear(b, facts))
+        case Binary("floordiv" | "truncdiv" | "floormod" | "truncmod" as op, a, Const(_, text)) if int(text) > 0:
+            form = linear(a, facts)
+            if op.startswith("trunc") and form_range(form, facts)[0] < 0:
+                return 0, {Binary(op, expr_from_linear(form), index(int(text))): 1}
+            return (_quotient if op.endswith("div") else _remainder)(form, int(text), facts)
+        case Binary("min" | "max" as op, a, b):
+            return _extreme(op, linear(a, facts), linear(b, facts), facts)
+        case Binary(op, a, b):
+            return 0, {Binary(op, simplify(a, facts), simplify(b, facts)): 1}
+        case _:
+            return 0, {node: 1}
+
+
+def _sum(a: tuple[int, Terms], b: tuple[int, Terms], sign: int) -> tuple[int, Terms]:
+    terms = dict(a[1])
+    for atom, coefficient in b[1].items():
+        total = terms.get(atom, 0) + sign * coefficient
+        if total:
+            terms[atom] = total
+        else:
+            del terms[atom]
+    return a[0] + sign * b[0], terms
+
+
+def _product(a: tuple[int, Terms], b: tuple[int, Terms]) -> tuple[int, Terms]:
+    if a[1] and b[1]:
+        return 0, {Binary("mul", expr_from_linear(a), expr_from_linear(b)): 1}
+    (factor, _), (const, terms) = (b, a) if a[1] else (a, b)
+    return const * factor, {atom: c * factor for atom, c in terms.items()} if factor else {}
+
+
+def _divided(form: tuple[int, Terms], by: int) -> tuple[tuple[int, Terms], tuple[int, Terms]]:
+    """`form` as ``by * whole + rest`` with every coefficient of the rest in 1 … by - 1 in size."""
+    const, terms = form
+    whole = {atom: c // by for atom, c in terms.items() if c % by == 0}
+    rest = {atom: c for atom, c in terms.items() if c % by}
+    return (const // by, whole), (const % by, rest)
+
+
+def _quotient(form: tuple[int, Terms], by: int, facts: Facts) -> tuple[int, Terms]:
+    whole, rest = _divided(form, by)
+    low, high = form_range(rest, facts)
+    if low // by == high // by:
+        return whole[0] + low // by, whole[1]
+    common = math.gcd(by, *rest[1].values())
+    rest = (rest[0] // common, {atom: c // common for atom, c in rest[1].items()})
+    inner = by // common
+    atom: Expr
+    match rest:
+        case (0, {**only}) if len(only) == 1 and next(iter(only.values())) == 1:
+            match next(iter(only)):
+                case Binary("floordiv", value, Const(_, text)):
+                    atom = Binary("floordiv", value, index(inner * int(text)))
+                case single:
+                    atom = Binary("floordiv", single, index(inner))
+        case _:
+            atom = Binary("floordiv", expr_from_linear(rest), index(inner))
+    return _sum(whole, (0, {atom: 1}), 1)
+
+
+def _remainder(form: tuple[int, Terms], by: int, facts: Facts) -> tuple[int, Terms]:
+    _, rest = _divided(form, by)
+    low, high = form_range(rest, facts)
+    if low // by == high // by:
+        return rest[0] - by * (low // by), rest[1]
+    return 0, {Binary("floormod", expr_from_linear(rest), index(by)): 1}
+
+
+def _extreme(op: str, a: tuple[int, Terms], b: tuple[int, Terms], facts: Facts) -> tuple[int, Terms]:
+    low, high = form_range(_sum(a, b, -1), facts)
+    if low >= 0:
+        return a if op == "max" else b
+    if high <= 0:
+        return b if op == "max" else a
+    return 0, {Binary(op, expr_from_linear(a), expr_from_linear(b)): 1}
+
+
+def expr_from_linear(form: tuple[int, Terms]) -> Expr:
+    """An expression for a linear form: terms in order, the constant last, subtraction where a sign is negative."""
+    const, terms = form
+    result: Expr | None = None
+    for atom, coefficient in sorted(terms.items(), key=lambda item: item[1] < 0):
+        size = abs(coefficient) if result is not None else coefficient
+        term = atom if size == 1 else Binary("mul", atom, index(size))
+        result = term if result is None else Binary("add" if coefficient > 0 else "sub", result, term)
+    if result is None:
+        return index(const)
+    if const:
+        result = Binary("add" if const > 0 else "sub", result, index(abs(const)))
+    return result
+
+
+def form_range(form: tuple[int, Terms], facts: Facts) -> Range:
+    """Bounds of a linear form, narrowed by a guard on the same terms."""
+    const, terms = form
+    low = high = 0
+    for atom, coefficient in terms.items():
+        a, b = _atom_range(atom, facts)
+        low += coefficient * (a if coefficient > 0 else b)
+        high += coefficient * (b if coefficient > 0 else a)
+    if facts.guards and terms:
+        key = _guard_key(terms)
+        guard = facts.guards.get(key)
+        if guard is not None:
+            low, high = max(low, guard[0]), min(high, guard[1])
+        guard = facts.guards.get(tuple((atom, -c) for atom, c in key))
+        if guard is not None:
+            low, high = max(low, -guard[1]), min(high, -guard[0])
+    return const + low, const + high
+
+
+def _guard_key(terms: Terms) -> tuple[tuple[Expr, int], ...]:
+    return tuple(sorted(terms.items(), key=lambda item: repr(item[0])))
+
+
+def value_range(node: Expr, facts: Facts) -> Range:
+    """Bounds of an integer expression."""
+    return form_range(linear(node, facts), facts) if is_index(node) else _atom_range(node, facts)
+
+
+def _atom_range(atom: Expr, facts: Facts) -> Range:
+    match atom:
+        case Axis(name):
+            return facts.axes.get(name, UNBOUNDED)
+        case Load(buffer, _):
+            return facts.buffers.get(buffer, UNBOUNDED)
+        case Const(dtype, text) if dtype not in ("float16", "bfloat16", "float32", "float64"):
+            return int(text), int(text)
+        case Binary(op, a, b):
+            return _binary_range(op, value_range(a, facts), value_range(b, facts))
+        case Select(cond, a, b) | If(cond, a, b):
+            first = value_range(a, narrowed(facts, cond, holds=True))
+            second = value_range(b, narrowed(facts, cond, holds=False))
+            return min(first[0], second[0]), max(first[1], second[1])
+        case Cast(dtype, value) if dtype == INDEX or dtype.lstrip("u").startswith("int"):
+            inner, outer = value_range(value, facts), integer_bounds(dtype)
+            return inner if outer[0] <= inner[0] and inner[1] <= outer[1] else outer
+        case Compare() | Logic():
+            return 0, 1
+    return UNBOUNDED
+
+
+def _binary_range(op: str, a: Range, b: Range) -> Range:
+    match op:
+        case "add":
+            found = (a[0] + b[0], a[1] + b[1])
+        case "sub":
+            found = (a[0] - b[1], a[1] - b[0])
+        case "mul":
+            corners = [x * y for x in a for y in b]
+            found = (min(corners), max(corners))
+        case "floordiv" if b[0] > 0:
+            corners = [x // y for x in a for y in b]
+            found = (min(corners), max(corners))
+        case "truncdiv" if b[0] > 0 and a[0] >= 0:
+            found = (a[0] // b[1], a[1] // b[0])
+        case "floormod" if b[0] > 0:
+            found = a if 0 <= a[0] and a[1] < b[0] else (0, b[1] - 1)
+        case "truncmod" if b[0] > 0 and a[0] >= 0:
+            found = (0, min(a[1], b[1] - 1))
+        case "min":
+            found = (min(a[0], b[0]), min(a[1], b[1]))
+        case "max":
+            found = (max(a[0], b[0]), max(a[1], b[1]))
+        case _:
+            return UNBOUNDED
+    return max(found[0], UNBOUNDED[0]), min(found[1], UNBOUNDED[1])
+
+
+def narrowed(facts: Facts, cond: Expr, holds: bool) -> Facts:
+    """The facts inside a branch where `cond` holds, or does not."""
+    match cond:
+        case Logic("not", (a,)):
+            return narrowed(facts, a, not holds)
+        case Logic("and", (a, b)) if holds:
+            return narrowed(narrowed(facts, a, True), b, True)
+        case Logic("or", (a, b)) if not holds:
+            return narrowed(narrowed(facts, a, False), b, False)
+        case Compare(op, a, b) if _is_integer_form(a) and _is_integer_form(b):
+            const, terms = _sum(linear(a, facts), linear(b, facts), -1)
+            bounds = _compare_bounds(op if holds else _NEGATED[op])
+            if bounds is None or not terms:
+                return facts
+            key = _guard_key(terms)
+            old = facts.guards.get(key, UNBOUNDED)
+            new = (max(old[0], bounds[0] - const), min(old[1], bounds[1] - const))
+            facts = attrs.evolve(facts, guards={**facts.guards, key: new})
+            match key:
+                case ((Axis(name), 1 | -1 as sign),):
+                    low, high = facts.axes.get(name, UNBOUNDED)
+                    a0, b0 = new if sign == 1 else (-new[1], -new[0])
+                    return attrs.evolve(facts, axes={**facts.axes, name: (max(low, a0), min(high, b0))})
+            return facts
+    return facts
+
+
+def _is_integer_form(node: Expr) -> bool:
+    """Index arithmetic, or a single integer load or cast compared with it (a gather's own guard)."""
+    return is_index(node) or isinstance(node, Load)
+
+
+_NEGATED = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt", "eq": "ne", "ne": "eq"}
+
+
+def _compare_bounds(op: str) -> Range | None:
+    """Bounds of ``a - b`` where ``a op b`` holds; None where they are not an interval."""
+    low, high = UNBOUNDED
+    return {"lt": (low, -1), "le": (low, 0), "gt": (1, high), "ge": (0, high), "eq": (0, 0)}.get(op)
+
+
+def simplify(node: Expr, facts: Facts) -> Expr:
+    """An equal expression: index arithmetic in linear form, decided comparisons and guards taken away."""
+    match node:
+        case Axis() | Const():
+            return node
+        case Binary() if is_index(node):
+            return expr_from_linear(linear(node, facts))
+        case Compare(op, a, b):
+            return _simplify_compare(op, simplify(a, facts), simplify(b, facts), facts)
+        case Logic():
+            return _simplify_logic(node, facts)
+        case If(cond, a, b) | Select(cond, a, b):
+            cond = simplify(cond, facts)
+            decided = truth(cond)
+            if decided is not None:
+                return simplify(a if decided else b, facts)
+            then = simplify(a, narrowed(facts, cond, True))
+            otherwise = simplify(b, narrowed(facts, cond, False))
+            return type(node)(cond, then, otherwise)
+    old = children(node)
+    return with_children(node, tuple(simplify(child, facts) for child in old)) if old else node
+
+
+TRUE = Const("bool", "1")
+FALSE = Const("bool", "0")
+
+
+def truth(node: Expr) -> bool | None:
+    """The value of a constant condition, None for any other."""
+    return bool(int(node.text)) if isinstance(node, Const) and node.dtype == "bool" else None
+
+
+def _simplify_compare(op: str, a: Expr, b: Expr, facts: Facts) -> Expr:
+    if not (is_index(a) and is_index(b)):
+        return Compare(op, a, b)
+    low, high = form_range(_sum(linear(a, facts), linear(b, facts), -1), facts)
+    bounds = _compare_bounds(op)
+    opposite = _compare_bounds(_NEGATED[op])
+    if (bounds and bounds[0] <= low and high <= bounds[1]) or (op == "ne" and (low > 0 or high < 0)):
+        return TRUE
+    if (opposite and opposite[0] <= low and high <= opposite[1]) or (op == "eq" and (low > 0 or high < 0)):
+        return FALSE
+    return Compare(op, a, b)
+
+
+def _simplify_logic(node: Logic, facts: Facts) -> Expr:
+    if node.op == "not":
+        inner = simplify(node.args[0], facts)
+        decided = truth(inner)
+        return Logic("not", (inner,)) if decided is None else (FALSE if decided else TRUE)
+    a = simplify(node.args[0], facts)
+    b = simplify(node.args[1], narrowed(facts, a, node.op == "and"))
+    neutral = node.op == "and"
+    for this, other in ((a, b), (b, a)):
+        decided = truth(this)
+        if decided is not None:
+            return other if decided == neutral else this
+    return Logic(node.op, (a, b))

@@ -1,0 +1,201 @@
+"""The schedule: how a workload is computed, as a declarative record.
+
+Stagings rewrite the workload, in order, and name the stages they create. Nests then give the loops, at most one nest
+for each stage of the rewritten workload; a stage without one keeps its axes as plain loops, spatial before reduce.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import attrs
+
+from .errors import SpecError
+from .expr_text import NAME, RESERVED
+
+TAILS: Final = ("none", "pad", "predicate")
+BINDINGS: Final = ("parallel", "vectorize", "unroll", "serial")
+
+
+def _name(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if type(value) is not str or len(value) > 128 or not NAME.match(value) or value in RESERVED:
+        raise SpecError(f"{value!r} is not a name; use letters, digits, _ and dots, at most 128", attribute.name)
+
+
+def _names(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    for position, name in enumerate(value):
+        if type(name) is not str or len(name) > 128 or not NAME.match(name) or name in RESERVED:
+            raise SpecError(f"{name!r} is not a name; use letters, digits, _ and dots", f"{attribute.name}[{position}]")
+    if len(set(value)) != len(value):
+        raise SpecError(f"{', '.join(value)}: a name is listed twice", attribute.name)
+
+
+def _factors(_: object, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
+    for position, factor in enumerate(value):
+        if type(factor) is not int or not 1 <= factor <= 2**31 - 1:
+            place = f"{attribute.name}[{position}]"
+            raise SpecError(f"factor {factor!r}; allowed: a whole number from 1 to 2**31 - 1", place)
+
+
+@attrs.frozen(kw_only=True)
+class Split:
+    """Cuts an axis into several, outermost first: ``k`` into ``(ko, ki)`` by ``(8, 32)`` is ``k = ko * 32 + ki``.
+
+    `tail` says what happens where the factors' product exceeds the extent: ``none`` forbids it; ``predicate`` skips
+    the surplus iterations (nests only); ``pad`` computes them on a padded domain and drops them (stagings only).
+    """
+
+    axis: str = attrs.field(validator=_name)
+    into: tuple[str, ...] = attrs.field(validator=_names)
+    factors: tuple[int, ...] = attrs.field(validator=_factors)
+    tail: str = "none"
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.into) != len(self.factors) or not self.into:
+            raise SpecError(f"{len(self.factors)} factors for {len(self.into)} names; give one each", "factors")
+        if self.tail not in TAILS:
+            raise SpecError(f"unknown tail {self.tail!r}; allowed: {', '.join(TAILS)}", "tail")
+
+
+@attrs.frozen(kw_only=True)
+class Fuse:
+    """Makes one axis of several neighbours, outermost first: ``h``, ``w`` as ``p`` is ``p = h * W + w``."""
+
+    fuse: tuple[str, ...] = attrs.field(validator=_names)
+    as_: str = attrs.field(validator=_name)
+
+
+@attrs.frozen(kw_only=True)
+class Inline:
+    """Computes a stage where it is read and drops it.
+
+    before: ``P[i] = f(X[i])``, ``Y[i] = g(P[i + 1])``    after: ``Y[i] = g(f(X[i + 1]))``
+    In TVM: compute_inline. Of an intermediate stage without a reduction.
+    """
+
+    stage: str = attrs.field(validator=_name)
+
+
+@attrs.frozen(kw_only=True)
+class Accumulate:
+    """Computes a stage over an iteration space of its own, into a buffer of that layout, and copies the result out.
+
+    `fuses` and then `splits` are applied to the stage's axes, spatial with spatial and reduce with reduce; `order` lists
+    the resulting spatial axes, outermost first: the layout of the new buffer `as_`.
+
+    before: ``C[i, j] += A[i, k] * B[k, j]``
+    after (j into jo, ji by 32; order jo, i, ji): ``C.acc[jo, i, ji] += A[i, k] * B[k, jo * 32 + ji]``,
+    ``C[i, j] = C.acc[j // 32, i, j % 32]``
+    In TVM: cache_write, transform_block_layout, pad_einsum.
+    """
+
+    stage: str = attrs.field(validator=_name)
+    as_: str = attrs.field(validator=_name)
+    fuses: tuple[Fuse, ...] = ()
+    splits: tuple[Split, ...] = ()
+    order: tuple[str, ...] = attrs.field(validator=_names)
+
+
+@attrs.frozen(kw_only=True)
+class Reindex:
+    """Stages what a stage reads of a buffer, indexed by the stage's own axes (im2col is one use, packing another).
+
+    `order` lists axes of the stage (after `splits`), outermost first: the layout of the new buffer.
+
+    before: ``Y[k, p] += W[k, c] * X[c, f(p)]``    after (order p, c): ``X.col[p, c] = X[c, f(p)]``,
+    ``Y[k, p] += W[k, c] * X.col[p, c]``
+    In TVM: cache_read, reindex, transform_layout.
+    """
+
+    stage: str = attrs.field(validator=_name)
+    reads: str = attrs.field(validator=_name)
+    as_: str = attrs.field(validator=_name)
+    splits: tuple[Split, ...] = ()
+    order: tuple[str, ...] = attrs.field(validator=_names)
+
+
+@attrs.frozen(kw_only=True)
+class Pack:
+    """Stages a whole buffer in another layout for one reader; its dimensions are named by `dims`.
+
+    before: ``Y[k, w] += X[c, w + r] * W[k, c, r]``
+    after (dims c, w; c into co, ci by 8; order co, w, ci): ``X.pack[co, w, ci] = X[co * 8 + ci, w]``,
+    ``Y[k, w] += X.pack[c // 8, w + r, c % 8] * W[k, c, r]``
+    In TVM: cache_read, transform_layout.
+    """
+
+    stage: str = attrs.field(validator=_name)
+    reads: str = attrs.field(validator=_name)
+    as_: str = attrs.field(validator=_name)
+    dims: tuple[str, ...] = attrs.field(validator=_names)
+    splits: tuple[Split, ...] = ()
+    order: tuple[str, ...] = attrs.field(validator=_names)
+
+
+Staging: TypeAlias = Inline | Accumulate | Reindex | Pack
+
+
+@attrs.frozen(kw_only=True)
+class BindLoop:
+    """Says what one loop becomes: parallel, vectorize, unroll or serial."""
+
+    loop: str = attrs.field(validator=_name)
+    to: str
+
+    def __attrs_post_init__(self) -> None:
+        _check_binding(self.to)
+
+
+@attrs.frozen(kw_only=True)
+class BindFused:
+    """Fuses neighbouring loops, outermost first, into the loop `as_` and says what that becomes."""
+
+    fuse: tuple[str, ...] = attrs.field(validator=_names)
+    as_: str = attrs.field(validator=_name)
+    to: str
+
+    def __attrs_post_init__(self) -> None:
+        _check_binding(self.to)
+
+
+Bind: TypeAlias = BindLoop | BindFused
+
+
+def _check_binding(to: str) -> None:
+    if to not in BINDINGS:
+        raise SpecError(f"unknown binding {to!r}; allowed: {', '.join(BINDINGS)}", "to")
+
+
+@attrs.frozen(kw_only=True)
+class At:
+    """A place: inside loop `loop` of stage `stage`, around that stage's inner loops."""
+
+    stage: str = attrs.field(validator=_name)
+    loop: str = attrs.field(validator=_name)
+
+
+@attrs.frozen(kw_only=True)
+class Nest:
+    """The loops of one stage.
+
+    `splits` cut the stage's axes, `order` lists all resulting loops outermost first (absent: as they come), `bind` says
+    what loops become. `at` computes the stage inside another's loop; its axes then run over what is needed there.
+    `start` puts the start of a reduction before that loop; absent, it stays with the update.
+    `unroll_limit` lets LLVM unroll inner loops up to that many steps.
+    """
+
+    stage: str = attrs.field(validator=_name)
+    splits: tuple[Split, ...] = ()
+    order: tuple[str, ...] = attrs.field(default=(), validator=_names)
+    bind: tuple[Bind, ...] = ()
+    start: str | None = None
+    at: At | None = None
+    unroll_limit: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Schedule:
+    """Stagings, then nests; the empty schedule computes every stage by plain loops."""
+
+    stagings: tuple[Staging, ...] = ()
+    nests: tuple[Nest, ...] = ()

@@ -1,0 +1,161 @@
+"""The workload: what is computed, whole and inert.
+
+Input buffers, and stages in the order of their data flow. A stage fills its output buffers over named spatial axes (one
+per dimension, outermost first), reducing over its reduce axes: ``C[i, j] = sum over k of A[i, k] * B[k, j]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import attrs
+
+from .dtypes import DTYPES
+from .errors import SpecError
+from .expr import Const, Expr, Load, walk
+from .expr_text import NAME, RESERVED
+
+REDUCERS = ("sum", "prod", "min", "max", "custom")
+MAX_EXTENT = 2**40
+
+
+def _name(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if type(value) is not str or len(value) > 128 or not NAME.match(value):
+        raise SpecError(f"{value!r} is not a name; use letters, digits, _ and dots, at most 128", attribute.name)
+
+
+def _dtype(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if value not in DTYPES:
+        raise SpecError(f"unknown dtype {value!r}; allowed: {', '.join(DTYPES)}", attribute.name)
+
+
+def _extent(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if type(value) is not int or not 1 <= value <= MAX_EXTENT:
+        raise SpecError(f"extent {value!r}; allowed: a whole number from 1 to 2**40", attribute.name)
+
+
+def _extents(_: object, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
+    for extent in value:
+        _extent(None, attribute, extent)  # type: ignore[arg-type] # same message for each dimension
+
+
+@attrs.frozen(kw_only=True)
+class Buffer:
+    """An input: name, shape (row-major) and dtype."""
+
+    name: str = attrs.field(validator=_name)
+    shape: tuple[int, ...] = attrs.field(validator=_extents)
+    dtype: str = attrs.field(validator=_dtype)
+
+
+@attrs.frozen(kw_only=True)
+class IterAxis:
+    """A named axis of a stage that runs from 0 to `extent` - 1."""
+
+    name: str = attrs.field(validator=_name)
+    extent: int = attrs.field(validator=_extent)
+
+    def __attrs_post_init__(self) -> None:
+        if self.name in RESERVED:
+            raise SpecError(f"{self.name!r} is a word of the expression language; choose another name", "name")
+
+
+@attrs.frozen(kw_only=True)
+class Output:
+    """A buffer that a stage fills; its shape is the extents of the stage's spatial axes."""
+
+    name: str = attrs.field(validator=_name)
+    dtype: str = attrs.field(validator=_dtype)
+
+
+@attrs.frozen(kw_only=True)
+class Reducer:
+    """How a reduction combines: ``acc = op(acc, body)``, or for ``custom`` ``acc = body`` with `Acc` nodes in the body.
+
+    `init` holds the start value of each output.
+    """
+
+    op: str
+    init: tuple[Const, ...]
+
+    def __attrs_post_init__(self) -> None:
+        if self.op not in REDUCERS:
+            raise SpecError(f"unknown reducer {self.op!r}; allowed: {', '.join(REDUCERS)}", "op")
+
+
+@attrs.frozen(kw_only=True)
+class Stage:
+    """One computation. A stage with one output is named as that buffer; with several, `body` has one value for each."""
+
+    name: str = attrs.field(validator=_name)
+    axes: tuple[IterAxis, ...]
+    reduce: tuple[IterAxis, ...] = ()
+    outputs: tuple[Output, ...]
+    body: tuple[Expr, ...]
+    reducer: Reducer | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of each output."""
+        return tuple(axis.extent for axis in self.axes)
+
+    @property
+    def extents(self) -> dict[str, int]:
+        """Axis name → extent, spatial axes first."""
+        return {axis.name: axis.extent for axis in (*self.axes, *self.reduce)}
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the buffers read, each once, in order of first use."""
+        return tuple(dict.fromkeys(n.buffer for body in self.body for n in walk(body) if isinstance(n, Load)))
+
+    @property
+    def points(self) -> int:
+        """Number of times the body is computed."""
+        total = 1
+        for axis in (*self.axes, *self.reduce):
+            total *= axis.extent
+        return total
+
+
+@attrs.frozen(kw_only=True)
+class Workload:
+    """A whole computation. `params` are the buffers of a call, in order; the others are intermediate."""
+
+    inputs: tuple[Buffer, ...]
+    stages: tuple[Stage, ...]
+    params: tuple[str, ...]
+    index_dtype: str = "int32"
+
+    @cached_property
+    def buffers(self) -> Mapping[str, Buffer]:
+        """Every buffer by name: inputs, then outputs of stages in order."""
+        found = {buffer.name: buffer for buffer in self.inputs}
+        for stage in self.stages:
+            for output in stage.outputs:
+                found[output.name] = Buffer(name=output.name, shape=stage.shape, dtype=output.dtype)
+        return found
+
+    @cached_property
+    def writer(self) -> Mapping[str, Stage]:
+        """Buffer name → the stage that fills it."""
+        return {output.name: stage for stage in self.stages for output in stage.outputs}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The parameters that stages fill, in call order."""
+        return tuple(name for name in self.params if name in self.writer)
+
+    def stage(self, name: str) -> Stage:
+        """The stage called `name`; SpecError where there is none."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise SpecError(f"no stage {name!r}; stages here: {', '.join(stage.name for stage in self.stages)}")
+
+    def readers(self, buffer: str) -> tuple[Stage, ...]:
+        """The stages that read `buffer`, in order."""
+        return tuple(stage for stage in self.stages if buffer in stage.reads)
+
+
