@@ -30,14 +30,14 @@ CALLS: Final = {**FLOAT_CALLS, **ANY_CALLS}
 """Name → number of arguments of every intrinsic; `round` is half-to-even as in NumPy."""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Axis:
     """The value of a loop axis of the stage, by name; its type is the index type."""
 
     name: str
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Const:
     """A constant: dtype (or ``index``) and its exact text; make one with `const`."""
 
@@ -45,7 +45,7 @@ class Const:
     text: str
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Load:
     """An element of a buffer; indices may themselves contain loads (gathers)."""
 
@@ -53,14 +53,14 @@ class Load:
     indices: tuple[Expr, ...]
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Acc:
     """The accumulator number `slot`, in the update of a custom reducer."""
 
     slot: int
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Cast:
     """`value` converted to `dtype`; float to integer truncates."""
 
@@ -68,7 +68,7 @@ class Cast:
     value: Expr
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Binary:
     """Arithmetic on two operands of one type; `op` is one of `BINARY_OPS`."""
 
@@ -77,7 +77,7 @@ class Binary:
     b: Expr
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Compare:
     """A comparison, of type bool; `op` is one of `COMPARE_OPS`."""
 
@@ -86,7 +86,7 @@ class Compare:
     b: Expr
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Logic:
     """``and``, ``or`` (two operands) or ``not`` (one) of bools."""
 
@@ -94,7 +94,7 @@ class Logic:
     args: tuple[Expr, ...]
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Select:
     """``select(cond, a, b)``: both values may be computed, so both must be defined."""
 
@@ -103,7 +103,7 @@ class Select:
     otherwise: Expr
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class If:
     """``a if cond else b``: only the chosen value is computed, so it may guard a load out of bounds."""
 
@@ -112,7 +112,7 @@ class If:
     otherwise: Expr
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Call:
     """An intrinsic from `CALLS`."""
 

@@ -29,7 +29,7 @@ class Facts:
 
     axes: Mapping[str, Range]
     buffers: Mapping[str, Range] = {}
-    guards: Mapping[tuple[tuple[Expr, int], ...], Range] = {}
+    guards: Mapping[frozenset[tuple[Expr, int]], Range] = {}
 
 
 def facts_from_extents(extents: Mapping[str, int], buffers: Mapping[str, Range] | None = None) -> Facts:
@@ -166,14 +166,14 @@ def form_range(form: tuple[int, Terms], facts: Facts) -> Range:
         guard = facts.guards.get(key)
         if guard is not None:
             low, high = max(low, guard[0]), min(high, guard[1])
-        guard = facts.guards.get(tuple((atom, -c) for atom, c in key))
+        guard = facts.guards.get(frozenset((atom, -c) for atom, c in key))
         if guard is not None:
             low, high = max(low, -guard[1]), min(high, -guard[0])
     return const + low, const + high
 
 
-def _guard_key(terms: Terms) -> tuple[tuple[Expr, int], ...]:
-    return tuple(sorted(terms.items(), key=lambda item: repr(item[0])))
+def _guard_key(terms: Terms) -> frozenset[tuple[Expr, int]]:
+    return frozenset(terms.items())
 
 
 def value_range(node: Expr, facts: Facts) -> Range:
@@ -248,7 +248,7 @@ def narrowed(facts: Facts, cond: Expr, holds: bool) -> Facts:
             old = facts.guards.get(key, UNBOUNDED)
             new = (max(old[0], bounds[0] - const), min(old[1], bounds[1] - const))
             facts = attrs.evolve(facts, guards={**facts.guards, key: new})
-            match key:
+            match tuple(key):
                 case ((Axis(name), 1 | -1 as sign),):
                     low, high = facts.axes.get(name, UNBOUNDED)
                     a0, b0 = new if sign == 1 else (-new[1], -new[0])

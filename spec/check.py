@@ -1,0 +1,170 @@
+"""Checks of a schedule against its workload: every rule one function on the loop-nest model, before TVM is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from .errors import SpecError
+from .expr import If, loads, walk
+from .nest import Plan, StageNest, plan_from_nests
+from .rewrite import rewrite
+from .schedule import Schedule
+from .workload import Workload
+
+MAX_LANES: Final = 64
+MAX_UNROLLED: Final = 4096
+
+
+def check_schedule(schedule: Schedule, workload: Workload) -> Plan:
+    """Rewrites `workload`, lays out the nests and checks every rule; returns the plan that lowering follows.
+
+    Raises SpecError whose path starts with ``schedule.stagings`` or ``schedule.nests``.
+    """
+    rewritten = rewrite(schedule, workload)
+    plan = plan_from_nests(rewritten, schedule.nests)
+    place = {nest.stage: number for number, nest in enumerate(schedule.nests)}
+    for stage_nest in plan.nests:
+        for rule in RULES:
+            try:
+                rule(plan, stage_nest)
+            except SpecError as error:
+                number = place.get(stage_nest.stage.name, len(schedule.nests))
+                raise error.under(f"schedule.nests[{number}]") from error
+    return plan
+
+
+def check_vectorized_innermost(plan: Plan, nest: StageNest) -> None:
+    """A vectorized loop is spatial, innermost, has no stage inside and at most MAX_LANES lanes."""
+    for number, loop in enumerate(nest.bound):
+        if loop.to != "vectorize":
+            continue
+        if number != len(nest.bound) - 1:
+            inner = nest.bound[-1].name
+            raise SpecError(f"loop {loop.name!r} is vectorized but {inner!r} is innermost; vectorize that one", "bind")
+        if loop.reduce:
+            raise SpecError(f"loop {loop.name!r} runs over a reduce axis; vectorize a spatial one", "bind")
+        if loop.extent > MAX_LANES:
+            raise SpecError(f"loop {loop.name!r} has {loop.extent} lanes; at most {MAX_LANES}: split it", "bind")
+        if plan.inside(nest.stage.name, len(nest.loops) - 1):
+            raise SpecError(f"a stage is computed at the vectorized loop {loop.name!r}; attach it further out", "bind")
+
+
+def check_parallel(plan: Plan, nest: StageNest) -> None:
+    """At most one parallel loop on the way to any stage, spatial, with nothing but serial loops around it."""
+    parallel = [number for number, loop in enumerate(nest.bound) if loop.to == "parallel"]
+    if not parallel:
+        return
+    for number in parallel:
+        loop = nest.bound[number]
+        if loop.reduce:
+            message = (
+                f"loop {loop.name!r} runs over a reduce axis; its steps add into one place, so they cannot be parallel"
+            )
+            raise SpecError(message, "bind")
+    if len(parallel) > 1:
+        names = " and ".join(nest.bound[number].name for number in parallel)
+        raise SpecError(f"loops {names} are both parallel; fuse them or keep one", "bind")
+    if parallel[0] != 0:
+        outer = nest.bound[0].name
+        raise SpecError(f"the parallel loop is inside {outer!r}; make it the outermost, fused with the others", "bind")
+    if nest.at is not None:
+        raise SpecError("an attached stage cannot be parallel; bind the loop it is attached to", "bind")
+
+
+def check_unrolled(plan: Plan, nest: StageNest) -> None:
+    """What unrolled loops copy, vector lanes apart, stays within MAX_UNROLLED bodies."""
+    copies = 1
+    for loop in nest.bound:
+        if loop.to == "unroll":
+            copies *= loop.extent
+    if copies > MAX_UNROLLED:
+        raise SpecError(f"unrolled loops copy the body {copies} times; at most {MAX_UNROLLED}: unroll fewer", "bind")
+    if nest.nest.unroll_limit is not None and not 0 <= nest.nest.unroll_limit <= MAX_UNROLLED:
+        raise SpecError(f"unroll limit {nest.nest.unroll_limit}; allowed: 0 to {MAX_UNROLLED}", "unroll_limit")
+
+
+def check_start(plan: Plan, nest: StageNest) -> None:
+    """`start` names a loop of a reduction with every reduce loop at or inside it."""
+    start = nest.nest.start
+    if start is None:
+        return
+    if nest.stage.reducer is None:
+        raise SpecError(f"stage {nest.stage.name!r} has no reduction to start; leave start out", "start")
+    names = [loop.name for loop in nest.bound]
+    if start not in names:
+        raise SpecError(f"no loop {start!r}; loops here: {', '.join(names)}", "start")
+    for loop in nest.bound[: names.index(start)]:
+        if loop.reduce:
+            message = f"the reduce loop {loop.name!r} is outside {start!r}, so the start would come too late"
+            raise SpecError(f"{message}; start at {loop.name!r} or further out", "start")
+
+
+def check_attached_consumer(plan: Plan, nest: StageNest) -> None:
+    """A consumer sits outside every reduce loop of its producer, and all else it reads is there before."""
+    if nest.at is None or not nest.consumer:
+        return
+    parent = plan.by_stage[nest.at.stage]
+    position = parent.position(nest.at.loop)
+    for loop in parent.loops[: position + 1]:
+        if loop.reduce:
+            message = f"loop {loop.name!r} of {parent.stage.name!r} is a reduction and not done at {nest.at.loop!r}"
+            raise SpecError(f"{message}; attach outside every reduce loop", "at.loop")
+    for buffer in nest.stage.reads:
+        writer = plan.workload.writer.get(buffer)
+        if writer is not None and writer is not parent.stage and not _is_under(plan, writer.name, parent, position):
+            message = f"{nest.stage.name!r} also reads {buffer!r}, which is not computed at {nest.at.loop!r}"
+            raise SpecError(f"{message}; attach {buffer!r} there too or give {nest.stage.name!r} its own nest", "at")
+
+
+def check_attached_producer(plan: Plan, nest: StageNest) -> None:
+    """A producer is needed only at its place, unconditionally, and is not an output."""
+    if nest.at is None or nest.consumer:
+        return
+    parent = plan.by_stage[nest.at.stage]
+    position = parent.position(nest.at.loop)
+    outputs = {output.name for output in nest.stage.outputs}
+    if outputs & {*plan.workload.params}:
+        raise SpecError(f"{nest.stage.name!r} is an output; compute it by a nest of its own", "at")
+    for output in outputs:
+        for reader in plan.workload.readers(output):
+            if reader is not parent.stage and not _is_under(plan, reader.name, parent, position):
+                message = f"{reader.name!r} reads {nest.stage.name!r} too, outside loop {nest.at.loop!r}"
+                raise SpecError(f"{message}; attach it further out or give it a nest of its own", "at")
+    for body in parent.stage.body:
+        for node in walk(body):
+            if isinstance(node, If) and any(load.buffer in outputs for load in loads(node)):
+                message = f"{parent.stage.name!r} reads {nest.stage.name!r} under a condition"
+                raise SpecError(f"{message}; give {nest.stage.name!r} a nest of its own", "at")
+
+
+def _is_under(plan: Plan, stage: str, parent: StageNest, position: int) -> bool:
+    """True where `stage` is attached, directly or through others, at loop `position` of `parent` or inside it."""
+    nest = plan.by_stage[stage]
+    while nest.at is not None:
+        host = plan.by_stage[nest.at.stage]
+        if host is parent:
+            return parent.position(nest.at.loop) >= position
+        nest = host
+    return False
+
+
+def check_predicate_tails(plan: Plan, nest: StageNest) -> None:
+    """A tail skipped by a predicate is for nests of their own: an attached stage's extents divide."""
+    for number, split in enumerate(nest.nest.splits):
+        if nest.at is not None and split.tail == "predicate":
+            message = "an attached stage cannot skip a tail by predicate"
+            raise SpecError(f"{message}; use factors that divide the extent there", f"splits[{number}].tail")
+
+
+Rule = Callable[[Plan, StageNest], None]
+RULES: Final[tuple[Rule, ...]] = (
+    check_parallel,
+    check_vectorized_innermost,
+    check_unrolled,
+    check_start,
+    check_attached_consumer,
+    check_attached_producer,
+    check_predicate_tails,
+)
+"""The rules in the order they are tried."""

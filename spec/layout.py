@@ -1,0 +1,166 @@
+"""Iteration spaces re-cut by fuses and splits: which new axes there are, and both ways of naming a point.
+
+One form for loops and for buffer layouts: fuse neighbours, split, order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from .errors import SpecError
+from .expr import Axis, Binary, Expr, index
+from .schedule import Fuse, Split
+from .workload import IterAxis
+
+
+@attrs.frozen(kw_only=True)
+class Recut:
+    """Axes after fuses and splits.
+
+    `old_in_new` gives each old axis by new ones and `new_in_old` the other way round. `padded` holds, for each axis that
+    splits extend past its end, its value in new axes and its true extent: ``(jo * 32 + ji, 1000)``.
+    """
+
+    axes: tuple[IterAxis, ...]
+    old_in_new: Mapping[str, Expr]
+    new_in_old: Mapping[str, Expr]
+    padded: tuple[tuple[Expr, int], ...]
+
+
+def recut(axes: Sequence[IterAxis], fuses: Sequence[Fuse], splits: Sequence[Split], *, clamp: bool) -> Recut:
+    """Applies `fuses`, then `splits`, to `axes`; with `clamp`, surplus points of padded axes stand for the last true one.
+
+    Raises SpecError, with a path, for unknown or repeated names and for factors that do not fit.
+    """
+    fused, fused_old_in_new, fused_new_in_old = _fused(axes, fuses)
+    extents = {axis.name: axis.extent for axis in fused}
+    by_axis: dict[str, Split] = {}
+    for number, split in enumerate(splits):
+        try:
+            _check_split(split, extents, by_axis)
+        except SpecError as error:
+            raise error.under(f"splits[{number}]") from error
+        by_axis[split.axis] = split
+    new_axes: list[IterAxis] = []
+    value: dict[str, Expr] = {}
+    digits: dict[str, Expr] = {}
+    padded: list[tuple[Expr, int]] = []
+    for axis in fused:
+        found = by_axis.get(axis.name)
+        if found is None:
+            new_axes.append(axis)
+            value[axis.name] = Axis(axis.name)
+            digits[axis.name] = fused_new_in_old[axis.name]
+            continue
+        whole = _joined(found.into, found.factors)
+        if _product(found.factors) > axis.extent:
+            padded.append((whole, axis.extent))
+            whole = Binary("min", whole, index(axis.extent - 1)) if clamp else whole
+        value[axis.name] = whole
+        new_axes += [IterAxis(name=n, extent=f) for n, f in zip(found.into, found.factors, strict=True)]
+        digits |= _digits(found, fused_new_in_old[axis.name])
+    _check_names(new_axes)
+    old_in_new = {name: _substituted(expr, value) for name, expr in fused_old_in_new.items()}
+    return Recut(axes=tuple(new_axes), old_in_new=old_in_new, new_in_old=digits, padded=tuple(padded))
+
+
+def _fused(axes: Sequence[IterAxis], fuses: Sequence[Fuse]) -> tuple[list[IterAxis], dict[str, Expr], dict[str, Expr]]:
+    current = list(axes)
+    old_in_new: dict[str, Expr] = {axis.name: Axis(axis.name) for axis in axes}
+    new_in_old: dict[str, Expr] = {axis.name: Axis(axis.name) for axis in axes}
+    for number, fuse in enumerate(fuses):
+        names = [axis.name for axis in current]
+        for name in fuse.fuse:
+            if name not in names:
+                raise SpecError(f"no axis {name!r} to fuse; axes here: {', '.join(names)}", f"fuses[{number}].fuse")
+        first = names.index(fuse.fuse[0]) if fuse.fuse else 0
+        if len(fuse.fuse) < 2 or tuple(names[first : first + len(fuse.fuse)]) != fuse.fuse:
+            message = f"axes {', '.join(fuse.fuse)} are not neighbours in this order; axes here: {', '.join(names)}"
+            raise SpecError(message, f"fuses[{number}].fuse")
+        parts = current[first : first + len(fuse.fuse)]
+        extents = tuple(axis.extent for axis in parts)
+        inner = _digits_of(Axis(fuse.as_), extents)
+        replaced = {axis.name: digit for axis, digit in zip(parts, inner, strict=True)}
+        old_in_new = {name: _substituted(expr, replaced) for name, expr in old_in_new.items()}
+        joined = _joined(fuse.fuse, extents)
+        new_in_old[fuse.as_] = _substituted(joined, {name: new_in_old[name] for name in fuse.fuse})
+        current[first : first + len(fuse.fuse)] = [IterAxis(name=fuse.as_, extent=_product(extents))]
+        _check_names(current)
+    return current, old_in_new, new_in_old
+
+
+def _check_split(split: Split, extents: Mapping[str, int], done: Mapping[str, Split]) -> None:
+    if split.axis not in extents:
+        raise SpecError(f"no axis {split.axis!r} to split; axes here: {', '.join(extents)}", "axis")
+    if split.axis in done:
+        raise SpecError(f"axis {split.axis!r} is split twice; give one list of factors", "axis")
+    check_factors(split, extents[split.axis])
+
+
+def check_factors(split: Split, extent: int) -> None:
+    """Factors multiply to the extent or, with a tail, to the least multiple of the inner ones that covers it."""
+    product = _product(split.factors)
+    if product == extent:
+        return
+    listed = ", ".join(map(str, split.factors))
+    if product < extent or split.tail == "none":
+        remedy = (
+            'use factors that divide it, or tail="pad" or "predicate"' if product > extent else "make them cover it"
+        )
+        raise SpecError(
+            f"factors ({listed}) of axis {split.axis!r} give {product}, extent is {extent}; {remedy}",
+            "factors",
+        )
+    inner = product // split.factors[0]
+    if split.factors[0] != -(-extent // inner):
+        needed = -(-extent // inner)
+        message = f"factors ({listed}) of axis {split.axis!r} give {product} for extent {extent}: whole surplus steps"
+        raise SpecError(f"{message}; make the first factor {needed}", "factors")
+
+
+def _check_names(axes: Sequence[IterAxis]) -> None:
+    names = [axis.name for axis in axes]
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError(f"two axes are called {name!r}; give each its own name")
+
+
+def _product(values: Sequence[int]) -> int:
+    total = 1
+    for value in values:
+        total *= value
+    return total
+
+
+def _joined(names: Sequence[str], extents: Sequence[int]) -> Expr:
+    """``a * (E_b * E_c) + b * E_c + c``."""
+    result: Expr = Axis(names[0])
+    for name, extent in zip(names[1:], extents[1:], strict=True):
+        result = Binary("add", Binary("mul", result, index(extent)), Axis(name))
+    return result
+
+
+def _digits_of(value: Expr, extents: Sequence[int]) -> list[Expr]:
+    """The mixed-radix digits of `value`, outermost first; the first is not reduced by its own extent."""
+    found: list[Expr] = []
+    inner = _product(extents)
+    for number, extent in enumerate(extents):
+        rest = value if number == 0 else Binary("floormod", value, index(inner))
+        inner //= extent
+        found.append(rest if inner == 1 else Binary("floordiv", rest, index(inner)))
+    return found
+
+
+def _digits(split: Split, value: Expr) -> dict[str, Expr]:
+    return dict(zip(split.into, _digits_of(value, split.factors), strict=True))
+
+
+def _substituted(expr: Expr, axes: Mapping[str, Expr]) -> Expr:
+    match expr:
+        case Axis(name):
+            return axes.get(name, expr)
+        case Binary(op, a, b):
+            return Binary(op, _substituted(a, axes), _substituted(b, axes))
+    return expr

@@ -1,0 +1,318 @@
+"""The first half of the compiler, data to data: each staging turns a workload into an equal one with another stage.
+
+Pure Python, no TVM; the NumPy evaluator alone proves these passes. `PASSES` lists them by staging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from .errors import SpecError
+from .expr import (
+    Binary,
+    Cast,
+    Compare,
+    Const,
+    Expr,
+    If,
+    Load,
+    axes_in,
+    children,
+    index,
+    loads,
+    substitute,
+    transform,
+    walk,
+    with_children,
+)
+from .expr_text import text_from_expr
+from .layout import Recut, recut
+from .linear import Facts, facts_from_extents, narrowed, simplify, value_range
+from .reducers import identity_element
+from .schedule import Accumulate, Inline, Pack, Reindex, Schedule, Staging
+from .workload import IterAxis, Output, Stage, Workload
+
+
+def rewrite(schedule: Schedule, workload: Workload) -> Workload:
+    """The workload with every staging applied in order; SpecError with a path where one does not fit."""
+    for number, staging in enumerate(schedule.stagings):
+        try:
+            workload = apply_staging(workload, staging)
+        except SpecError as error:
+            raise error.under(f"schedule.stagings[{number}]") from error
+    return workload
+
+
+def apply_staging(workload: Workload, staging: Staging) -> Workload:
+    """One staging applied."""
+    return PASSES[type(staging)](workload, staging)
+
+
+def inline(workload: Workload, staging: Inline) -> Workload:
+    """Substitutes a stage's value where it is read."""
+    stage = _stage(workload, staging.stage)
+    if stage.reducer is not None or len(stage.outputs) != 1:
+        raise SpecError(f"stage {stage.name!r} reduces; only stages without a reduction can be inlined", "stage")
+    if stage.name in workload.params:
+        raise SpecError(f"stage {stage.name!r} is an output; only intermediate stages can be inlined", "stage")
+    names = [axis.name for axis in stage.axes]
+
+    def visit(node: Expr) -> Expr:
+        if isinstance(node, Load) and node.buffer == stage.name:
+            return substitute(stage.body[0], dict(zip(names, node.indices, strict=True)))
+        return node
+
+    return _replaced(
+        workload,
+        {s.name: (_with_body(s, visit),) for s in workload.readers(stage.name)} | {stage.name: ()},
+    )
+
+
+def accumulate(workload: Workload, staging: Accumulate) -> Workload:
+    """Computes a stage over a re-cut iteration space into a buffer of that layout, then copies out what is valid."""
+    stage = _stage(workload, staging.stage)
+    if len(stage.outputs) != 1:
+        raise SpecError(f"stage {stage.name!r} has {len(stage.outputs)} outputs; accumulate takes one", "stage")
+    _check_new_name(workload, staging.as_)
+    reduce_names = _reduce_names(stage, staging)
+    spatial = recut(
+        stage.axes,
+        [f for f in staging.fuses if not reduce_names & {*f.fuse}],
+        [s for s in staging.splits if s.axis not in reduce_names],
+        clamp=True,
+    )
+    reduced = recut(
+        stage.reduce,
+        [f for f in staging.fuses if reduce_names & {*f.fuse}],
+        [s for s in staging.splits if s.axis in reduce_names],
+        clamp=False,
+    )
+    _check_tails(staging.splits)
+    axes = _ordered(spatial.axes, staging.order)
+    extents = {axis.name: axis.extent for axis in (*axes, *reduced.axes)}
+    if len(extents) != len(axes) + len(reduced.axes):
+        raise SpecError("a spatial and a reduce axis have the same name; give each its own", "splits")
+    body = substitute(stage.body[0], {**spatial.old_in_new, **reduced.old_in_new})
+    body = simplify(_padded_with_identity(body, reduced, stage), facts_from_extents(extents))
+    output = stage.outputs[0]
+    staged = Stage(
+        name=staging.as_,
+        axes=axes,
+        reduce=reduced.axes,
+        outputs=(Output(name=staging.as_, dtype=output.dtype),),
+        body=(body,),
+        reducer=stage.reducer,
+    )
+    position = tuple(spatial.new_in_old[axis.name] for axis in axes)
+    copied = simplify(Load(staging.as_, position), facts_from_extents({a.name: a.extent for a in stage.axes}))
+    copy_out = Stage(name=stage.name, axes=stage.axes, outputs=stage.outputs, body=(copied,))
+    return _replaced(workload, {stage.name: (staged, copy_out)})
+
+
+def _reduce_names(stage: Stage, staging: Accumulate) -> set[str]:
+    """Names of reduce axes, and of what fuses make of them."""
+    names = {axis.name for axis in stage.reduce}
+    for number, fuse in enumerate(staging.fuses):
+        inside = names & {*fuse.fuse}
+        if inside and inside != {*fuse.fuse}:
+            raise SpecError("fuses spatial and reduce axes together; fuse axes of one kind", f"fuses[{number}].fuse")
+        if inside:
+            names.add(fuse.as_)
+    return names
+
+
+def _check_tails(splits: Sequence[object]) -> None:
+    for number, split in enumerate(splits):
+        if getattr(split, "tail", "none") == "predicate":
+            raise SpecError('found "predicate"; a staging takes "none" or "pad"', f"splits[{number}].tail")
+
+
+def _padded_with_identity(body: Expr, reduced: Recut, stage: Stage) -> Expr:
+    """Makes surplus steps of padded reduce axes add nothing.
+
+    In a sum of products whose every load moves with the padded axis, the loads give 0 there, which packing then takes
+    along; anything else is guarded as a whole.
+    """
+    if not reduced.padded or stage.reducer is None:
+        return body
+    if stage.reducer.op == "custom":
+        raise SpecError("a custom reducer's axis cannot be padded; use factors that divide it", "splits")
+    neutral = identity_element(stage.reducer.op, stage.outputs[0].dtype)
+    for value, extent in reduced.padded:
+        guard = Compare("lt", value, index(extent))
+        moving = axes_in(value)
+        if stage.reducer.op == "sum" and _is_product(body) and all(moving & axes_in(load) for load in loads(body)):
+            body = _guarded_factors(body, guard, neutral)
+        else:
+            body = If(guard, body, neutral)
+    return body
+
+
+def _guarded_factors(node: Expr, guard: Expr, zero: Const) -> Expr:
+    """A product with each factor replaced by zero where `guard` does not hold."""
+    if isinstance(node, Binary):
+        return Binary("mul", _guarded_factors(node.a, guard, zero), _guarded_factors(node.b, guard, zero))
+    return If(guard, node, zero)
+
+
+def _is_product(node: Expr) -> bool:
+    """True for loads multiplied, each perhaps guarded or cast."""
+    match node:
+        case Binary("mul", a, b):
+            return _is_product(a) and _is_product(b)
+        case Cast(_, value):
+            return _is_product(value)
+        case If(_, then, Const(_, text)):
+            return float(text) == 0 and _is_product(then)
+        case Load():
+            return True
+    return False
+
+
+def reindex(workload: Workload, staging: Reindex) -> Workload:
+    """Stages one read of a stage, indexed by the stage's axes."""
+    stage = _stage(workload, staging.stage)
+    _check_new_name(workload, staging.as_)
+    _check_tails(staging.splits)
+    unit = _only_read(stage, staging.reads)
+    cut = recut((*stage.axes, *stage.reduce), (), staging.splits, clamp=True)
+    axes = _ordered(cut.axes, staging.order, partial=True)
+    staged_names = {axis.name for axis in axes}
+    lone = {axis.name: index(0) for axis in cut.axes if axis.name not in staged_names and axis.extent == 1}
+    body = substitute(substitute(unit, cut.old_in_new), lone)
+    missing = sorted(axes_in(body) - staged_names)
+    if missing:
+        message = f"{text_from_expr(unit)} moves with axis {missing[0]!r}, which the layout leaves out; add it"
+        raise SpecError(message, "order")
+    facts = facts_from_extents({a.name: a.extent for a in axes})
+    staged = Stage(
+        name=staging.as_,
+        axes=axes,
+        outputs=(Output(name=staging.as_, dtype=workload.buffers[staging.reads].dtype),),
+        body=(_clamped(simplify(body, facts), facts, workload),),
+    )
+    read = Load(staging.as_, tuple(cut.new_in_old[axis.name] for axis in axes))
+    reader = _with_body(stage, lambda node: read if node == unit else node)
+    return _replaced(workload, {stage.name: (staged, reader)})
+
+
+def pack(workload: Workload, staging: Pack) -> Workload:
+    """Stages a whole buffer in another layout for one reader."""
+    stage = _stage(workload, staging.stage)
+    _check_new_name(workload, staging.as_)
+    _check_tails(staging.splits)
+    if staging.reads not in stage.reads:
+        raise SpecError(
+            f"stage {stage.name!r} does not read {staging.reads!r}; it reads {', '.join(stage.reads)}",
+            "reads",
+        )
+    buffer = workload.buffers[staging.reads]
+    if len(staging.dims) != len(buffer.shape):
+        raise SpecError(f"{len(staging.dims)} names for the {len(buffer.shape)} dimensions of {buffer.name!r}", "dims")
+    dims = tuple(IterAxis(name=n, extent=e) for n, e in zip(staging.dims, buffer.shape, strict=True))
+    cut = recut(dims, (), staging.splits, clamp=True)
+    axes = _ordered(cut.axes, staging.order)
+    body = Load(buffer.name, tuple(cut.old_in_new[name] for name in staging.dims))
+    staged = Stage(
+        name=staging.as_,
+        axes=axes,
+        outputs=(Output(name=staging.as_, dtype=buffer.dtype),),
+        body=(simplify(body, facts_from_extents({a.name: a.extent for a in axes})),),
+    )
+
+    def visit(node: Expr) -> Expr:
+        if not isinstance(node, Load) or node.buffer != buffer.name:
+            return node
+        where = dict(zip(staging.dims, node.indices, strict=True))
+        return Load(staging.as_, tuple(substitute(cut.new_in_old[axis.name], where) for axis in axes))
+
+    return _replaced(workload, {stage.name: (staged, _with_body(stage, visit))})
+
+
+PASSES: Final[Mapping[type, Callable[[Workload, object], Workload]]] = {
+    Inline: inline,
+    Accumulate: accumulate,
+    Reindex: reindex,
+    Pack: pack,
+}  # type: ignore[dict-item] # each pass takes its own record
+"""Staging → the pass that applies it."""
+
+
+def _only_read(stage: Stage, buffer: str) -> Expr:
+    """The one way in which `stage` reads `buffer`: a load, with the guards directly around it."""
+    if buffer not in stage.reads:
+        raise SpecError(f"stage {stage.name!r} does not read {buffer!r}; it reads {', '.join(stage.reads)}", "reads")
+    units: dict[Expr, None] = {}
+
+    def visit(node: Expr, outer: Expr) -> None:
+        if isinstance(node, Load) and node.buffer == buffer:
+            units.setdefault(outer)
+            return
+        for child in children(node):
+            guarded = isinstance(node, If) and child is node.then and isinstance(node.otherwise, Const)
+            plain = guarded and not any(isinstance(n, Load) for n in walk(node.cond))  # type: ignore[union-attr]
+            visit(child, outer if plain else child)
+
+    for body in stage.body:
+        visit(body, body)
+    if len(units) != 1:
+        listed = "; ".join(text_from_expr(unit) for unit in units)
+        raise SpecError(
+            f"stage {stage.name!r} reads {buffer!r} in {len(units)} ways ({listed}); one is allowed", "reads"
+        )
+    return next(iter(units))
+
+
+def _clamped(node: Expr, facts: Facts, workload: Workload) -> Expr:
+    """Keeps every load inside its buffer where a guard further out, now left behind, used to do so."""
+    if isinstance(node, If):
+        then = _clamped(node.then, narrowed(facts, node.cond, True), workload)
+        return If(node.cond, then, _clamped(node.otherwise, narrowed(facts, node.cond, False), workload))
+    if not isinstance(node, Load):
+        return with_children(node, tuple(_clamped(child, facts, workload) for child in children(node)))
+    indices: list[Expr] = []
+    for position, extent in zip(node.indices, workload.buffers[node.buffer].shape, strict=True):
+        low, high = value_range(position, facts)
+        position = Binary("min", position, index(extent - 1)) if high >= extent else position
+        indices.append(Binary("max", position, index(0)) if low < 0 else position)
+    return Load(node.buffer, tuple(indices))
+
+
+def _stage(workload: Workload, name: str) -> Stage:
+    try:
+        return workload.stage(name)
+    except SpecError as error:
+        raise error.under("stage") from error
+
+
+def _check_new_name(workload: Workload, name: str) -> None:
+    if name in workload.buffers or any(stage.name == name for stage in workload.stages):
+        raise SpecError(f"the name {name!r} is taken; choose another", "as")
+
+
+def _ordered(axes: Sequence[IterAxis], order: Sequence[str], *, partial: bool = False) -> tuple[IterAxis, ...]:
+    """The axes in the order given; every one of them unless `partial`."""
+    by_name = {axis.name: axis for axis in axes}
+    for number, name in enumerate(order):
+        if name not in by_name:
+            raise SpecError(f"no axis {name!r}; axes here: {', '.join(by_name)}", f"order[{number}]")
+    missing = [name for name in by_name if name not in order]
+    if missing and not partial:
+        raise SpecError(f"axis {missing[0]!r} is left out; list every one of {', '.join(by_name)}", "order")
+    return tuple(by_name[name] for name in order)
+
+
+def _with_body(stage: Stage, visit: Callable[[Expr], Expr]) -> Stage:
+    facts = facts_from_extents(stage.extents)
+    return attrs.evolve(stage, body=tuple(simplify(transform(body, visit), facts) for body in stage.body))
+
+
+def _replaced(workload: Workload, stages: Mapping[str, tuple[Stage, ...]]) -> Workload:
+    """The workload with each named stage replaced by others, in place."""
+    new: list[Stage] = []
+    for stage in workload.stages:
+        new += stages.get(stage.name, (stage,))
+    return attrs.evolve(workload, stages=tuple(new))

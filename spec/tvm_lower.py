@@ -1,0 +1,149 @@
+"""The second half of the compiler, data to TensorIR: a checked plan becomes a `tvm.s_tir.Schedule`.
+
+`PASSES` is the whole of it, in order. Each pass walks the plan and uses TVM's stable core of primitives; no pass decides
+anything, so lowering is deterministic and, on what the checks accept, total.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+import tvm
+
+from .check import check_schedule
+from .errors import LoweringError
+from .nest import Plan, StageNest
+from .schedule import Schedule
+from .task import Task
+from .tvm_write import primfunc_from_workload
+from .workload import Workload
+
+
+@attrs.define
+class Lowering:
+    """The state of one lowering: TVM's schedule and the loops it has for each of ours, by stage and name."""
+
+    plan: Plan
+    sch: Any
+    loops: dict[tuple[str, str], Any]
+
+    def block(self, nest: StageNest) -> Any:
+        """TVM's block of a stage."""
+        return self.sch.get_sblock(nest.stage.name)
+
+
+def lower(schedule: Schedule, task: Task | Workload) -> Any:
+    """A `tvm.s_tir.Schedule` whose ``mod["main"]`` computes the task by `schedule`, with the task's parameters.
+
+    Raises SpecError where the schedule does not fit the workload; LoweringError would be a defect of the checks.
+    """
+    return lower_plan(check_schedule(schedule, task.workload if isinstance(task, Task) else task))
+
+
+def lower_plan(plan: Plan, observe: Callable[[str, Any], None] | None = None) -> Any:
+    """Lowers a checked plan; `observe` sees the schedule after each pass, by the pass' name."""
+    mod = tvm.IRModule({"main": primfunc_from_workload(plan.workload)})
+    state = Lowering(plan, tvm.s_tir.Schedule(mod, error_render_level="fast"), {})
+    for lower_pass in PASSES:
+        try:
+            lower_pass(state)
+        except RuntimeError as error:
+            reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
+            message = f"pass {lower_pass.__name__} failed in TVM: {reason.strip()}; please report this schedule"
+            raise LoweringError(message) from error
+        if observe is not None:
+            observe(lower_pass.__name__, state.sch)
+    return state.sch
+
+
+def split_own_nests(state: Lowering) -> None:
+    """Splits and reorders the loops of every stage that has a nest of its own."""
+    for nest in state.plan.nests:
+        if nest.at is None:
+            _split(state, nest)
+
+
+def attach_stages(state: Lowering) -> None:
+    """Moves attached stages to their loop, producers nearest to the reader first, consumers in the order of data."""
+    waiting = [nest for nest in state.plan.nests if nest.at is not None]
+    consumers = [nest for nest in waiting if nest.consumer]
+    producers = [nest for nest in reversed(waiting) if not nest.consumer]
+    placed = {nest.stage.name for nest in state.plan.nests if nest.at is None}
+    queue = [*consumers, *producers]
+    while queue:
+        nest = next(n for n in queue if n.at is not None and n.at.stage in placed)
+        queue.remove(nest)
+        placed.add(nest.stage.name)
+        assert nest.at is not None
+        parent = state.plan.by_stage[nest.at.stage]
+        loop = state.loops[parent.stage.name, parent.loops[parent.position(nest.at.loop)].name]
+        move = state.sch.reverse_compute_at if nest.consumer else state.sch.compute_at
+        move(state.block(nest), loop, preserve_unit_loops=True)
+        _split(state, nest)
+
+
+def _split(state: Lowering, nest: StageNest) -> None:
+    sch = state.sch
+    block = state.block(nest)
+    own = sch.get_loops(block)[-len(nest.axes) :] if nest.axes else []
+    for axis, loop in zip(nest.axes, own, strict=True):
+        pieces = sorted((piece for piece in nest.loops if piece.axis == axis.name), key=lambda piece: -piece.stride)
+        split = next((s for s in nest.nest.splits if s.axis == axis.name), None)
+        if split is None:
+            state.loops[nest.stage.name, axis.name] = loop
+            continue
+        factors = list(split.factors)
+        made = sch.split(loop, factors, preserve_unit_iters=True) if len(pieces) > 1 else [loop]
+        for name, piece in zip(split.into, made, strict=True):
+            state.loops[nest.stage.name, name] = piece
+    if nest.nest.order and len(nest.loops) > 1:
+        sch.reorder(*(state.loops[nest.stage.name, loop.name] for loop in nest.loops))
+
+
+def bind_loops(state: Lowering) -> None:
+    """Fuses loops and binds them: parallel, vectorized, unrolled."""
+    for nest in state.plan.nests:
+        for bound in nest.bound:
+            parts = [state.loops[nest.stage.name, part.name] for part in bound.parts]
+            loop = state.sch.fuse(*parts, preserve_unit_iters=True) if len(parts) > 1 else parts[0]
+            state.loops[nest.stage.name, bound.name] = loop
+            if bound.extent > 1 or bound.to == "parallel":
+                _bind(state.sch, loop, bound.to)
+        if nest.nest.unroll_limit is not None and nest.bound:
+            first = state.loops[nest.stage.name, nest.bound[0].name]
+            state.sch.annotate(first, "pragma_auto_unroll_max_step", nest.nest.unroll_limit)
+
+
+def _bind(sch: Any, loop: Any, to: str) -> None:
+    if to == "parallel":
+        sch.parallel(loop)
+    elif to == "vectorize":
+        sch.vectorize(loop)
+    elif to == "unroll":
+        sch.unroll(loop)
+
+
+def start_reductions(state: Lowering) -> None:
+    """Puts the start of a reduction before its loop, and binds the start's own loops like the update's."""
+    for nest in state.plan.nests:
+        if nest.nest.start is None:
+            continue
+        loop = state.loops[nest.stage.name, nest.nest.start]
+        init = state.sch.decompose_reduction(state.block(nest), loop)
+        first = next(n for n, bound in enumerate(nest.bound) if bound.name == nest.nest.start)
+        inner = [bound for bound in nest.bound[first:] if not bound.reduce]
+        own = state.sch.get_loops(init)
+        for bound, init_loop in zip(inner, own[len(own) - len(inner) :], strict=True):
+            if bound.to in ("vectorize", "unroll") and bound.extent > 1:
+                _bind(state.sch, init_loop, bound.to)
+
+
+PASSES: Final[tuple[Callable[[Lowering], None], ...]] = (
+    split_own_nests,
+    attach_stages,
+    bind_loops,
+    start_reductions,
+)
+"""Every pass over TensorIR, in order."""
