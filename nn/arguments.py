@@ -1,0 +1,166 @@
+"""What an operator's arguments may be: each kind checks a value, gives it one form and reads it from text.
+
+An operator says it in the annotations of its function, which also give the order and the defaults:
+``def gemm(*, N: Size, K: Size, M: Size, dtype: FloatDtype = "float32")``.
+"""
+
+import reprlib
+from typing import Annotated, TypeAlias
+
+import attrs
+
+from ..spec.dtypes import FLOATS
+from ..spec.errors import SpecError
+
+Value: TypeAlias = int | bool | str | tuple[int, ...]
+
+GREATEST = 2**31 - 1
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
+
+@attrs.frozen(kw_only=True)
+class WholeNumber:
+    """A whole number from `least` to `GREATEST`; True and 1.0 are none."""
+
+    least: int
+
+    @property
+    def allowed(self) -> str:
+        """What may stand here, in words."""
+        return f"a whole number from {self.least} to {GREATEST}"
+
+    def accepts(self, value: object) -> bool:
+        """True for what may stand here."""
+        return _is_whole(value, self.least)
+
+    def normal(self, value: Value) -> Value:
+        """The one form that equal values share."""
+        return value
+
+    def read(self, text: str) -> Value:
+        """The value that a text on the command line means; the text itself where it means none."""
+        return _whole_from_text(text)
+
+
+@attrs.frozen(kw_only=True)
+class PerDimension:
+    """A whole number for each of `rank` dimensions, or one for all; (2, 2) and 2 are the same."""
+
+    least: int
+    rank: int
+
+    @property
+    def allowed(self) -> str:
+        """What may stand here, in words."""
+        return f"a whole number from {self.least} to {GREATEST}, or a tuple of {self.rank} of them"
+
+    def accepts(self, value: object) -> bool:
+        """True for what may stand here."""
+        if type(value) is tuple:
+            return len(value) == self.rank and all(_is_whole(entry, self.least) for entry in value)
+        return _is_whole(value, self.least)
+
+    def normal(self, value: Value) -> Value:
+        """The one form that equal values share."""
+        return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+
+    def read(self, text: str) -> Value:
+        """The value that a text on the command line means; the text itself where it means none."""
+        if "," not in text:
+            return _whole_from_text(text)
+        entries = [_whole_from_text(entry) for entry in text.split(",")]
+        numbers = tuple(entry for entry in entries if isinstance(entry, int))
+        return numbers if len(numbers) == len(entries) else text
+
+
+@attrs.frozen(kw_only=True)
+class Flag:
+    """True or False; 1 and 0 are neither, but on the command line they are."""
+
+    @property
+    def allowed(self) -> str:
+        """What may stand here, in words."""
+        return "True or False"
+
+    def accepts(self, value: object) -> bool:
+        """True for what may stand here."""
+        return type(value) is bool
+
+    def normal(self, value: Value) -> Value:
+        """The one form that equal values share."""
+        return value
+
+    def read(self, text: str) -> Value:
+        """The value that a text on the command line means; the text itself where it means none."""
+        return _FLAGS.get(text.lower(), text)
+
+
+@attrs.frozen(kw_only=True)
+class OneOf:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        """What may stand here, in words."""
+        return ", ".join(self.words)
+
+    def accepts(self, value: object) -> bool:
+        """True for what may stand here."""
+        return type(value) is str and value in self.words
+
+    def normal(self, value: Value) -> Value:
+        """The one form that equal values share."""
+        return value
+
+    def read(self, text: str) -> Value:
+        """The value that a text on the command line means; the text itself where it means none."""
+        return text
+
+
+Kind: TypeAlias = WholeNumber | PerDimension | Flag | OneOf
+
+Size: TypeAlias = Annotated[int, WholeNumber(least=1)]
+"""An extent."""
+Step2d: TypeAlias = Annotated[int | tuple[int, int], PerDimension(least=1, rank=2)]
+"""A stride or dilation over (rows, columns)."""
+Margin2d: TypeAlias = Annotated[int | tuple[int, int], PerDimension(least=0, rank=2)]
+"""Padding on both sides of (rows, columns)."""
+Switch: TypeAlias = Annotated[bool, Flag()]
+"""A part that may be left out."""
+FloatDtype: TypeAlias = Annotated[str, OneOf(words=tuple(FLOATS))]
+"""The dtype of every buffer of an operator, and of its sums."""
+
+
+@attrs.frozen(kw_only=True)
+class Parameter:
+    """An argument that an operator takes; `default` is None where it must be given."""
+
+    name: str
+    kind: Kind
+    default: Value | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.default is None else f"{self.name}={self.default}"
+
+    def checked(self, value: object) -> Value:
+        """`value` in its normal form; SpecError where it is not allowed."""
+        if not self.kind.accepts(value):
+            raise SpecError(f"found {reprlib.repr(value)}; allowed: {self.kind.allowed}", self.name)
+        assert isinstance(value, int | str | tuple)
+        return self.kind.normal(value)
+
+    def read(self, text: str) -> Value:
+        """The value of ``NAME=text``; SpecError where it is not allowed."""
+        return self.checked(self.kind.read(text))
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return type(value) is int and least <= value <= GREATEST
+
+
+def _whole_from_text(text: str) -> int | str:
+    """The number; or the text itself, for the message. Python's ``1_0`` and spaces are not numbers here."""
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else text
