@@ -1,0 +1,207 @@
+"""A disposable process that builds candidates and times them: forked for one candidate, killed after it.
+
+What it runs may do anything, so nothing that it says is believed beyond its own candidate.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+
+from ..spec.claim import Failure, Protocol
+from ..spec.convert import structure
+from ..spec.errors import LoweringError, MeasureError, SpecError
+from ..spec.schedule import Schedule
+from ..spec.task import Task
+from ..spec.tvm_build import TVM_ERRORS, compile_module, set_pool_threads, tvm_target, useful_line
+from ..spec.tvm_lower import lower
+from ..spec.tvm_run import CompiledKernel, tensor_over
+from .buffers import GuardedBuffer
+from .pinning import check_pinned, pin_threads
+from .reference import OutputReference, agreed_path
+from .sampling import Kernel, samples_of
+from .verify import Mismatch
+from .wire import Channel, Message, WireError
+
+Builder: TypeAlias = Callable[[Schedule, Task, Sequence[GuardedBuffer]], Kernel]
+
+OUT_OF_MEMORY_WORDS = ("bad_alloc", "cannot allocate memory", "out of memory", "memoryerror")
+
+
+def build_kernel(schedule: Schedule, task: Task, buffers: Sequence[GuardedBuffer]) -> Kernel:
+    """The builder of real candidates: lowered and compiled to machine code, bound to its buffers."""
+    executable = compile_module(lower(schedule, task).mod, tvm_target(task.target, task.threads))
+    return CompiledKernel(executable, [tensor_over(b.data, b.buffer.shape, b.buffer.dtype) for b in buffers])
+
+
+@attrs.frozen(kw_only=True)
+class Site:
+    """What every worker of a task inherits: the task, its inputs in memory, and what the outputs must be."""
+
+    task: Task
+    folder: Path
+    builder: Builder
+    inputs: dict[str, GuardedBuffer]
+    outputs: dict[str, OutputReference]
+
+
+class CandidateError(Exception):
+    """A candidate failed in a way that this process survived."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = Failure(kind=kind, detail=detail)
+
+
+class Worker:
+    """Serves requests until the tuner closes the connection."""
+
+    def __init__(self, channel: Channel, site: Site) -> None:
+        self._channel = channel
+        self._site = site
+        workload = site.task.workload
+        self._results = {name: GuardedBuffer(workload.buffers[name]) for name in workload.outputs}
+        self._buffers = [site.inputs.get(name) or self._results[name] for name in workload.params]
+        self._kernels: list[Kernel] = []
+        self._cpus: tuple[int, ...] = ()
+
+    def serve(self) -> None:
+        """Answers each request with one message or several; a failed candidate is an answer too."""
+        answers: dict[str, Callable[[Message], Message]] = {
+            "build": self.build,
+            "verify": self.verify,
+            "keep": self.keep,
+            "time": self.time,
+            "retime": self.retime,
+        }
+        while True:
+            try:
+                message = self._channel.receive()
+            except WireError:
+                return
+            try:
+                answer = answers[message["op"]](message)
+            except CandidateError as error:
+                answer = {"failed": attrs.asdict(error.failure)}
+            except (MeasureError, LoweringError) as error:
+                answer = {"harness": str(error)}
+            self._channel.send(answer)
+
+    def build(self, message: Message) -> Message:
+        """Builds a schedule and keeps its kernel under the next number."""
+        begin = time.perf_counter()
+        try:
+            schedule = structure(message["schedule"], Schedule)
+            self._kernels.append(self._site.builder(schedule, self._site.task, self._buffers))
+        except SpecError as error:
+            raise CandidateError("constraint", str(error)) from error
+        except LoweringError as error:
+            raise CandidateError(_kind_of(error, "build_error"), str(error)) from error
+        except (MemoryError, *TVM_ERRORS) as error:
+            raise CandidateError(_kind_of(error, "build_error"), useful_line(error)) from error
+        return {"build_s": time.perf_counter() - begin}
+
+    def verify(self, message: Message) -> Message:
+        """Runs a kernel once and compares every output; a difference that may be the reference's is a dispute."""
+        kernel = self._kernels[message["kernel"]]
+        self._start_pool(tuple(message["cpus"]), message["pinned"])
+        sums = {name: buffer.checksum() for name, buffer in self._site.inputs.items()}
+        for result in self._results.values():
+            result.erase()
+        begin = time.perf_counter()
+        self._run(kernel.call)
+        first_s = time.perf_counter() - begin
+        for name, before in sums.items():
+            if self._site.inputs[name].checksum() != before:
+                raise CandidateError("wrong_answer", f"input {name} was changed by the kernel")
+        self._check_guards()
+        return {"first_s": first_s, "disputed": self._disputed()}
+
+    def _disputed(self) -> Message | None:
+        for name, result in self._results.items():
+            wrong, disputed = self._site.outputs[name].mismatch(result.array())
+            if wrong is not None and not disputed:
+                raise CandidateError("wrong_answer", wrong.text(result.buffer.shape))
+            if wrong is not None:
+                return {**_plain(wrong), "detail": wrong.text(result.buffer.shape)}
+        return None
+
+    def _check_guards(self) -> None:
+        for name, buffer in {**self._site.inputs, **self._results}.items():
+            if not buffer.is_intact():
+                raise CandidateError("wrong_answer", f"bytes before or behind {name} were written")
+
+    def _start_pool(self, cpus: tuple[int, ...], pinned: bool) -> None:
+        """Threads are started when a candidate is about to run, since an idle pool spins for a while."""
+        if self._cpus:
+            return
+        set_pool_threads(len(cpus), cpus if pinned else None)
+        if pinned:
+            pin_threads(cpus)
+            self._cpus = cpus
+
+    def keep(self, message: Message) -> Message:
+        """Leaves the outputs of the last call as files, for later candidates to be compared with."""
+        for number, result in enumerate(self._results.values()):
+            path = agreed_path(self._site.folder, number)
+            partial = path.with_suffix(f".{os.getpid()}.npy")
+            np.save(partial, result.data)
+            partial.replace(path)
+        return {"kept": message["kernel"]}
+
+    def time(self, message: Message) -> Message:
+        """The samples of a kernel that was verified."""
+        kernel = self._kernels[message["kernel"]]
+        protocol = structure(message["protocol"], Protocol)
+        samples = self._run(lambda: samples_of(kernel, protocol, message["first_s"], message["best_s"]))
+        self._check_after()
+        return {"samples_s": samples}
+
+    def retime(self, message: Message) -> Message:
+        """One sample of each kernel in turn, many rounds: what disturbs one disturbs its neighbours too."""
+        kernels = [self._kernels[number] for number in message["kernels"]]
+        samples: list[list[float]] = [[] for _ in kernels]
+        for _ in range(message["rounds"]):
+            for found, kernel, number in zip(samples, kernels, message["numbers"], strict=True):
+                found += self._run(lambda k=kernel, n=number: k.time_s(n, 1, message["flush_cache"]))
+        self._check_after()
+        return {"samples_s": samples}
+
+    def _check_after(self) -> None:
+        """The timed calls left everything as it was."""
+        self._check_guards()
+        if not self._cpus:
+            return
+        try:
+            check_pinned(self._cpus)
+        except MeasureError as error:
+            raise CandidateError("crash", f"the kernel moved or started threads: {error}") from error
+
+    def _run(self, run: Callable[[], Any]) -> Any:
+        try:
+            return run()
+        except (MemoryError, *TVM_ERRORS) as error:
+            raise CandidateError(_kind_of(error, "crash"), f"the kernel stopped: {useful_line(error)}") from error
+
+
+def _kind_of(error: BaseException, kind: str) -> str:
+    text = f"{type(error).__name__}: {error}".lower()
+    return "out_of_memory" if any(word in text for word in OUT_OF_MEMORY_WORDS) else kind
+
+
+def _plain(wrong: Mismatch) -> Message:
+    return {"output": wrong.output, "positions": list(wrong.positions), "found": list(wrong.found)}
+
+
+def builder_named(name: str) -> Builder:
+    """The builder ``package.module:function``."""
+    module, _, function = name.partition(":")
+    found: Builder = getattr(importlib.import_module(module), function)
+    return found

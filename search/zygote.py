@@ -1,0 +1,198 @@
+"""The process that workers are forked from: it has imported TVM and holds the task's data, and never runs a kernel.
+
+Started as ``python -m autosched.search.zygote FD``. Importing TVM takes a second, forking ten milliseconds; a fork taken
+before any thread exists is a safe one. It adopts whatever a candidate leaves behind, and ends with everything below it
+when the tuner does, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from ..spec.convert import structure
+from ..spec.errors import AutoschedError
+from ..spec.task import Task
+from .processes import (
+    adopt_orphans,
+    children,
+    descendants,
+    die_with_parent,
+    kill_all,
+    kill_group,
+    limit_memory,
+    memory_bytes,
+)
+from .wire import Channel, Message, WireError, channel_from_fd, channel_pair
+
+_DYING_S: Final = 2.0
+"""A worker that closed its connection is given so long to die of what it was dying of."""
+
+
+class Zygote:
+    """Forks workers on request and buries them."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._site: object = None
+        self._folder: Path | None = None
+        self._memory_bytes = 0
+        self._workers: set[int] = set()
+
+    def serve(self) -> None:
+        """Answers the tuner until it closes the connection or dies; then ends all workers."""
+        try:
+            while True:
+                message = self._channel.receive()
+                answer, fds = self._answer(message)
+                self._channel.send(answer, fds)
+                for fd in fds:
+                    os.close(fd)
+        except WireError:
+            pass  # the tuner is gone
+        finally:
+            for pid in tuple(self._workers):
+                self._end(pid, 0.0)
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _answer(self, message: Message) -> tuple[Message, list[int]]:
+        match message["op"]:
+            case "task":
+                return self._take_task(message), []
+            case "fork":
+                return self._fork()
+            case "end":
+                return self._end(message["pid"], message["grace_s"]), []
+        return {"error": f"unknown request {message['op']!r}"}, []
+
+    def _take_task(self, message: Message) -> Message:
+        from .reference import load_inputs, load_outputs
+        from .worker import Site, builder_named
+
+        self._folder = Path(message["folder"])
+        self._memory_bytes = message["memory_bytes"]
+        try:
+            task = structure(message["task"], Task)
+            builder = builder_named(message["builder"])
+        except (AutoschedError, ImportError, AttributeError) as error:
+            return {"error": f"{type(error).__name__}: {error}"}
+        self._site = Site(
+            task=task,
+            folder=self._folder,
+            builder=builder,
+            inputs=load_inputs(task, self._folder),
+            outputs=load_outputs(task, self._folder),
+        )
+        gc.collect()
+        gc.freeze()  # else every worker copies the pages of all objects when it first collects
+        return {"base_bytes": memory_bytes(os.getpid())}
+
+    def _fork(self) -> tuple[Message, list[int]]:
+        ours, theirs = channel_pair()
+        log = os.memfd_create("log")
+        zygote = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(zygote, theirs, log)
+        theirs.close()
+        self._workers.add(pid)
+        return {"pid": pid}, [ours.detach(), log]
+
+    def _become_worker(self, zygote: int, channel: Channel, log: int) -> None:
+        """Never returns: what the child does must not reach the zygote's own code."""
+        status = 1
+        try:
+            os.setsid()
+            die_with_parent(zygote)
+            self._channel.close()
+            for fd in (1, 2):
+                os.dup2(log, fd)
+            limit_memory(self._memory_bytes)
+            from .worker import Site, Worker
+
+            assert isinstance(self._site, Site)
+            Worker(channel, self._site).serve()
+            status = 0
+        finally:
+            # A traceback is printed by hand: leaving through the interpreter would run the zygote's cleanup.
+            if sys.exc_info()[0] is not None:
+                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type] # not None, as just asked
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _end(self, pid: int, grace_s: float) -> Message:
+        """Kills a worker and all that it started; says how it had ended, and what it had left running."""
+        if pid not in self._workers:
+            return {"error": f"{pid} is no worker"}
+        was_dead = _wait_until_dead(pid, grace_s)
+        strays = set(descendants(pid))
+        kill_group(pid)
+        kill_all({pid, *strays})
+        _, status, usage = os.wait4(pid, 0)
+        self._workers.discard(pid)
+        strays |= self._bury_orphans()
+        died_of = os.WTERMSIG(status) if was_dead and os.WIFSIGNALED(status) else 0
+        return {
+            "was_dead": was_dead,
+            "signal": died_of,
+            "exit": os.WEXITSTATUS(status) if was_dead and os.WIFEXITED(status) else 0,
+            "strays": len(strays),
+            "peak_bytes": usage.ru_maxrss * 1024,
+        }
+
+    def _bury_orphans(self) -> set[int]:
+        """Kills and waits for all children that are no workers: what workers had started and left."""
+        found: set[int] = set()
+        for _ in range(100):
+            orphans = set(children(os.getpid())) - self._workers
+            found |= orphans
+            for orphan in orphans:
+                kill_all(descendants(orphan))
+            kill_all(orphans)
+            with contextlib.suppress(ChildProcessError):
+                while self._reap_orphan():
+                    pass
+            if not orphans:
+                break
+        return found
+
+    def _reap_orphan(self) -> bool:
+        """Waits for one child that is dead and no worker; a dead worker keeps its status until it is asked for."""
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None or ended.si_pid in self._workers:
+            return False
+        os.waitpid(ended.si_pid, 0)
+        return True
+
+
+def _wait_until_dead(pid: int, grace_s: float) -> bool:
+    end = time.monotonic() + grace_s
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() >= end:
+            return False
+        select.select([], [], [], 0.002)
+    return True
+
+
+def main(fd: int) -> None:
+    """Serves the tuner at the other end of the socket `fd`."""
+    adopt_orphans()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the tuner's to handle
+    Zygote(channel_from_fd(fd)).serve()
+
+
+if __name__ == "__main__":
+    # tvm_ffi imports torch where it is installed, for two seconds and hundreds of megabytes; None makes that an
+    # ImportError, which it expects.
+    sys.modules["torch"] = None  # type: ignore[assignment] # documented: "import halts with ModuleNotFoundError"
+    main(int(sys.argv[1]))
