@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import attrs
 
 from .canonical import stage_order
-
 from .errors import SpecError
-from .expr import Acc, Const, Expr, If, Load, children, loads, walk
+from .expr import Acc, Expr, If, Load, children, loads, walk
 from .expr_text import text_from_expr
 from .infer import Scope, infer_dtype
 from .linear import Facts, Range, facts_from_extents, narrowed, value_range
-from .workload import Stage, Workload
+
+if TYPE_CHECKING:
+    from .workload import Stage, Workload
 
 MAX_STAGES = 64
 MAX_RANK = 16
@@ -48,7 +52,9 @@ def check_names(workload: Workload) -> None:
         if not stage.outputs or len(stage.body) != len(stage.outputs):
             raise SpecError(f"stage {stage.name!r} has {len(stage.body)} values for {len(stage.outputs)} outputs")
         if len(stage.outputs) == 1 and stage.outputs[0].name != stage.name:
-            raise SpecError(f"stage {stage.name!r} fills {stage.outputs[0].name!r}; a single output has its stage's name")
+            raise SpecError(
+                f"stage {stage.name!r} fills {stage.outputs[0].name!r}; a single output has its stage's name"
+            )
 
 
 def check_params(workload: Workload) -> None:
@@ -123,7 +129,7 @@ def check_reducer(stage: Stage) -> None:
     if len(reducer.init) != len(stage.outputs):
         raise SpecError(f"{len(reducer.init)} start values for {len(stage.outputs)} outputs", "reducer.init")
     for start, output in zip(reducer.init, stage.outputs, strict=True):
-        if not isinstance(start, Const) or start.dtype != output.dtype:
+        if start.dtype != output.dtype:
             raise SpecError(f"start value {text_from_expr(start)} is not a {output.dtype} constant", "reducer.init")
 
 
@@ -142,34 +148,54 @@ def check_types(stage: Stage, workload: Workload) -> None:
 
 
 def check_bounds(stage: Stage, workload: Workload, ranges: Mapping[str, Range]) -> None:
-    """Every load is inside its buffer, shown by intervals and the guards around it."""
+    """Every load is inside its buffer: shown by intervals and the guards around it, else by enumeration."""
     facts = facts_from_extents(stage.extents, dict(ranges))
     for body in stage.body:
-        _check_loads(body, facts, workload)
+        _check_loads(body, _Place(facts=facts, guards=(), extents=stage.extents), workload)
 
 
-def _check_loads(node: Expr, facts: Facts, workload: Workload) -> None:
+@attrs.frozen(kw_only=True)
+class _Place:
+    """What is known where an expression stands: facts for intervals, and the guards themselves."""
+
+    facts: Facts
+    guards: tuple[tuple[Expr, bool], ...]
+    extents: Mapping[str, int]
+
+    def inside(self, cond: Expr, holds: bool) -> _Place:
+        """The place in a branch where `cond` holds, or does not."""
+        guards = (*self.guards, (cond, holds))
+        return attrs.evolve(self, facts=narrowed(self.facts, cond, holds), guards=guards)
+
+
+def _check_loads(node: Expr, place: _Place, workload: Workload) -> None:
     match node:
         case If(cond, then, otherwise):
-            _check_loads(cond, facts, workload)
-            _check_loads(then, narrowed(facts, cond, True), workload)
-            _check_loads(otherwise, narrowed(facts, cond, False), workload)
+            _check_loads(cond, place, workload)
+            _check_loads(then, place.inside(cond, True), workload)
+            _check_loads(otherwise, place.inside(cond, False), workload)
             return
         case Load(name, indices):
-            _check_load(node, indices, workload.buffers[name].shape, facts)
+            for dimension, (position, extent) in enumerate(zip(indices, workload.buffers[name].shape, strict=True)):
+                _check_index(node, dimension, position, extent, place)
     for child in children(node):
-        _check_loads(child, facts, workload)
+        _check_loads(child, place, workload)
 
 
-def _check_load(node: Load, indices: tuple[Expr, ...], shape: tuple[int, ...], facts: Facts) -> None:
-    for dimension, (position, extent) in enumerate(zip(indices, shape, strict=True)):
-        low, high = value_range(position, facts)
-        if low < 0 or high >= extent:
-            gathers = bool(loads(position))
-            hint = "clamp it with min and max, or give the task ranges" if gathers else "guard it with 'x if cond else y'"
-            raise SpecError(
-                f"{text_from_expr(node)}: index {dimension} runs over {low}..{high}, allowed is 0..{extent - 1}; {hint}",
-                "body",
-            )
+def _check_index(node: Load, dimension: int, position: Expr, extent: int, place: _Place) -> None:
+    low, high = value_range(position, place.facts)
+    if low >= 0 and high < extent:
+        return
+    gathers = bool(loads(position))
+    if not gathers:
+        # Imported here: a workload that intervals can show to be right, and most are, must not pay for NumPy.
+        from .bounds_exact import exact_range
 
-
+        low, high = exact_range(position, place.guards, place.extents) or (low, high)
+        if low >= 0 and high < extent:
+            return
+    hint = "clamp it with min and max, or give the task ranges" if gathers else "guard it with 'x if cond else y'"
+    raise SpecError(
+        f"{text_from_expr(node)}: index {dimension} runs over {low}..{high}, allowed is 0..{extent - 1}; {hint}",
+        "body",
+    )
