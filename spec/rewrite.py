@@ -12,6 +12,7 @@ import attrs
 
 from .errors import SpecError
 from .expr import (
+    Axis,
     Binary,
     Cast,
     Compare,
@@ -32,7 +33,7 @@ from .expr_text import text_from_expr
 from .layout import Recut, recut
 from .linear import Facts, facts_from_extents, narrowed, simplify, value_range
 from .reducers import identity_element
-from .schedule import Accumulate, Inline, Pack, Reindex, Schedule, Staging
+from .schedule import Accumulate, Inline, Pack, Partial, Reindex, Schedule, Staging
 from .workload import IterAxis, Output, Stage, Workload
 
 
@@ -232,11 +233,49 @@ def pack(workload: Workload, staging: Pack) -> Workload:
     return _replaced(workload, {stage.name: (staged, _with_body(stage, visit))})
 
 
+def partial(workload: Workload, staging: Partial) -> Workload:
+    """Splits a reduction into partial results and a reduction over them."""
+    stage = _stage(workload, staging.stage)
+    reducer = stage.reducer
+    if reducer is None or reducer.op == "custom" or len(stage.outputs) != 1:
+        raise SpecError(f"stage {stage.name!r} is no sum, prod, min or max; partial results need one", "stage")
+    _check_new_name(workload, staging.as_)
+    _check_tails(staging.splits)
+    cut = recut(stage.reduce, (), staging.splits, clamp=False)
+    by_name = {axis.name: axis for axis in cut.axes}
+    for number, name in enumerate(staging.keep):
+        if name not in by_name:
+            raise SpecError(f"no reduce axis {name!r}; reduce axes here: {', '.join(by_name)}", f"keep[{number}]")
+        if name in {axis.name for axis in stage.axes}:
+            raise SpecError(f"a spatial axis is called {name!r} too; choose another name", f"keep[{number}]")
+    kept = tuple(by_name[name] for name in staging.keep)
+    rest = tuple(axis for axis in cut.axes if axis.name not in staging.keep)
+    if not kept or not rest:
+        raise SpecError("keep some of the reduce axes and leave some; split an axis first", "keep")
+    start = identity_element(reducer.op, stage.outputs[0].dtype)
+    if reducer.init != (start,):
+        raise SpecError(f"stage {stage.name!r} starts from {text_from_expr(reducer.init[0])}; partial results need the "
+                        f"neutral {text_from_expr(start)}", "stage")
+    body = _padded_with_identity(substitute(stage.body[0], cut.old_in_new), cut, stage)
+    axes = (*stage.axes, *kept)
+    staged = Stage(
+        name=staging.as_,
+        axes=axes,
+        reduce=rest,
+        outputs=(Output(name=staging.as_, dtype=stage.outputs[0].dtype),),
+        body=(simplify(body, facts_from_extents({a.name: a.extent for a in (*axes, *rest)})),),
+        reducer=reducer,
+    )
+    joined = attrs.evolve(stage, reduce=kept, body=(Load(staging.as_, tuple(Axis(axis.name) for axis in axes)),))
+    return _replaced(workload, {stage.name: (staged, joined)})
+
+
 PASSES: Final[Mapping[type, Callable[[Workload, object], Workload]]] = {
     Inline: inline,
     Accumulate: accumulate,
     Reindex: reindex,
     Pack: pack,
+    Partial: partial,
 }  # type: ignore[dict-item] # each pass takes its own record
 """Staging → the pass that applies it."""
 

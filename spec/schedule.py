@@ -132,7 +132,24 @@ class Pack:
     order: tuple[str, ...] = attrs.field(validator=_names)
 
 
-Staging: TypeAlias = Inline | Accumulate | Reindex | Pack
+@attrs.frozen(kw_only=True)
+class Partial:
+    """Splits a reduction into partial results kept side by side, and a short reduction over them.
+
+    `splits` cut reduce axes; those in `keep` become spatial axes, innermost, of the new stage `as_`.
+
+    before: ``y[i] += A[i, k] * x[k]``    after (k into ko, ki by 16; keep ki):
+    ``y.part[i, ki] += A[i, ko * 16 + ki] * x[ko * 16 + ki]``, ``y[i] += y.part[i, ki]``
+    In TVM: rfactor. Floating-point results are re-associated.
+    """
+
+    stage: str = attrs.field(validator=_name)
+    as_: str = attrs.field(validator=_name)
+    splits: tuple[Split, ...] = ()
+    keep: tuple[str, ...] = attrs.field(validator=_names)
+
+
+Staging: TypeAlias = Inline | Accumulate | Reindex | Pack | Partial
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,120 @@
+"""Puts rules together into one schedule: inline what is cheap, tile reductions, attach epilogues, nest the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..spec.nest import plan_from_nests
+from ..spec.rewrite import apply_staging
+from ..spec.schedule import At, Inline, Nest, Schedule, Staging
+from .nests import plain_nest
+from .structure import is_map, reads_elementwise, sole_reader
+from .tiling import Tile, tiled_reduction
+
+if TYPE_CHECKING:
+    from ..spec.workload import Stage, Workload
+    from .hardware import Hardware
+    from .knobs import KnobValue
+    from .layouts import Layout
+
+
+@attrs.frozen(kw_only=True)
+class StageChoice:
+    """What was chosen for one reduction."""
+
+    layout: Layout | None
+    tile: Tile | None
+    inline_producers: bool = False
+
+    @classmethod
+    def from_knobs(cls, layout: Layout | None, stage: str, values: Mapping[str, KnobValue]) -> StageChoice:
+        """The choice that knobs named ``stage/…`` spell."""
+        own = {name.removeprefix(f"{stage}/"): v for name, v in values.items() if name.startswith(f"{stage}/")}
+        if layout is None:
+            return cls(layout=None, tile=None)
+        lanes, vectors, rows = own.pop("tile")  # type: ignore[misc] # always a triple
+        inline = bool(own.pop("inline_producers", False))
+        tile = Tile(lanes=lanes, vectors=vectors, rows=rows, **own)  # type: ignore[arg-type] # names are Tile's fields
+        return cls(layout=layout, tile=tile, inline_producers=inline)
+
+
+class _Assembly:
+    """The schedule being made, and the workload as its stagings leave it."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        self.stagings: list[Staging] = []
+        self.nests: dict[str, Nest] = {}
+
+    def stage(self, *stagings: Staging) -> None:
+        for staging in stagings:
+            self.workload = apply_staging(self.workload, staging)
+            self.stagings.append(staging)
+
+
+def assemble(workload: Workload, choices: Mapping[str, StageChoice], hardware: Hardware) -> Schedule:
+    """The schedule of `workload` in which each reduction is done as chosen."""
+    made = _Assembly(workload)
+    _inline_maps(made)
+    for stage in workload.stages:
+        choice = choices.get(stage.name)
+        if choice is not None and choice.layout is not None and choice.tile is not None:
+            _tile(made, made.workload.stage(stage.name), choice, hardware)
+    for stage in made.workload.stages:
+        if stage.name not in made.nests:
+            made.nests[stage.name] = plain_nest(stage, hardware)
+    ordered = tuple(made.nests[stage.name] for stage in made.workload.stages)
+    return Schedule(stagings=tuple(made.stagings), nests=ordered)
+
+
+def _inline_maps(made: _Assembly) -> None:
+    """Inlines every map that one other map reads elementwise."""
+    for stage in made.workload.stages:
+        reader = sole_reader(made.workload, made.workload.stage(stage.name))
+        if is_map(stage) and reader is not None and reads_elementwise(reader, stage):
+            made.stage(Inline(stage=stage.name))
+
+
+def _tile(made: _Assembly, stage: Stage, choice: StageChoice, hardware: Hardware) -> None:
+    assert choice.layout is not None
+    assert choice.tile is not None
+    if choice.inline_producers:
+        stage, choice = _inline_producers(made, stage, choice)
+    tiled = tiled_reduction(stage, choice.layout, choice.tile, hardware.threads)  # type: ignore[arg-type] # as above
+    made.stage(*tiled.stagings)
+    for nest in tiled.nests:
+        made.nests[nest.stage] = nest
+    copier = made.workload.stage(stage.name)
+    reader = sole_reader(made.workload, copier)
+    if is_map(copier) and reader is not None and reads_elementwise(reader, copier):
+        made.stage(Inline(stage=copier.name))
+        copier = made.workload.stage(reader.name)
+    if tiled.attach and _can_attach(made, copier, tiled.accumulator):
+        at = At(stage=tiled.accumulator, loop=tiled.attach)
+        trial = plan_from_nests(made.workload, [*made.nests.values(), Nest(stage=copier.name, at=at)])
+        local = {axis.name: axis.extent for axis in trial.by_stage[copier.name].axes}
+        made.nests[copier.name] = plain_nest(copier, hardware, at, local)
+
+
+def _inline_producers(made: _Assembly, stage: Stage, choice: StageChoice) -> tuple[Stage, StageChoice]:
+    """Inlines maps such as padding into the staged reads of a reduction."""
+    assert choice.layout is not None
+    staged = []
+    for buffer in choice.layout.staged:
+        producer = made.workload.writer.get(buffer)
+        if producer is not None and is_map(producer) and sole_reader(made.workload, producer) is stage:
+            before = set(stage.reads)
+            made.stage(Inline(stage=producer.name))
+            stage = made.workload.stage(stage.name)
+            staged += [name for name in stage.reads if name not in before]
+        else:
+            staged.append(buffer)
+    return stage, attrs.evolve(choice, layout=attrs.evolve(choice.layout, staged=tuple(staged)))
+
+
+def _can_attach(made: _Assembly, copier: Stage, accumulator: str) -> bool:
+    """True where all that the copy-out reads, the accumulator apart, is an input."""
+    return all(buffer == accumulator or buffer not in made.workload.writer for buffer in copier.reads)

@@ -1,0 +1,63 @@
+"""What the analytic model and the rules of the space know of a CPU, derived from its fingerprint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from ..spec.claim import Machine
+
+
+@attrs.frozen(kw_only=True)
+class Hardware:
+    """Per core unless said otherwise; bandwidths in bytes per cycle, caches in bytes.
+
+    `fma_per_cycle` counts full-width vector instructions. The figures order candidates; they predict no exact times.
+    """
+
+    vector_bytes: int
+    vector_registers: int
+    fma_per_cycle: float
+    fma_latency: int = 4
+    loads_per_cycle: float = 2.0
+    stores_per_cycle: float = 1.0
+    l1_bytes: int
+    l2_bytes: int
+    l3_bytes: int
+    l2_bandwidth: float = 32.0
+    l3_bandwidth: float = 14.0
+    memory_bandwidth: float = 6.0
+    """Of the whole socket, in bytes per cycle of one core."""
+    hertz: float = 3.4e9
+    threads: int = 1
+    region_s: float = 4e-6
+    """Cost of starting one parallel loop."""
+
+    def lanes(self, element_bytes: int) -> int:
+        """Elements of one full vector."""
+        return max(1, self.vector_bytes // element_bytes)
+
+
+def hardware_from_machine(machine: Machine, threads: int) -> Hardware:
+    """The model's view of a machine; unknown cache sizes become small ones."""
+    isa = set(machine.isa)
+    if "avx512f" in isa:
+        # Zen 4 (AMD family 25) runs 512-bit instructions in two halves.
+        width, registers, fma = 64, 32, 1.0 if machine.vendor == "AuthenticAMD" and machine.family == 25 else 2.0
+    elif "avx2" in isa or "avx" in isa:
+        width, registers, fma = 32, 16, 2.0
+    elif machine.arch in ("aarch64", "arm64"):
+        width, registers, fma = 16, 32, 2.0
+    else:
+        width, registers, fma = 16, 16, 1.0
+    return Hardware(
+        vector_bytes=width,
+        vector_registers=registers,
+        fma_per_cycle=fma,
+        l1_bytes=machine.l1d_bytes or 32 * 1024,
+        l2_bytes=machine.l2_bytes or 256 * 1024,
+        l3_bytes=machine.l3_bytes or 4 * 1024 * 1024,
+        threads=threads,
+    )

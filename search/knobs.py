@@ -1,0 +1,114 @@
+"""The knobs of a sketch: what may be chosen, and among which values, for each tiled reduction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+from ..spec.dtypes import size_bytes
+from .layouts import Layout, length_of
+from .structure import reads_of
+
+if TYPE_CHECKING:
+    from ..spec.workload import Stage, Workload
+    from .hardware import Hardware
+
+KnobValue: TypeAlias = int | bool | tuple[int, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Knob:
+    """A named choice; values stand in their natural order, so that neighbours are alike."""
+
+    name: str
+    values: tuple[KnobValue, ...]
+
+
+def knobs_of(
+    workload: Workload, layouts: Sequence[tuple[str, Layout | None]], hardware: Hardware
+) -> tuple[Knob, ...]:
+    """Every knob of a sketch with more than one value or whose value is needed; names start with the stage's."""
+    found: list[Knob] = []
+    for name, layout in layouts:
+        if layout is not None:
+            stage = workload.stage(name)
+            found += [attrs.evolve(knob, name=f"{name}/{knob.name}") for knob in _stage_knobs(stage, layout, hardware)]
+    return tuple(found)
+
+
+def _stage_knobs(stage: Stage, layout: Layout, hardware: Hardware) -> list[Knob]:
+    knobs = [Knob(name="tile", values=register_tiles(stage, layout, hardware))]
+    if layout.partial:
+        return knobs
+    first = stage.extents[stage.reduce[0].name]
+    knobs.append(Knob(name="vector_block", values=_powers(length_of(layout.vector, stage) // hardware.lanes(4), 32)))
+    if layout.rows:
+        knobs.append(Knob(name="row_block", values=_powers(length_of(layout.rows, stage) // 4, 64)))
+        knobs.append(Knob(name="rows_outer", values=(False, True)))
+    knobs.append(Knob(name="reduce_block", values=(0, *(b for b in (32, 64, 128, 256, 512) if b < first))))
+    if len(stage.reduce) > 1:
+        knobs.append(Knob(name="rotate", values=tuple(range(len(stage.reduce)))))
+        knobs.append(Knob(name="unroll_reduce", values=(False, True)))
+    if layout.staged:
+        knobs.append(Knob(name="inline_producers", values=(False, True)))
+    return knobs
+
+
+def _powers(limit: int, most: int) -> tuple[int, ...]:
+    values = [1]
+    while values[-1] * 2 <= min(limit, most):
+        values.append(values[-1] * 2)
+    return tuple(values)
+
+
+def register_tiles(stage: Stage, layout: Layout, hardware: Hardware) -> tuple[tuple[int, ...], ...]:
+    """(lanes, vectors, rows) whose accumulators, one vector row and a broadcast fit the registers.
+
+    Padding may waste up to a fifth of the work, or as little as any tile does. A vector read in place cannot be padded:
+    its width divides the axis.
+    """
+    lanes = hardware.lanes(size_bytes(stage.outputs[0].dtype))
+    widths = _partial_widths(stage, layout, lanes) if layout.partial else _widths(stage, layout, lanes)
+    length = length_of(layout.rows, stage) if layout.rows else 1
+    tiles: list[tuple[float, tuple[int, ...]]] = []
+    for width_waste, width_lanes, vectors in widths:
+        registers = vectors * -(-width_lanes // lanes)
+        for rows in range(1, min(length, 30) + 1):
+            if registers * rows + registers + 1 > hardware.vector_registers:
+                break
+            waste = width_waste * (-(-length // rows) * rows / length)
+            tiles.append((waste, (width_lanes, vectors, rows)))
+    least = min(waste for waste, _ in tiles)
+    kept = [tile for waste, tile in tiles if waste <= max(1.2, least * 1.05)]
+    return tuple(sorted(kept))
+
+
+def _widths(stage: Stage, layout: Layout, lanes: int) -> list[tuple[float, int, int]]:
+    """(waste, lanes, vectors) of the vector group."""
+    length = length_of(layout.vector, stage)
+    in_place = any(
+        {*layout.vector} & read.axes and read.buffer not in layout.staged for read in reads_of(stage)
+    )
+    if not in_place:
+        options = [(-(-length // (lanes * v)) * lanes * v / length, lanes, v) for v in (1, 2, 3, 4, 6)]
+        if length < lanes:
+            options.append((1.0, length, 1))
+        return options
+    found = []
+    for width in range(1, min(64, length) + 1):
+        if length % width:
+            continue
+        if width % lanes == 0:
+            found.append((1.0, lanes, width // lanes))
+        elif width >= min(4, length):
+            # An odd width fills its last vector in part.
+            found.append((-(-width // lanes) * lanes / width / 4 + 0.75, width, 1))
+    return found or [(1.0, 1, 1)]
+
+
+def _partial_widths(stage: Stage, layout: Layout, lanes: int) -> list[tuple[float, int, int]]:
+    extent = stage.extents[layout.partial]
+    found = [(-(-extent // (lanes * v)) * lanes * v / extent, lanes, v) for v in (1, 2, 4) if 2 * lanes * v <= extent]
+    return found or [(1.0, 1, 1)]

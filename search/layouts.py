@@ -1,0 +1,109 @@
+"""Which layouts a reduction is worth trying in: what lies along vectors, what gives rows, which reads are repacked.
+
+Everything follows from how reads move with axes, never from an operator's name. A read that stays while another axis
+moves is what a register tile reuses; a read that is not contiguous along the vector has to be staged first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..spec.dtypes import size_bytes
+from .structure import Read, axis_runs, reads_of
+
+if TYPE_CHECKING:
+    from ..spec.workload import Stage
+    from .hardware import Hardware
+
+
+@attrs.frozen(kw_only=True)
+class Layout:
+    """Axes along vectors, axes of rows (empty: none), and the reads that are staged in the tile's order.
+
+    `partial` names a reduce axis whose sums are kept apart along the vector and added up at the end (rfactor); the
+    vector group is empty then.
+    """
+
+    vector: tuple[str, ...]
+    rows: tuple[str, ...]
+    staged: tuple[str, ...] = ()
+    partial: str = ""
+
+    @property
+    def text(self) -> str:
+        """A short description: ``vectors along h*w, rows k, X staged``."""
+        along = f"partial sums along {self.partial}" if self.partial else f"vectors along {'*'.join(self.vector)}"
+        rows = f", rows {'*'.join(self.rows)}" if self.rows else ""
+        staged = f", {' and '.join(self.staged)} staged" if self.staged else ""
+        return f"{along}{rows}{staged}"
+
+
+def layouts_of(stage: Stage, hardware: Hardware) -> tuple[Layout, ...]:
+    """The layouts of a reduction, most ordinary first; empty where none gives vectors."""
+    reads = reads_of(stage)
+    groups = [(axis.name,) for axis in stage.axes if axis.extent > 1] + list(axis_runs(stage))
+    groups = [group for group in groups if _moves_together(group, reads)]
+    lanes = hardware.lanes(size_bytes(stage.outputs[0].dtype))
+    longest = max((length_of(group, stage) for group in groups), default=1)
+    found: list[Layout] = []
+    for vector in groups:
+        if length_of(vector, stage) < min(lanes, longest):
+            continue
+        partners = [rows for rows in groups if not {*rows} & {*vector} and _worth_rows(rows, vector, reads)]
+        for rows in partners or [()]:
+            found += [Layout(vector=vector, rows=rows, staged=staged) for staged in _stagings(vector, rows, reads)]
+    found += _partial_sums(stage, groups, reads)
+    return tuple(dict.fromkeys(found))
+
+
+def length_of(group: Sequence[str], stage: Stage) -> int:
+    """Number of points of a group of axes."""
+    total = 1
+    for name in group:
+        total *= stage.extents[name]
+    return total
+
+
+def _moves_together(group: Sequence[str], reads: Sequence[Read]) -> bool:
+    """True where each read moves with every axis of the group or with none, so that they are one axis in all but name."""
+    return all(len({*group} & read.axes) in (0, len(group)) for read in reads)
+
+
+def _worth_rows(rows: Sequence[str], vector: Sequence[str], reads: Sequence[Read]) -> bool:
+    """True where some read stays along the rows, so that the rows of a tile share it."""
+    return any(not {*rows} & read.axes for read in reads)
+
+
+def _stagings(vector: Sequence[str], rows: Sequence[str], reads: Sequence[Read]) -> Iterator[tuple[str, ...]]:
+    """Sets of reads to stage. Reads along the vector must be contiguous or staged; the others may be."""
+    must: list[str] = []
+    may: list[str] = []
+    for read in reads:
+        contiguous = len(vector) == 1 and vector[0] in read.contiguous
+        if {*vector} & read.axes and not contiguous:
+            if read.several:
+                return
+            must.append(read.buffer)
+        elif not read.several and not read.windowed and ({*vector} | {*rows}) & read.axes:
+            may.append(read.buffer)
+    yield tuple(must)
+    for extra in may:
+        yield (*must, extra)
+    if len(may) > 1:
+        yield (*must, *may)
+
+
+def _partial_sums(stage: Stage, groups: Sequence[tuple[str, ...]], reads: Sequence[Read]) -> list[Layout]:
+    """Vectors along a reduce axis where every read that moves with it is contiguous in it: dot products."""
+    if stage.reducer is None or stage.reducer.op == "custom":
+        return []
+    found = []
+    for axis in stage.reduce:
+        moving = [read for read in reads if axis.name in read.axes]
+        if axis.extent >= 8 and moving and all(axis.name in read.contiguous and not read.several for read in moving):
+            rows = [group for group in groups if len(group) == 1] or [()]
+            found += [Layout(vector=(), rows=group, partial=axis.name) for group in rows[-2:]]
+    return found

@@ -1,0 +1,69 @@
+"""Nests for stages that are not tiled: maps, copies and short reductions; parallel outside, contiguous vectors inside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..spec.dtypes import size_bytes
+from ..spec.schedule import At, Bind, BindLoop, Nest, Split
+from .structure import is_guarded, reads_of
+from .tiling import divisor_at_most, parallel_bind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..spec.workload import Stage
+    from .hardware import Hardware
+
+
+def plain_nest(stage: Stage, hardware: Hardware, at: At | None = None, local: Mapping[str, int] | None = None) -> Nest:
+    """A nest of its own, or at `at` with axes of `local` extents.
+
+    The last axis becomes the vector where every read that moves with it is contiguous in it and nothing is guarded;
+    a reduction runs outside of it.
+    """
+    extents = dict(local or stage.extents)
+    spatial = [axis.name for axis in stage.axes]
+    reduce = [axis.name for axis in stage.reduce]
+    splits: list[Split] = []
+    bind: list[Bind] = []
+    order = [*spatial, *reduce]
+    lanes = hardware.lanes(size_bytes(stage.outputs[0].dtype))
+    if spatial and _is_vector(stage, spatial[-1]) and extents[spatial[-1]] > 1:
+        last = spatial[-1]
+        width = _width(extents[last], lanes)
+        vector = last
+        if width < extents[last]:
+            pieces = (f"{last}_o", f"{last}_v")
+            splits.append(Split(axis=last, into=pieces, factors=(extents[last] // width, width)))
+            extents |= dict(zip(pieces, splits[-1].factors, strict=True))
+            spatial = [*spatial[:-1], pieces[0]]
+            vector = pieces[1]
+        else:
+            spatial = spatial[:-1]
+        if width > 1:
+            bind.append(BindLoop(loop=vector, to="vectorize"))
+        order = [*spatial, *reduce, vector]
+    if at is None:
+        parallel = parallel_bind(spatial, extents, hardware.threads)
+        if parallel is not None:
+            bind.insert(0, parallel)
+    start = reduce[0] if reduce and stage.reducer is not None else None
+    return Nest(stage=stage.name, splits=tuple(splits), order=tuple(order), bind=tuple(bind), start=start, at=at)
+
+
+def _is_vector(stage: Stage, axis: str) -> bool:
+    """True where vectors along `axis` load and store whole lines."""
+    if is_guarded(stage) or len(stage.outputs) != 1:
+        return False
+    return all(axis not in read.axes or axis in read.contiguous for read in reads_of(stage))
+
+
+def _width(extent: int, lanes: int) -> int:
+    """Elements of one vector: whole vectors where they divide, else the whole short row, else what divides."""
+    for width in (4 * lanes, 2 * lanes, lanes):
+        if extent % width == 0:
+            return width
+    if extent <= 2 * lanes:
+        return extent
+    return divisor_at_most(extent, 2 * lanes)

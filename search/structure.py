@@ -1,0 +1,99 @@
+"""What the rules of the space see in a workload: kinds of stages, who reads whom elementwise, groups of axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from ..spec.expr import Axis, If, Load, axes_in, loads, walk
+from ..spec.linear import facts_from_extents, linear
+from ..spec.workload import Stage, Workload
+
+
+@attrs.frozen(kw_only=True)
+class Read:
+    """How a stage reads one buffer.
+
+    `axes` move the element read, `contiguous` ones by one element in memory; `several` tells of more than one place
+    read, `windowed` of a dimension moved by more than one axis, so that staging by axes would copy elements repeatedly.
+    """
+
+    buffer: str
+    axes: frozenset[str]
+    contiguous: frozenset[str]
+    several: bool
+    windowed: bool
+
+
+def reads_of(stage: Stage) -> tuple[Read, ...]:
+    """The buffers a stage reads, in order of first use."""
+    found: dict[str, list[Load]] = {}
+    for body in stage.body:
+        for load in loads(body):
+            found.setdefault(load.buffer, []).append(load)
+    facts = facts_from_extents(stage.extents)
+    result = []
+    for buffer, uses in found.items():
+        axes = frozenset().union(*(axes_in(load) for load in uses))
+        contiguous: set[str] = set()
+        if uses[0].indices:
+            _, terms = linear(uses[0].indices[-1], facts)
+            contiguous = {atom.name for atom, step in terms.items() if isinstance(atom, Axis) and step == 1}
+            earlier = frozenset().union(*(axes_in(position) for position in uses[0].indices[:-1]))
+            contiguous -= earlier
+        several = len({load.indices for load in uses}) > 1
+        windowed = any(len(axes_in(position)) > 1 for load in uses for position in load.indices)
+        result.append(
+            Read(buffer=buffer, axes=axes, contiguous=frozenset(contiguous), several=several, windowed=windowed)
+        )
+    return tuple(result)
+
+
+def is_map(stage: Stage) -> bool:
+    """True for a stage without a reduction and with one output."""
+    return stage.reducer is None and len(stage.outputs) == 1
+
+
+def is_guarded(stage: Stage) -> bool:
+    """True where some value is chosen by a guard, as in padding."""
+    return any(isinstance(node, If) for body in stage.body for node in walk(body))
+
+
+def reads_elementwise(reader: Stage, producer: Stage) -> bool:
+    """True where `reader` is a map over the same space that reads each element of `producer` once, at its own place."""
+    if not is_map(reader) or reader.shape != producer.shape:
+        return False
+    wanted = tuple(Axis(axis.name) for axis in reader.axes)
+    names = {output.name for output in producer.outputs}
+    uses = [load for load in loads(reader.body[0]) if load.buffer in names]
+    return bool(uses) and all(_same_place(load, wanted, reader) for load in uses)
+
+
+def _same_place(load: Load, wanted: tuple[Axis, ...], reader: Stage) -> bool:
+    """Equal indices; a constant 0 stands for an axis of extent 1."""
+    for position, axis, iter_axis in zip(load.indices, wanted, reader.axes, strict=True):
+        if position != axis and not (iter_axis.extent == 1 and not axes_in(position)):
+            return False
+    return True
+
+
+def sole_reader(workload: Workload, stage: Stage) -> Stage | None:
+    """The one stage that reads an intermediate stage; None for outputs and for several readers."""
+    if any(output.name in workload.params for output in stage.outputs):
+        return None
+    readers = {r.name: r for output in stage.outputs for r in workload.readers(output.name)}
+    return next(iter(readers.values())) if len(readers) == 1 else None
+
+
+def axis_runs(stage: Stage) -> tuple[tuple[str, ...], ...]:
+    """Runs of neighbouring spatial axes worth fusing into one: every run of two or more axes longer than 1."""
+    names = [axis.name for axis in stage.axes]
+    extents: Mapping[str, int] = stage.extents
+    runs = []
+    for first in range(len(names)):
+        for last in range(first + 2, len(names) + 1):
+            run = names[first:last]
+            if all(extents[name] > 1 for name in run):
+                runs.append(tuple(run))
+    return tuple(runs)
