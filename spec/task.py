@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from .canonical import Names, canonical, canonical_names, identity
+from .errors import SpecError
 from .workload import Workload
+
+if TYPE_CHECKING:
+    from .tvm_names import te, tirx
 
 Option: TypeAlias = str | int | bool
 
@@ -27,6 +33,26 @@ class Target:
 
     kind: str = "llvm"
     options: tuple[TargetOption, ...] = ()
+
+
+def target_from_value(value: object) -> Target:
+    """The record of a target given as a kind (``"llvm"``) or as TVM's dict (``{"kind": "llvm", "mcpu": "znver5"}``).
+
+    Whether some TVM can build for it is not asked here; options are kept sorted by name.
+    """
+    if isinstance(value, Target):
+        return value
+    config = {"kind": value} if isinstance(value, str) else dict(value) if isinstance(value, Mapping) else {}
+    kind = config.pop("kind", None)
+    if not isinstance(kind, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", kind):
+        raise SpecError(
+            f'{value!r} is no target; write a kind ("llvm") or a dict ({{"kind": "llvm", "mcpu": "znver5"}})', "target"
+        )
+    for name, option in config.items():
+        if type(name) is not str or type(option) not in (str, int, bool):
+            raise SpecError(f"option {name!r} is {option!r}; allowed: a text, a whole number, true or false", "target")
+    options = sorted(config.items())
+    return Target(kind=kind, options=tuple(TargetOption(name=name, value=option) for name, option in options))
 
 
 @attrs.frozen(kw_only=True)
@@ -67,6 +93,41 @@ class Task:
     constants: tuple[str, ...] = ()
     ranges: tuple[ValueRange, ...] = ()
     op: OperatorCall | None = None
+
+    @classmethod
+    def from_te(
+        cls,
+        function: Callable[..., Sequence[te.Tensor]] | Sequence[te.Tensor],
+        args: Sequence[object] = (),
+        *,
+        target: str | Mapping[str, Option] | Target = "llvm",
+        threads: int | None = None,
+        constants: Sequence[str] = (),
+        ranges: Sequence[ValueRange] = (),
+    ) -> Task:
+        """The task of a TE computation: ``function(*args)`` gives its tensors, inputs first; a list of them does too.
+
+        `threads` defaults to the cores that this process may use. LoweringError where TE says what a workload cannot.
+        """
+        # On use: a task that comes from a file or the registry must not pay for TVM's import.
+        from .tvm_task import task_from_te
+
+        return task_from_te(function, args, target=target, threads=threads, constants=constants, ranges=ranges)
+
+    @classmethod
+    def from_primfunc(
+        cls,
+        func: tirx.PrimFunc,
+        *,
+        target: str | Mapping[str, Option] | Target = "llvm",
+        threads: int | None = None,
+        constants: Sequence[str] = (),
+        ranges: Sequence[ValueRange] = (),
+    ) -> Task:
+        """The task of a TensorIR function that is not scheduled yet; LoweringError where it cannot be read."""
+        from .tvm_task import task_from_primfunc
+
+        return task_from_primfunc(func, target=target, threads=threads, constants=constants, ranges=ranges)
 
     @cached_property
     def identity(self) -> str:

@@ -1,0 +1,223 @@
+"""Writes a workload as a TensorIR function: one loop nest and one block for each stage, nothing scheduled.
+
+Before (a stage of the workload)               After (TensorIR)
+
+    C[i, j] = sum over k of A[i, k] * B[k, j]      for i, j, k in T.grid(M, N, K):
+                                                       with T.sblock("C"):
+                                                           v_i, v_j, v_k = T.axis.remap("SSR", [i, j, k])
+                                                           with T.init():
+                                                               C[v_i, v_j] = T.float32(0)
+                                                           C[v_i, v_j] = C[v_i, v_j] + A[v_i, v_k] * B[v_k, v_j]
+
+Nodes are made directly: a lowering starts here each time, and TE's way through its own graph and simplifier is slower
+and changes expressions. `tvm_read.py` reads the function back to the same workload. What LLVM
+has no code for is written as something equal, and read back from it: abs of integers as a select, fmod as `Mod`,
+comparisons of bools as those of uint8, and some intrinsics on short floats by way of float32.
+"""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .dtypes import INDEX, is_float, round_to, size_bytes
+from .errors import LoweringError
+from .expr import (
+    Acc,
+    Axis,
+    Binary,
+    Call,
+    Cast,
+    Compare,
+    Const,
+    Expr,
+    If,
+    Load,
+    Logic,
+    Select,
+    const_value,
+)
+from .reducers import COMBINE
+from .tvm_names import (
+    BINARY_NODES,
+    COMPARE_NODES,
+    IF_OP,
+    OPS,
+    WIDENED,
+    SBlock,
+    SBlockRealize,
+    get_sblock_read_write_region,
+    ir,
+    prim,
+    stmts,
+    tirx,
+)
+
+if TYPE_CHECKING:
+    from .workload import Buffer, IterAxis, Stage, Workload
+
+Node: TypeAlias = Any
+"""An object of TVM's: it has no types to check against."""
+
+LEAST_ALIGN_BYTES = 4
+
+
+def primfunc_from_workload(workload: Workload) -> tirx.PrimFunc:
+    """The TensorIR function that computes `workload`, which must be well formed (`check_workload`).
+
+    It is called ``main``, takes the parameters in their order and promises, as TE's functions do, that they do not
+    overlap. Parameters are aligned to their elements only: NumPy's arrays start 16 bytes past a 64-byte boundary, and
+    the aligned vector moves that TVM's default alignment allows crash on them.
+    """
+    buffers = {
+        name: _declared(buffer, workload.index_dtype, aligned=name not in workload.params)
+        for name, buffer in workload.buffers.items()
+    }
+    nests = [_StageWriter(stage, buffers, workload.index_dtype).nest() for stage in workload.stages]
+    temporaries = [buffers[name] for name in workload.writer if name not in workload.params]
+    body = nests[0] if len(nests) == 1 else stmts.SeqStmt(nests)
+    root = SBlock([], [], [], "root", body, alloc_buffers=temporaries)
+    return tirx.PrimFunc(
+        [buffers[name] for name in workload.params],
+        SBlockRealize([], True, root),
+        attrs=ir.make_node("ir.DictAttrs", global_symbol="main", s_tir=True, **{"tirx.noalias": True}),
+    )
+
+
+def _declared(buffer: Buffer, index_dtype: str, *, aligned: bool) -> Node:
+    return tirx.decl_buffer(
+        [_integer(index_dtype, extent) for extent in buffer.shape],
+        buffer.dtype,
+        buffer.name,
+        data_alignment=-1 if aligned else max(size_bytes(buffer.dtype), LEAST_ALIGN_BYTES),
+        layout=None,
+    )
+
+
+@cache
+def _operator(name: str) -> Node:
+    return ir.Op.get(name)
+
+
+@cache
+def _prim_type(dtype: str) -> Node:
+    return ir.PrimType(dtype)
+
+
+@lru_cache(maxsize=4096)
+def _integer(dtype: str, value: int) -> Node:
+    return prim.IntImm(dtype, value)
+
+
+class _StageWriter:
+    """Writes one stage: knows the variables of its axes and the buffers of the function."""
+
+    def __init__(self, stage: Stage, buffers: dict[str, Node], index_dtype: str) -> None:
+        self.stage = stage
+        self.buffers = buffers
+        self.index_dtype = index_dtype
+        self.axes = {name: tirx.Var(f"v_{name}", _prim_type(index_dtype)) for name in stage.extents}
+        self.at = [self.axes[axis.name] for axis in stage.axes]
+        self.outputs = [buffers[output.name] for output in stage.outputs]
+
+    def nest(self) -> Node:
+        """The loops of the stage, spatial before reduce, around its block."""
+        stage, axes = self.stage, (*self.stage.axes, *self.stage.reduce)
+        iters = [self.iteration(axis, tirx.IterVar.DataPar) for axis in stage.axes]
+        iters += [self.iteration(axis, tirx.IterVar.CommReduce) for axis in stage.reduce]
+        init, update = self.init(), self.update()
+        # The regions need the statements, and come from a block that is thrown away.
+        draft = SBlock(iters, [], [], stage.name, update, init)
+        reads, writes = get_sblock_read_write_region(draft, {buffer: buffer for buffer in self.buffers.values()})
+        loops = [tirx.Var(axis.name, _prim_type(self.index_dtype)) for axis in axes]
+        nest = SBlockRealize(loops, True, SBlock(iters, reads, writes, stage.name, update, init))
+        for loop, axis in zip(reversed(loops), reversed(axes), strict=True):
+            nest = stmts.For(loop, self.integer(0), self.integer(axis.extent), stmts.ForKind.SERIAL, nest)
+        return nest
+
+    def iteration(self, axis: IterAxis, kind: int) -> Node:
+        return tirx.IterVar(ir.Range(self.integer(0), self.integer(axis.extent)), self.axes[axis.name], kind)
+
+    def init(self) -> Node | None:
+        """The start values, stored before the first step of the reduction."""
+        reducer = self.stage.reducer
+        if reducer is None:
+            return None
+        return self.stores([self.write(start) for start in reducer.init])
+
+    def update(self) -> Node:
+        """The stores of the body; a reduction combines it with what is there."""
+        values = [self.write(body) for body in self.stage.body]
+        reducer = self.stage.reducer
+        if reducer is not None and reducer.op in COMBINE:
+            values = [BINARY_NODES[COMBINE[reducer.op]](self.write(Acc(0)), values[0])]
+        if reducer is None or len(values) == 1:
+            return self.stores(values)
+        # All new values are computed from the old accumulators, so none may be stored before the last is known.
+        names = [
+            tirx.Var(f"v_{output.name}", value.ty) for output, value in zip(self.stage.outputs, values, strict=True)
+        ]
+        binds = [stmts.Bind(name, value) for name, value in zip(names, values, strict=True)]
+        return stmts.SeqStmt([*binds, *self.store_list(names)])
+
+    def stores(self, values: list[Node]) -> Node:
+        statements = self.store_list(values)
+        return statements[0] if len(statements) == 1 else stmts.SeqStmt(statements)
+
+    def store_list(self, values: list[Node]) -> list[Node]:
+        return [stmts.BufferStore(buffer, value, self.at) for buffer, value in zip(self.outputs, values, strict=True)]
+
+    def integer(self, value: int) -> Node:
+        return _integer(self.index_dtype, value)
+
+    def write(self, node: Expr) -> Node:
+        """TVM's expression for `node`."""
+        match node:
+            case Axis(name):
+                return self.axes[name]
+            case Const(dtype, _):
+                return self.constant(node, self.index_dtype if dtype == INDEX else dtype)
+            case Load(buffer, indices):
+                return tirx.BufferLoad(self.buffers[buffer], [self.write(index) for index in indices])
+            case Acc(slot):
+                return tirx.BufferLoad(self.outputs[slot], self.at)
+            case Cast(dtype, value):
+                return prim.Cast(self.index_dtype if dtype == INDEX else dtype, self.write(value))
+            case Binary(op, a, b):
+                return BINARY_NODES[op](self.write(a), self.write(b))
+            case Compare(op, a, b):
+                return self.compare(op, self.write(a), self.write(b))
+            case Logic("not", (a,)):
+                return prim.Not(self.write(a))
+            case Logic(op, (a, b)):
+                return (prim.And if op == "and" else prim.Or)(self.write(a), self.write(b))
+            case Select(cond, then, otherwise):
+                return prim.Select(self.write(cond), self.write(then), self.write(otherwise))
+            case If(cond, then, otherwise):
+                value = self.write(then)
+                return ir.Call(_operator(IF_OP), [self.write(cond), value, self.write(otherwise)], ret_ty=value.ty)
+            case Call(name, args):
+                return self.call(name, [self.write(arg) for arg in args])
+        raise LoweringError(f"stage {self.stage.name!r}: {node!r} is no expression; check the workload first")
+
+    def constant(self, node: Const, dtype: str) -> Node:
+        if is_float(dtype):
+            # The shortest text of float32's greatest number is beyond it, which TVM refuses: round first.
+            return prim.FloatImm(dtype, round_to(dtype, float(node.text)))
+        return prim.IntImm(dtype, int(const_value(node)))
+
+    def compare(self, op: str, a: Node, b: Node) -> Node:
+        if str(a.ty.dtype) == "bool":
+            a, b = prim.Cast("uint8", a), prim.Cast("uint8", b)
+        return COMPARE_NODES[op](a, b)
+
+    def call(self, name: str, args: list[Node]) -> Node:
+        dtype = str(args[0].ty.dtype)
+        if name == "abs" and not is_float(dtype):
+            zero = prim.IntImm(dtype, 0)
+            return prim.Select(prim.GE(args[0], zero), args[0], prim.Sub(zero, args[0]))
+        if name in WIDENED.get(dtype, ()):
+            return prim.Cast(dtype, self.call(name, [prim.Cast("float32", arg) for arg in args]))
+        if name == "fmod":
+            return BINARY_NODES["truncmod"](*args)
+        return ir.Call(_operator(OPS[name]), args, ret_ty=args[0].ty)
