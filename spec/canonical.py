@@ -2,7 +2,9 @@
 
 Two workloads that differ only in names of buffers, stages and axes, or in the order in which independent stages were
 written, have one canonical form: inputs p0, p1, … in call order, stages s0, s1, … depth first from the outputs, axes
-a0, a1, … by position. Operands are never commuted. The identity is the sha256 of its text.
+a0, a1, … by position. Operands are never commuted. The identity is the sha256 of its text, in which what can be said
+in two ways that mean the same is said in one: ``a >= b`` is ``b <= a`` (so TVM's simplifier writes it), and the
+workload's index dtype is ``index``.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ from collections.abc import Mapping
 
 import attrs
 
-from .dtypes import is_float
+from .dtypes import INDEX, is_float
 from .errors import SpecError
-from .expr import Const, Expr, rename, transform
+from .expr import Cast, Compare, Const, Expr, rename, transform
 from .expr_text import text_from_expr
 from .workload import Buffer, IterAxis, Output, Reducer, Stage, Workload
 
@@ -115,8 +117,9 @@ def canonical_text(workload: Workload) -> str:
         axes = " ".join(f"{a.name}:{a.extent}" for a in stage.axes)
         reduce = " ".join(f"{a.name}:{a.extent}" for a in stage.reduce)
         outputs = " ".join(f"{o.name}:{o.dtype}" for o in stage.outputs)
-        lines.append(f"stage {stage.name} axes {axes} reduce {reduce} outputs {outputs} {_reducer_text(stage.reducer)}")
-        lines += [text_from_expr(_hexed(body)) for body in stage.body]
+        reducer = _reducer_text(stage.reducer, form.index_dtype)
+        lines.append(f"stage {stage.name} axes {axes} reduce {reduce} outputs {outputs} {reducer}")
+        lines += [text_from_expr(_plain(body, form.index_dtype)) for body in stage.body]
     return "\n".join(lines)
 
 
@@ -129,14 +132,29 @@ def _buffer_line(buffer: Buffer) -> str:
     return f"input {buffer.name} {buffer.dtype} {'x'.join(map(str, buffer.shape))}"
 
 
-def _reducer_text(reducer: Reducer | None) -> str:
+def _reducer_text(reducer: Reducer | None, index_dtype: str) -> str:
     if reducer is None:
         return "map"
-    return " ".join([reducer.op, *(text_from_expr(_hexed(c)) for c in reducer.init)])
+    return " ".join([reducer.op, *(text_from_expr(_plain(c, index_dtype)) for c in reducer.init)])
 
 
-def _hexed(node: Expr) -> Expr:
+_MIRRORED = {"ge": "le", "gt": "lt"}
+
+
+def _plain(node: Expr, index_dtype: str) -> Expr:
+    """The expression in the one form that is hashed: floats as hexadecimal, no ``>``, no ``>=``, one index type."""
+
     def visit(n: Expr) -> Expr:
-        return Const(n.dtype, float(n.text).hex()) if isinstance(n, Const) and is_float(n.dtype) else n
+        match n:
+            case Const(dtype, text) if is_float(dtype):
+                return Const(dtype, float(text).hex())
+            case Const(dtype, text) if dtype == index_dtype:
+                return Const(INDEX, text)
+            case Cast(dtype, value) if dtype == index_dtype:
+                return Cast(INDEX, value)
+            case Compare(op, a, b) if op in _MIRRORED:
+                return Compare(_MIRRORED[op], b, a)
+            case _:
+                return n
 
     return transform(node, visit)
