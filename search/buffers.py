@@ -8,14 +8,17 @@ elsewhere, is the lowering's promise and tested there.)
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..spec.dtypes import is_float, size_bytes
 from ..spec.numerics import array_dtype
-from ..spec.workload import Buffer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..spec.workload import Buffer
 
 ALIGN_BYTES: Final = 64
 GUARD_BYTES: Final = 4096
@@ -25,7 +28,7 @@ _STRIDE_WORDS: Final = 64
 
 
 class GuardedBuffer:
-    """A buffer's bytes between two guards, all of it filled with a pattern: NaN in every float type, 0xA5 in integers."""
+    """A buffer's bytes between two guards, all filled with a pattern: NaN in every float type, 0xA5 in integers."""
 
     def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer

@@ -6,15 +6,14 @@ Everything that a candidate can do wrong comes back as a `Failure`; only trouble
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -22,14 +21,20 @@ from ..spec.claim import Failure, Protocol
 from ..spec.convert import unstructure
 from ..spec.errors import MeasureError
 from ..spec.schedule import Schedule
-from ..spec.task import Task
 from .pinning import cpus_for
 from .reference import Reference
 from .timing_lock import TimingLock
-from .wire import Message
-from .workers import Handle, Workers
+from .workers import Handle, Workers, ZygoteError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from types import TracebackType
+
+    from ..spec.task import Task
+    from .wire import Message
 
 BUILDER: Final = "autosched.search.worker:build_kernel"
+MAX_RESTARTS: Final = 3
 
 
 @attrs.frozen(kw_only=True)
@@ -102,18 +107,17 @@ class Measurer:
         self._folder = Path(tempfile.mkdtemp(prefix="autosched-"))
         self._agreeing: list[Schedule] = []
         self._has_agreed = False
+        self._builder = builder
+        self._restarts = 0
         try:
-            self._workers = Workers(task, self._folder, builder=builder, memory_bytes=self._memory_bytes())
+            self._workers = self._start_workers()
             self._reference = Reference(task, self._folder, seed=seed)  # while the zygote imports TVM
             self._workers.share_task()
         except BaseException:
             self.close()
             raise
 
-    def _memory_bytes(self) -> int:
-        return self.limits.memory_bytes
-
-    def __enter__(self) -> Measurer:
+    def __enter__(self) -> Measurer:  # noqa: PYI034 # Self needs Python 3.11
         return self
 
     def __exit__(
@@ -142,16 +146,37 @@ class Measurer:
         so far. Timing never overlaps building.
         """
         source = iter(schedules)
-        while batch := self._build_batch(source):
+        while True:
+            batch: list[_Built] = []
+            done = 0
             try:
+                self._build_batch(source, batch)
+                if not batch:
+                    return
                 for built in batch:
-                    yield built.schedule, self._timed(built)
+                    result = self._timed(built)
+                    done += 1
+                    yield built.schedule, result
+            except ZygoteError as error:
+                self._restart(error)
+                source = itertools.chain([built.schedule for built in batch[done:]], source)
             finally:
-                self._end_all(built.handle for built in batch)
+                self._end_all(built.handle for built in batch[done:])
 
-    def _build_batch(self, source: Iterator[Schedule]) -> list[_Built]:
+    def _restart(self, error: ZygoteError) -> None:
+        """New workers in place of killed ones; gives up where that happens again and again."""
+        self._restarts += 1
+        if self._restarts > MAX_RESTARTS:
+            raise error
+        self._workers.close()
+        self._workers = self._start_workers()
+        self._workers.share_task()
+
+    def _start_workers(self) -> Workers:
+        return Workers(self.task, self._folder, builder=self._builder, memory_bytes=self.limits.memory_bytes)
+
+    def _build_batch(self, source: Iterator[Schedule], batch: list[_Built]) -> None:
         """Takes up to a batch of schedules and builds them, at most `builders` at once."""
-        batch: list[_Built] = []
         building: dict[Handle, int] = {}
         with self._lock.building():
             begin = time.monotonic()
@@ -166,16 +191,14 @@ class Measurer:
                         if schedule is None:
                             exhausted = True
                             break
-                        building[self._start_build(schedule)] = len(batch)
                         batch.append(_Built(schedule=schedule))
+                        building[self._start_build(schedule)] = len(batch) - 1
                     exhausted = exhausted or len(batch) == self._batch
                     if building:
                         self._collect(building, batch)
-            except BaseException:
-                self._end_all([*building, *(built.handle for built in batch)])
-                raise
-            self.busy_s += time.monotonic() - begin - idle_s
-        return batch
+            finally:
+                self._end_all(building)
+                self.busy_s += time.monotonic() - begin - idle_s
 
     def _start_build(self, schedule: Schedule) -> Handle:
         handle = self._workers.fork()
@@ -215,6 +238,89 @@ class Measurer:
             self.best_s = measurement.median_s
         return measurement
 
+    # --- a few candidates, in turn ------------------------------------------------------------------------------------
+
+    def retime(
+        self,
+        schedules: Sequence[Schedule],
+        rounds: int,
+        *,
+        beside: tuple[Task, Schedule] | None = None,
+    ) -> list[tuple[float, ...] | Failure]:
+        """`rounds` samples of each schedule, all in one process and in turn: a, b, c, a, b, c, …
+
+        What disturbs the machine for longer than a round disturbs all alike: ratios hold where times drift. `beside` is
+        a schedule of another task, timed with the others on the same threads but not verified: its samples come last.
+        """
+        results: dict[int, tuple[float, ...] | Failure] = {}
+        count = len(schedules) + (beside is not None)
+        while len(results) < count:
+            asked = {number: s for number, s in enumerate(schedules) if number not in results}
+            handle = self._workers.fork()
+            try:
+                results.update(self._retime_in(handle, asked, rounds, beside, len(schedules)))
+            finally:
+                self._workers.end(handle)
+        return [results[number] for number in range(count)]
+
+    def _retime_in(
+        self,
+        handle: Handle,
+        asked: dict[int, Schedule],
+        rounds: int,
+        beside: tuple[Task, Schedule] | None,
+        beside_number: int,
+    ) -> dict[int, tuple[float, ...] | Failure]:
+        """The failures of this attempt, or else the samples of all: a failure spoils the process for the others."""
+        kernels: dict[int, int] = {}
+        with self._lock.building():
+            for number, schedule in asked.items():
+                request: Message = {"op": "build", "schedule": unstructure(schedule)}
+                answer = self._busy(handle, request, self.limits.build_s, "build_timeout")
+                if isinstance(answer, Failure):
+                    return {number: answer}
+                kernels[number] = answer["kernel"]
+            if beside is not None:
+                request = {"op": "beside", "task": unstructure(beside[0]), "schedule": unstructure(beside[1])}
+                answer = self._busy(handle, request, self.limits.build_s, "build_timeout")
+                if isinstance(answer, Failure):
+                    raise MeasureError(f"the kernel to time beside cannot be built: {answer.detail}")
+                kernels[beside_number] = answer["kernel"]
+        with self._lock.timing():
+            slowest_s = 0.0
+            for number, schedule in asked.items():
+                first_s = self._verify(handle, kernels[number], schedule)
+                if isinstance(first_s, Failure):
+                    return {number: first_s}
+                slowest_s = max(slowest_s, first_s)
+            request = {
+                "op": "retime",
+                "kernels": list(kernels.values()),
+                "rounds": rounds,
+                "protocol": unstructure(self.protocol),
+                "cpus": self._cpus,
+            }
+            deadline_s = self._deadline_s(slowest_s, 2 * (rounds + 5) * len(kernels))
+            answer = self._busy(handle, request, deadline_s, "run_timeout")
+        if isinstance(answer, Failure):
+            return dict.fromkeys(kernels, answer)
+        samples = answer["samples_s"]
+        return {number: tuple(map(float, found)) for number, found in zip(kernels, samples, strict=True)}
+
+    def _busy(self, handle: Handle, request: Message, deadline_s: float, timeout_kind: str) -> Message | Failure:
+        begin = time.monotonic()
+        try:
+            return self._workers.answer(handle, request, deadline_s, timeout_kind)
+        finally:
+            self.busy_s += time.monotonic() - begin
+
+    def _deadline_s(self, first_s: float, samples: int) -> float:
+        """Time for so many samples of a kernel whose first call took `first_s`, five times over."""
+        sample_s = max(first_s * self.protocol.number, 2 * self.protocol.min_sample_s)
+        return self.limits.least_run_s + 5 * samples * sample_s
+
+    # --- one candidate ------------------------------------------------------------------------------------------------
+
     def _verified_samples(self, handle: Handle, schedule: Schedule) -> tuple[float, ...] | Failure:
         """Verifies, then times, the only kernel of a worker."""
         verified = self._verify(handle, 0, schedule)
@@ -227,8 +333,7 @@ class Measurer:
             "first_s": verified,
             "best_s": self.best_s,
         }
-        sample_s = max(verified * self.protocol.number, 2 * self.protocol.min_sample_s)
-        deadline_s = self.limits.least_run_s + 5 * (self.protocol.repeats + self.protocol.warmup + 5) * sample_s
+        deadline_s = self._deadline_s(verified, self.protocol.repeats + self.protocol.warmup + 5)
         answer = self._workers.answer(handle, request, deadline_s, "run_timeout")
         return answer if isinstance(answer, Failure) else tuple(float(s) for s in answer["samples_s"])
 
@@ -245,7 +350,7 @@ class Measurer:
             kept = self._workers.answer(handle, {"op": "keep", "kernel": kernel}, 60.0, "run_timeout")
             if isinstance(kept, Failure):
                 return kept
-            self._workers.share_task()
+            self._workers.share_outputs()
             self._has_agreed = True
         return float(answer["first_s"])
 

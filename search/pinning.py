@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..spec.errors import MeasureError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def cpus_for(threads: int) -> tuple[int, ...]:

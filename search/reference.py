@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import numpy as np
@@ -12,9 +11,13 @@ from numpy.typing import NDArray
 
 from ..spec.evaluate import evaluate, evaluate_points, random_inputs, tolerance
 from ..spec.numerics import array_dtype
-from ..spec.task import Task
 from .buffers import GuardedBuffer
 from .verify import Mismatch, compare, sample_points, unwritten
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..spec.task import Task
 
 Array = NDArray[Any]
 
@@ -25,7 +28,7 @@ SAMPLED_POINTS: Final = 192
 
 @attrs.frozen(kw_only=True)
 class OutputReference:
-    """What one output is compared with: all of its values, or those at `points` and an output that `agreed` with them."""
+    """What one output is compared with: all its values, or those at `points` and an output that `agreed` with them."""
 
     name: str
     rtol: float

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from typing import Final, Protocol as Interface
+import time
+from typing import TYPE_CHECKING, Final
+from typing import Protocol as Interface
 
-from ..spec.claim import Protocol
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..spec.claim import Protocol
 
 LOOK_SAMPLES: Final = 2
 SLOW_FACTOR: Final = 1.5
@@ -37,10 +42,44 @@ def samples_of(kernel: Kernel, protocol: Protocol, first_s: float, best_s: float
     for _ in range(protocol.warmup - 1):  # the verified call was the first one
         kernel.call()
     number = calls_per_sample(kernel, protocol, first_s)
-    look = kernel.time_s(number, min(LOOK_SAMPLES, protocol.repeats), protocol.flush_cache)
+    look = timed(kernel, protocol, number, min(LOOK_SAMPLES, protocol.repeats))
     if len(look) == protocol.repeats or (best_s is not None and statistics.median(look) > SLOW_FACTOR * best_s):
         return look
-    return look + kernel.time_s(number, protocol.repeats - len(look), protocol.flush_cache)
+    return look + timed(kernel, protocol, number, protocol.repeats - len(look))
+
+
+def timed(kernel: Kernel, protocol: Protocol, number: int, repeats: int) -> tuple[float, ...]:
+    """Seconds per call, `repeats` samples of `number` calls each.
+
+    Single calls are long ones: Python's clock around them adds a millionth of a second, where the compiled timing loop
+    would call once more than asked.
+    """
+    if number > 1 or protocol.flush_cache:
+        return kernel.time_s(number, repeats, protocol.flush_cache)
+    samples = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        kernel.call()
+        samples.append(time.perf_counter() - begin)
+    return tuple(samples)
+
+
+def samples_in_turn(kernels: Sequence[Kernel], protocol: Protocol, rounds: int) -> list[list[float]]:
+    """`rounds` samples of each kernel, taken in turn: a, b, c, a, b, c, …; each after a call that is not timed.
+
+    What disturbs the machine for longer than a round disturbs all alike, so their ratios hold.
+    """
+    numbers = []
+    for kernel in kernels:
+        begin = time.perf_counter()
+        kernel.call()
+        numbers.append(calls_per_sample(kernel, protocol, time.perf_counter() - begin))
+    samples: list[list[float]] = [[] for _ in kernels]
+    for _ in range(rounds):
+        for found, kernel, number in zip(samples, kernels, numbers, strict=True):
+            kernel.call()
+            found.extend(timed(kernel, protocol, number, 1))
+    return samples
 
 
 def calls_per_sample(kernel: Kernel, protocol: Protocol, first_s: float) -> int:
@@ -48,7 +87,7 @@ def calls_per_sample(kernel: Kernel, protocol: Protocol, first_s: float) -> int:
 
     The first call is slow (memory is touched for the first time), so short kernels are timed again to know.
     """
-    if protocol.flush_cache or first_s > 2 * protocol.min_sample_s:
+    if protocol.flush_cache or first_s > 2 * max(protocol.min_sample_s, 1e-4):
         return protocol.number
     number, call_s = 1, first_s
     for _ in range(3):

@@ -11,11 +11,13 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..spec.errors import MeasureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LOCK_NAME: Final = "autosched-timing.lock"
 PATIENCE_S: Final = 600.0

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Array = NDArray[Any]
 
@@ -44,7 +46,7 @@ class Mismatch:
 
 
 def compare(output: str, found: Array, expected: Array, rtol: float, atol: float) -> Mismatch | None:
-    """None where ``abs(found - expected) <= atol + rtol * abs(expected)`` everywhere; nan equals nan, inf equals inf."""
+    """None where ``abs(found - expected) <= atol + rtol * abs(expected)`` everywhere; nan equals nan, inf inf."""
     flat_found, flat_expected = found.reshape(-1), expected.reshape(-1)
     positions: list[int] = []
     count = 0
@@ -75,7 +77,7 @@ def _differences(found: Array, expected: Array, rtol: float, atol: float) -> Arr
     with np.errstate(all="ignore"):
         suspect = np.flatnonzero(~(np.abs(found - expected) <= atol + rtol * np.abs(expected)))
         one, other = found[suspect], expected[suspect]
-        return suspect[~((one == other) | (np.isnan(one) & np.isnan(other)))]
+        return np.asarray(suspect[~((one == other) | (np.isnan(one) & np.isnan(other)))])
 
 
 def unwritten(output: str, found: Array) -> Mismatch | None:

@@ -9,10 +9,12 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..spec.errors import AutoschedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Message: TypeAlias = dict[str, Any]
 

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from ..spec.claim import Failure, Protocol
 from ..spec.convert import structure
 from ..spec.errors import LoweringError, MeasureError, SpecError
+from ..spec.inputs import random_inputs
 from ..spec.schedule import Schedule
 from ..spec.task import Task
 from ..spec.tvm_build import TVM_ERRORS, compile_module, set_pool_threads, tvm_target, useful_line
@@ -26,9 +27,11 @@ from ..spec.tvm_run import CompiledKernel, tensor_over
 from .buffers import GuardedBuffer
 from .pinning import check_pinned, pin_threads
 from .reference import OutputReference, agreed_path
-from .sampling import Kernel, samples_of
-from .verify import Mismatch
+from .sampling import Kernel, samples_in_turn, samples_of
 from .wire import Channel, Message, WireError
+
+if TYPE_CHECKING:
+    from .verify import Mismatch
 
 Builder: TypeAlias = Callable[[Schedule, Task, Sequence[GuardedBuffer]], Kernel]
 
@@ -71,6 +74,7 @@ class Worker:
         self._buffers = [site.inputs.get(name) or self._results[name] for name in workload.params]
         self._kernels: list[Kernel] = []
         self._cpus: tuple[int, ...] = ()
+        self._is_erased = False
 
     def serve(self) -> None:
         """Answers each request with one message or several; a failed candidate is an answer too."""
@@ -80,6 +84,7 @@ class Worker:
             "keep": self.keep,
             "time": self.time,
             "retime": self.retime,
+            "beside": self.beside,
         }
         while True:
             try:
@@ -106,7 +111,7 @@ class Worker:
             raise CandidateError(_kind_of(error, "build_error"), str(error)) from error
         except (MemoryError, *TVM_ERRORS) as error:
             raise CandidateError(_kind_of(error, "build_error"), useful_line(error)) from error
-        return {"build_s": time.perf_counter() - begin}
+        return {"kernel": len(self._kernels) - 1, "build_s": time.perf_counter() - begin}
 
     def verify(self, message: Message) -> Message:
         """Runs a kernel once and compares every output; a difference that may be the reference's is a dispute."""
@@ -115,6 +120,7 @@ class Worker:
         sums = {name: buffer.checksum() for name, buffer in self._site.inputs.items()}
         for result in self._results.values():
             result.erase()
+        self._is_erased = True
         begin = time.perf_counter()
         self._run(kernel.call)
         first_s = time.perf_counter() - begin
@@ -167,16 +173,29 @@ class Worker:
     def retime(self, message: Message) -> Message:
         """One sample of each kernel in turn, many rounds: what disturbs one disturbs its neighbours too."""
         kernels = [self._kernels[number] for number in message["kernels"]]
-        samples: list[list[float]] = [[] for _ in kernels]
-        for _ in range(message["rounds"]):
-            for found, kernel, number in zip(samples, kernels, message["numbers"], strict=True):
-                found += self._run(lambda k=kernel, n=number: k.time_s(n, 1, message["flush_cache"]))
+        protocol = structure(message["protocol"], Protocol)
+        self._start_pool(tuple(message["cpus"]), protocol.pinned)
+        samples = self._run(lambda: samples_in_turn(kernels, protocol, message["rounds"]))
         self._check_after()
         return {"samples_s": samples}
 
+    def beside(self, message: Message) -> Message:
+        """Builds a kernel of another task, to be timed in turn with this one's; its result is not looked at."""
+        task = structure(message["task"], Task)
+        workload = task.workload
+        inputs = random_inputs(workload, 0, task.ranges)
+        buffers = [GuardedBuffer(workload.buffers[name]) for name in workload.params]
+        for buffer in buffers:
+            buffer.erase()
+            if buffer.buffer.name in inputs:
+                buffer.load(inputs[buffer.buffer.name])
+        self._kernels.append(build_kernel(structure(message["schedule"], Schedule), task, buffers))
+        return {"kernel": len(self._kernels) - 1}
+
     def _check_after(self) -> None:
         """The timed calls left everything as it was."""
-        self._check_guards()
+        if self._is_erased:
+            self._check_guards()
         if not self._cpus:
             return
         try:

@@ -9,18 +9,21 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Collection
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from ..spec.claim import Failure
 from ..spec.convert import unstructure
 from ..spec.errors import MeasureError
-from ..spec.task import Task
 from .processes import descendants, kill_all, kill_group, marked_processes, memory_bytes, signal_name
 from .wire import STALL_S, Channel, Message, WireError, channel_from_fd, channel_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from ..spec.task import Task
 
 MARK: Final = "AUTOSCHED_WORKERS"
 """Environment variable that all workers of one tuner share, by which the last ones can be found."""
@@ -94,7 +97,7 @@ class Workers:
         }
 
     def share_task(self) -> None:
-        """Has the zygote load the task and the files of its folder; again when those have changed."""
+        """Has the zygote load the task and the files of its folder."""
         answer = self._ask(
             {
                 "op": "task",
@@ -105,6 +108,10 @@ class Workers:
             }
         )
         self._base_bytes = answer["base_bytes"]
+
+    def share_outputs(self) -> None:
+        """Has the zygote load what outputs are compared with again, for the workers forked from now on."""
+        self._base_bytes = self._ask({"op": "outputs"})["base_bytes"]
 
     def _ask(self, message: Message) -> Message:
         try:

@@ -1,7 +1,7 @@
 """The process that workers are forked from: it has imported TVM and holds the task's data, and never runs a kernel.
 
-Started as ``python -m autosched.search.zygote FD``. Importing TVM takes a second, forking ten milliseconds; a fork taken
-before any thread exists is a safe one. It adopts whatever a candidate leaves behind, and ends with everything below it
+Started as ``python -m autosched.search.zygote FD``. Importing TVM takes a second, forking ten milliseconds; a fork
+taken before any thread exists is a safe one. It adopts whatever a candidate leaves behind, and ends with everything below it
 when the tuner does, however that ends.
 """
 
@@ -15,8 +15,11 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Final
+
+import attrs
 
 from ..spec.convert import structure
 from ..spec.errors import AutoschedError
@@ -68,6 +71,8 @@ class Zygote:
         match message["op"]:
             case "task":
                 return self._take_task(message), []
+            case "outputs":
+                return self._reload_outputs(), []
             case "fork":
                 return self._fork()
             case "end":
@@ -94,6 +99,14 @@ class Zygote:
         )
         gc.collect()
         gc.freeze()  # else every worker copies the pages of all objects when it first collects
+        return {"base_bytes": memory_bytes(os.getpid())}
+
+    def _reload_outputs(self) -> Message:
+        from .reference import load_outputs
+        from .worker import Site
+
+        assert isinstance(self._site, Site)
+        self._site = attrs.evolve(self._site, outputs=load_outputs(self._site.task, self._site.folder))
         return {"base_bytes": memory_bytes(os.getpid())}
 
     def _fork(self) -> tuple[Message, list[int]]:
@@ -125,7 +138,7 @@ class Zygote:
         finally:
             # A traceback is printed by hand: leaving through the interpreter would run the zygote's cleanup.
             if sys.exc_info()[0] is not None:
-                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type] # not None, as just asked
+                traceback.print_exc()
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.flush()
             os._exit(status)

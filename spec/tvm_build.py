@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tvm
 
 from .errors import LoweringError
-from .task import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .task import Target
 
 TVM_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError)
 """What TVM raises: its C++ errors arrive as the Python exception of the same name, or as a RuntimeError."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import tvm
 import tvm_ffi
-from numpy.typing import NDArray
 
 from .dtypes import size_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 FLUSH_BYTES = 64 * 2**20
 """Written before each sample when caches are to be cold: more than the last-level cache that one core can use."""

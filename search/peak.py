@@ -1,0 +1,99 @@
+"""The ceiling: how fast this machine multiplies and adds in registers, by a kernel in our own words.
+
+``P[p, a, l] = P[p, a, l] * x[a, l] + y``, over and over: every thread p keeps `ACCUMULATORS` independent vectors in
+registers, enough to hide the latency of a multiply-add, and touches no memory. Timed in turn with another kernel in one
+process (`Measurer.retime` with `beside`), it says what share of the machine that kernel used.
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Final
+
+from ..spec.claim import Failure, Protocol
+from ..spec.errors import MeasureError
+from ..spec.expr import Acc, Axis, Binary, Cast, Const, Expr, Load, const
+from ..spec.schedule import Accumulate, At, BindLoop, Nest, Schedule
+from ..spec.task import Task, ValueRange
+from ..spec.workload import Buffer, IterAxis, Output, Reducer, Stage, Workload
+from .measure import Measurer
+
+ACCUMULATORS: Final = 12
+STEPS: Final = 2**14
+CHAIN: Final = 8
+"""Multiply-adds written out in one step, so that counting the loop costs nothing."""
+_FLOAT: Final = "float32"
+
+
+def peak_task(threads: int, lanes: int | None = None, steps: int = STEPS) -> Task:
+    """The chain of multiply-adds for `threads` threads; `lanes` floats fill a vector, by default of this CPU."""
+    lanes = lanes or vector_lanes()
+    # Whole numbers 1 to 9 scaled below 1: the chain converges, so that it meets neither infinities nor denormals.
+    factor = Binary("mul", Cast(_FLOAT, Load("x", (Axis("a"), Axis("l")))), const(_FLOAT, 0.0625))
+    value: Expr = Acc(0)
+    for _ in range(CHAIN):
+        value = Binary("add", Binary("mul", value, factor), const(_FLOAT, 0.75))
+    stage = Stage(
+        name="P",
+        axes=(
+            IterAxis(name="p", extent=threads),
+            IterAxis(name="a", extent=ACCUMULATORS),
+            IterAxis(name="l", extent=lanes),
+        ),
+        reduce=(IterAxis(name="r", extent=steps),),
+        outputs=(Output(name="P", dtype=_FLOAT),),
+        body=(value,),
+        reducer=Reducer(op="custom", init=(Const(_FLOAT, "1.0"),)),
+    )
+    workload = Workload(
+        inputs=(Buffer(name="x", shape=(ACCUMULATORS, lanes), dtype="int32"),), stages=(stage,), params=("x", "P")
+    )
+    return Task(workload=workload, threads=threads, ranges=(ValueRange(buffer="x", low=1, high=9),))
+
+
+def peak_schedule() -> Schedule:
+    """One thread for each p; its accumulators are one unrolled tile of vectors in registers."""
+    return Schedule(
+        stagings=(Accumulate(stage="P", as_="P.acc", order=("p", "a", "l")),),
+        nests=(
+            Nest(
+                stage="P.acc",
+                order=("p", "r", "a", "l"),
+                bind=(
+                    BindLoop(loop="p", to="parallel"),
+                    BindLoop(loop="a", to="unroll"),
+                    BindLoop(loop="l", to="vectorize"),
+                ),
+                start="r",
+            ),
+            Nest(stage="P", bind=(BindLoop(loop="l", to="vectorize"),), at=At(stage="P.acc", loop="p")),
+        ),
+    )
+
+
+def peak_flops(task: Task) -> int:
+    """Floating-point operations of one call, two for each multiply-add."""
+    (stage,) = task.workload.stages
+    return 2 * CHAIN * stage.points
+
+
+def vector_lanes() -> int:
+    """Floats in a vector of this CPU."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
+    except OSError:
+        return 4
+    if "avx512f" in flags:
+        return 16
+    return 8 if "avx2" in flags else 4
+
+
+def fma_peak_gflops(threads: int, *, lock_path: Path | None = None) -> float:
+    """Giga operations per second of multiply-adds in registers, on `threads` threads, measured now."""
+    task = peak_task(threads)
+    with Measurer(peak_task(threads, steps=1), Protocol(threads=threads), lock_path=lock_path) as measurer:
+        (samples,) = measurer.retime((), 7, beside=(task, peak_schedule()))
+    if isinstance(samples, Failure):
+        raise MeasureError(f"the ceiling could not be measured: {samples.kind}, {samples.detail}")
+    return peak_flops(task) / statistics.median(samples) / 1e9
