@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .hardware import Hardware
 
 _LINE = 64
+_WAYS, _WAY_BYTES = 8, 4096
+"""Sets of a first-level cache repeat every 4096 bytes; 8 ways is the least in use."""
+_CONFLICT_COST = 3.0
 
 
 @attrs.frozen(kw_only=True)
@@ -234,6 +237,13 @@ def _load_instructions(access: Access, tile: Mapping[str, int], nest: StageNest,
         if access.moves_with(loop):
             count *= extent
     last = nest.bound[-1] if nest.bound else None
+    conflicts = [
+        loop
+        for loop in tile
+        if access.moves_with(loop) and access.stride(loop) * access.element_bytes % _WAY_BYTES == 0
+    ]
+    if conflicts and max(tile[loop] for loop in conflicts) > _WAYS - 2:
+        count *= _CONFLICT_COST  # all of them in one set of the first cache
     if lanes > 1 and last is not None:
         part = last.parts[-1].name
         if not access.moves_with(part):

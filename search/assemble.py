@@ -83,7 +83,7 @@ def _tile(made: _Assembly, stage: Stage, choice: StageChoice, hardware: Hardware
     assert choice.tile is not None
     if choice.inline_producers:
         stage, choice = _inline_producers(made, stage, choice)
-    tiled = tiled_reduction(stage, choice.layout, choice.tile, hardware.threads)  # type: ignore[arg-type] # as above
+    tiled = tiled_reduction(made.workload, stage, choice.layout, choice.tile, hardware.threads)  # type: ignore[arg-type] # as above
     made.stage(*tiled.stagings)
     for nest in tiled.nests:
         made.nests[nest.stage] = nest

@@ -9,6 +9,7 @@ import attrs
 
 from ..spec.dtypes import size_bytes
 from .layouts import Layout, length_of
+from .packing import divisor_at_most
 from .structure import reads_of
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ class Knob:
     values: tuple[KnobValue, ...]
 
 
-def knobs_of(
-    workload: Workload, layouts: Sequence[tuple[str, Layout | None]], hardware: Hardware
-) -> tuple[Knob, ...]:
+def knobs_of(workload: Workload, layouts: Sequence[tuple[str, Layout | None]], hardware: Hardware) -> tuple[Knob, ...]:
     """Every knob of a sketch with more than one value or whose value is needed; names start with the stage's."""
     found: list[Knob] = []
     for name, layout in layouts:
@@ -76,6 +75,8 @@ def register_tiles(stage: Stage, layout: Layout, hardware: Hardware) -> tuple[tu
     for width_waste, width_lanes, vectors in widths:
         registers = vectors * -(-width_lanes // lanes)
         for rows in range(1, min(length, 30) + 1):
+            if length % rows and not _may_pad_rows(stage, layout):
+                continue
             if registers * rows + registers + 1 > hardware.vector_registers:
                 break
             waste = width_waste * (-(-length // rows) * rows / length)
@@ -88,24 +89,23 @@ def register_tiles(stage: Stage, layout: Layout, hardware: Hardware) -> tuple[tu
 def _widths(stage: Stage, layout: Layout, lanes: int) -> list[tuple[float, int, int]]:
     """(waste, lanes, vectors) of the vector group."""
     length = length_of(layout.vector, stage)
-    in_place = any(
-        {*layout.vector} & read.axes and read.buffer not in layout.staged for read in reads_of(stage)
-    )
+    in_place = any({*layout.vector} & read.axes and read.buffer not in layout.staged for read in reads_of(stage))
     if not in_place:
         options = [(-(-length // (lanes * v)) * lanes * v / length, lanes, v) for v in (1, 2, 3, 4, 6)]
         if length < lanes:
             options.append((1.0, length, 1))
         return options
-    found = []
-    for width in range(1, min(64, length) + 1):
-        if length % width:
-            continue
-        if width % lanes == 0:
-            found.append((1.0, lanes, width // lanes))
-        elif width >= min(4, length):
-            # An odd width fills its last vector in part.
-            found.append((-(-width // lanes) * lanes / width / 4 + 0.75, width, 1))
-    return found or [(1.0, 1, 1)]
+    # Widths above one vector that are no multiple of it are not kept in registers by LLVM.
+    found = [(1.0, lanes, v) for v in (1, 2, 3, 4, 6) if length % (lanes * v) == 0]
+    half = lanes // 2
+    found += [(1.05, half, v) for v in range(1, 9) if half > 1 and length % (half * v) == 0 and length % lanes]
+    found += [(1.0 if lanes - width < 3 else 1.1, width, 1) for width in range(4, lanes) if length % width == 0]
+    return found or [(1.0, divisor_at_most(length, lanes), 1)]
+
+
+def _may_pad_rows(stage: Stage, layout: Layout) -> bool:
+    """True where every read that moves with the rows is staged; in place, each row would need its own clamped address."""
+    return all(read.buffer in layout.staged for read in reads_of(stage) if {*layout.rows} & read.axes)
 
 
 def _partial_widths(stage: Stage, layout: Layout, lanes: int) -> list[tuple[float, int, int]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..spec.dtypes import size_bytes
 from ..spec.schedule import At, Bind, BindLoop, Nest, Split
 from .structure import is_guarded, reads_of
-from .tiling import divisor_at_most, parallel_bind
+from .packing import divisor_at_most, parallel_bind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

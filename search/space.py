@@ -82,8 +82,7 @@ class Space:
             options: tuple[Layout | None, ...] = layouts_of(stage, self.hardware) or (None,)
             combined = [(*head, (stage.name, layout)) for head in combined for layout in options][:MAX_SKETCHES]
         return tuple(
-            Sketch(layouts=layouts, knobs=knobs_of(self.task.workload, layouts, self.hardware))
-            for layouts in combined
+            Sketch(layouts=layouts, knobs=knobs_of(self.task.workload, layouts, self.hardware)) for layouts in combined
         )
 
     @cached_property
@@ -108,9 +107,7 @@ class Space:
             plan = check_schedule(schedule, self.task.workload)
         except SpecError:
             return None
-        return Candidate(
-            point=point, schedule=schedule, plan=plan, predicted_s=predict_s(plan, self.hardware)
-        )
+        return Candidate(point=point, schedule=schedule, plan=plan, predicted_s=predict_s(plan, self.hardware))
 
     def sample(self, rng: random.Random) -> Point:
         """A point drawn uniformly among sketches, then among each knob's values."""

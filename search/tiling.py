@@ -6,17 +6,19 @@ reduction innermost, rows and vectors unrolled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
+from ..spec.expr import Load, axes_in, loads
 from ..spec.schedule import Accumulate, Bind, BindFused, BindLoop, Fuse, Nest, Partial, Reindex, Split, Staging
 from .layouts import Layout, length_of
-from .structure import reads_of
+from .packing import copy_nest, divisor_at_most, parallel_bind, source_run
 
 if TYPE_CHECKING:
-    from ..spec.workload import Stage
+    from collections.abc import Sequence
+
+    from ..spec.workload import Stage, Workload
 
 
 @attrs.frozen(kw_only=True)
@@ -41,9 +43,9 @@ class Tile:
 
 @attrs.frozen(kw_only=True)
 class Tiled:
-    """A tiled stage: its stagings in order, nests of the stages these create, and where its result can be taken up.
+    """A tiled stage: its stagings in order, the nests of the stages they create, and where its result is taken up.
 
-    `accumulator` is the new stage with the tile; `attach` the loop of it outside every reduction, empty where the copy
+    `accumulator` is the new stage with the tile; `attach` its innermost loop outside the reduction, empty where the copy
     out needs a nest of its own.
     """
 
@@ -53,83 +55,21 @@ class Tiled:
     attach: str
 
 
-def divisor_at_most(extent: int, limit: int) -> int:
-    """The greatest divisor of `extent` that is at most `limit` (at least 1)."""
-    for candidate in range(min(extent, max(1, limit)), 0, -1):
-        if extent % candidate == 0:
-            return candidate
-    return 1
-
-
-def tiled_reduction(stage: Stage, layout: Layout, tile: Tile, threads: int) -> Tiled:
+def tiled_reduction(workload: Workload, stage: Stage, layout: Layout, tile: Tile, threads: int) -> Tiled:
     """Stagings and nests for one reduction."""
     if layout.partial:
-        return _tiled_partial(stage, layout, tile, threads)
-    names = _Names(stage)
-    fuses, splits = [], []
-    vector, row = names.group(layout.vector), names.group(layout.rows)
-    for group, fused in ((layout.vector, vector), (layout.rows, row)):
-        if len(group) > 1:
-            fuses.append(Fuse(fuse=group, as_=fused))
-    width = tile.lanes * tile.vectors
-    vector_blocks = -(-length_of(layout.vector, stage) // width)
-    splits.append(
-        _padded(vector, (names.outer(vector), names.inner(vector)), (vector_blocks, width), layout.vector, stage)
-    )
-    batch = [axis.name for axis in stage.axes if axis.name not in (*layout.vector, *layout.rows)]
-    order = [*batch, names.outer(vector)]
-    row_blocks = 1
-    if layout.rows:
-        row_blocks = -(-length_of(layout.rows, stage) // tile.rows)
-        splits.append(_padded(row, (names.outer(row), names.inner(row)), (row_blocks, tile.rows), layout.rows, stage))
-        order += [names.outer(row), names.inner(row)]
-    order.append(names.inner(vector))
-    accumulator = f"{stage.name}.acc"
-    stagings: list[Staging] = [
-        Accumulate(stage=stage.name, as_=accumulator, fuses=tuple(fuses), splits=tuple(splits), order=tuple(order))
-    ]
-    nests: list[Nest] = []
-    reduce = [axis.name for axis in stage.reduce]
-    reduce = reduce[tile.rotate :] + reduce[: tile.rotate]
-    block = divisor_at_most(stage.extents[reduce[0]], tile.reduce_block) if tile.reduce_block else 0
-    for read in reads_of(stage):
-        if read.buffer not in layout.staged:
-            continue
-        staging, nest = _staged_read(stage, read.buffer, read.axes, layout, tile, names, batch, reduce, block, threads)
-        stagings.append(staging)
-        nests.append(nest)
-    nest, attach = _accumulator_nest(
-        stage, accumulator, layout, tile, names, batch, reduce, block, vector_blocks, row_blocks
-    )
-    nests.append(nest)
-    whole = len(layout.vector) == 1 and len(layout.rows) <= 1
-    return Tiled(stagings=tuple(stagings), nests=tuple(nests), accumulator=accumulator, attach=attach if whole else "")
+        return _partial_sums(stage, layout, tile, threads)
+    return _Tiling(workload, stage, layout, tile, threads).made()
 
 
 class _Names:
-    """Names of the pieces of axes, free of clashes within one stage."""
+    """Names for pieces of axes, free of clashes within one stage; asked twice, the same name comes back."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._taken = set(stage.extents)
+    def __init__(self, taken: Sequence[str]) -> None:
+        self._taken = set(taken)
         self._made: dict[str, str] = {}
 
-    def group(self, axes: Sequence[str]) -> str:
-        """The one name of a group: the axis itself, or of the fused run."""
-        return axes[0] if len(axes) == 1 else self._make("".join(axes)) if axes else ""
-
-    def outer(self, axis: str) -> str:
-        """Name of the outer piece."""
-        return self._make(f"{axis}o")
-
-    def inner(self, axis: str) -> str:
-        """Name of the inner piece."""
-        return self._make(f"{axis}i")
-
-    def piece(self, axis: str, letter: str) -> str:
-        """Name of a further piece."""
-        return self._make(f"{axis}{letter}")
-
-    def _make(self, wanted: str) -> str:
+    def __call__(self, wanted: str) -> str:
         if wanted not in self._made:
             name = wanted
             while name in self._taken:
@@ -139,210 +79,209 @@ class _Names:
         return self._made[wanted]
 
 
-def _padded(axis: str, into: tuple[str, str], factors: tuple[int, int], group: Sequence[str], stage: Stage) -> Split:
-    exact = factors[0] * factors[1] == length_of(group, stage)
-    return Split(axis=axis, into=into, factors=factors, tail="none" if exact else "pad")
+class _Tiling:
+    """One reduction being tiled: the names and numbers that its stagings and nests share."""
 
+    def __init__(self, workload: Workload, stage: Stage, layout: Layout, tile: Tile, threads: int) -> None:
+        self.workload, self.stage, self.layout, self.tile, self.threads = workload, stage, layout, tile, threads
+        self.name = _Names(tuple(stage.extents))
+        self.width = tile.lanes * tile.vectors
+        self.vector = self._group(layout.vector)
+        self.row = self._group(layout.rows)
+        self.vector_blocks = -(-length_of(layout.vector, stage) // self.width)
+        self.row_blocks = -(-length_of(layout.rows, stage) // tile.rows)
+        self.batch = [axis.name for axis in stage.axes if axis.name not in (*layout.vector, *layout.rows)]
+        reduce = [axis.name for axis in stage.reduce]
+        self.reduce = reduce[tile.rotate :] + reduce[: tile.rotate]
+        self.accumulator = f"{stage.name}.acc"
+        self.splits: list[Split] = []
 
-def _staged_read(
-    stage: Stage,
-    buffer: str,
-    axes: frozenset[str],
-    layout: Layout,
-    tile: Tile,
-    names: _Names,
-    batch: Sequence[str],
-    reduce: Sequence[str],
-    block: int,
-    threads: int,
-) -> tuple[Staging, Nest]:
-    """A read laid out as the tile walks it: outer tiles, the reduction, the tile's own rows and vectors innermost."""
-    vector, row = names.group(layout.vector), names.group(layout.rows)
-    extents = stage.extents
-    order: list[tuple[str, int]] = [(name, extents[name]) for name in batch if name in axes]
-    inner: list[tuple[str, int]] = []
-    width = tile.lanes * tile.vectors
-    if {*layout.rows} & axes:
-        order.append((names.outer(row), -(-length_of(layout.rows, stage) // tile.rows)))
-        inner.append((names.inner(row), tile.rows))
-    if {*layout.vector} & axes:
-        order.insert(len(order), (names.outer(vector), -(-length_of(layout.vector, stage) // width)))
-        inner.append((names.inner(vector), width))
-    order += [(name, extents[name]) for name in reduce if name in axes]
-    name = f"{buffer}.pack"
-    staging = Reindex(stage=f"{stage.name}.acc", reads=buffer, as_=name, order=tuple(n for n, _ in (*order, *inner)))
-    source = next(read for read in reads_of(stage) if read.buffer == buffer).contiguous
-    last = inner[-1][0] if inner else order[-1][0]
-    contiguous = any(last in (axis, names.inner(axis)) for axis in source)
-    return staging, _pack_nest(name, [*order, *inner], contiguous, len(inner), source, tile, threads)
+    def made(self) -> Tiled:
+        """The whole of it."""
+        stagings: list[Staging] = [self._accumulate()]
+        nests: list[Nest] = []
+        for buffer in self.layout.staged:
+            staging, nest = self._staged_read(buffer)
+            stagings.append(staging)
+            nests.append(nest)
+        nest, attach = self._accumulator_nest()
+        whole = len(self.layout.vector) == 1 and len(self.layout.rows) <= 1
+        return Tiled(
+            stagings=tuple(stagings),
+            nests=(*nests, nest),
+            accumulator=self.accumulator,
+            attach=attach if whole else "",
+        )
 
+    def _group(self, axes: Sequence[str]) -> str:
+        """The one name of a group: its axis, or that of the fused run."""
+        return "" if not axes else axes[0] if len(axes) == 1 else self.name("".join(axes))
 
-def _pack_nest(
-    name: str,
-    loops: Sequence[tuple[str, int]],
-    contiguous: bool,
-    inner: int,
-    source: frozenset[str],
-    tile: Tile,
-    threads: int,
-) -> Nest:
-    """Copies along the source's lines: vectors where the layouts agree, else tiles of 16 so that both sides stay cached."""
-    outer = [loop for loop, _ in loops[: len(loops) - inner]]
-    ends = [loop for loop, _ in loops[len(loops) - inner :]]
-    extents = dict(loops)
-    splits: list[Split] = []
-    bind: list[Bind] = []
-    order = [*outer, *ends]
-    if contiguous and extents[ends[-1]] <= 64:
-        bind.append(BindLoop(loop=ends[-1], to="vectorize"))
-    else:
-        along = next((loop for loop in reversed(outer) if loop in source), None)
-        if along is not None and outer:
-            piece = divisor_at_most(extents[along], 16)
-            if 1 < piece < extents[along]:
-                splits.append(
-                    Split(axis=along, into=(f"{along}x", f"{along}y"), factors=(extents[along] // piece, piece))
-                )
-                outer = [f"{along}x" if loop == along else loop for loop in outer]
-                extents |= {f"{along}x": extents[along] // piece, f"{along}y": piece}
-                order = [*outer, *ends, f"{along}y"]
-            elif len(outer) > 1:
-                outer = [loop for loop in outer if loop != along]
-                order = [*outer, *ends, along]
-    bind.insert(0, parallel_bind(outer, extents, threads))
-    return Nest(stage=name, splits=tuple(splits), order=tuple(order), bind=tuple(b for b in bind if b is not None))
+    def _pieces(self, axis: str) -> tuple[str, str]:
+        return self.name(f"{axis}o"), self.name(f"{axis}i")
 
+    def _accumulate(self) -> Accumulate:
+        groups = [(self.layout.vector, self.vector, self.vector_blocks, self.width)]
+        if self.row:
+            groups.append((self.layout.rows, self.row, self.row_blocks, self.tile.rows))
+        fuses = tuple(Fuse(fuse=axes, as_=name) for axes, name, _, _ in groups if len(axes) > 1)
+        splits = []
+        for axes, name, blocks, size in groups:
+            tail = "none" if blocks * size == length_of(axes, self.stage) else "pad"
+            splits.append(Split(axis=name, into=self._pieces(name), factors=(blocks, size), tail=tail))
+        outer, inner = self._pieces(self.vector)
+        rows = self._pieces(self.row) if self.row else ()
+        order = (*self.batch, outer, *rows, inner)
+        return Accumulate(stage=self.stage.name, as_=self.accumulator, fuses=fuses, splits=tuple(splits), order=order)
 
-def parallel_bind(loops: Sequence[str], extents: Mapping[str, int], threads: int) -> Bind | None:
-    """Fuses as many outer loops as it takes to keep every thread busy, and binds them parallel."""
-    taken: list[str] = []
-    total = 1
-    for loop in loops:
-        taken.append(loop)
-        total *= extents[loop]
-        if total >= 8 * threads:
-            break
-    if total < 2:
-        return None
-    if len(taken) == 1:
-        return BindLoop(loop=taken[0], to="parallel")
-    return BindFused(fuse=tuple(taken), as_="par", to="parallel")
+    def _staged_read(self, buffer: str) -> tuple[Reindex, Nest]:
+        """A read laid out as the tile walks it: outer tiles, the reduction, the tile's own rows and lanes innermost."""
+        load = next(load for body in self.stage.body for load in loads(body) if load.buffer == buffer)
+        axes = axes_in(load)
+        loops = [(name, self.stage.extents[name]) for name in self.batch if name in axes]
+        ends: list[tuple[str, int]] = []
+        if {*self.layout.rows} & axes:
+            outer, inner = self._pieces(self.row)
+            loops.append((outer, self.row_blocks))
+            ends.append((inner, self.tile.rows))
+        if {*self.layout.vector} & axes:
+            outer, inner = self._pieces(self.vector)
+            loops.append((outer, self.vector_blocks))
+            ends.append((inner, self.width))
+        loops += [(name, self.stage.extents[name]) for name in self.reduce if name in axes]
+        name = f"{buffer}.pack"
+        staging = Reindex(
+            stage=self.accumulator, reads=buffer, as_=name, order=tuple(loop for loop, _ in (*loops, *ends))
+        )
+        run = self._run(load)
+        return staging, copy_nest(name, [*loops, *ends], len(ends), run, self.threads)
 
+    def _run(self, load: Load) -> tuple[str, ...]:
+        """The axes that walk the source of a staged read, tile axes under their inner piece's name."""
+        extents = {name: extent for name, extent in self.stage.extents.items()}
+        run = source_run(load, self.workload.buffers[load.buffer].shape, extents)
+        tiled = {axes[0]: self._pieces(axes[0])[1] for axes in (self.layout.vector, self.layout.rows) if len(axes) == 1}
+        renamed: list[str] = []
+        for name in reversed(run):
+            renamed.insert(0, tiled.get(name, name))
+            if name in tiled:
+                break
+        return tuple(renamed)
 
-def _accumulator_nest(
-    stage: Stage,
-    accumulator: str,
-    layout: Layout,
-    tile: Tile,
-    names: _Names,
-    batch: Sequence[str],
-    reduce: Sequence[str],
-    block: int,
-    vector_blocks: int,
-    row_blocks: int,
-) -> tuple[Nest, str]:
-    """The nest of the register tile, and its innermost loop outside the reduction."""
-    vector, row = names.group(layout.vector), names.group(layout.rows)
-    splits: list[Split] = []
-
-    def blocked(axis: str, extent: int, limit: int) -> tuple[list[str], list[str]]:
+    def _blocked(self, axis: str, extent: int, limit: int) -> tuple[list[str], list[str]]:
+        """An axis cut into blocks of at most `limit`: its loops outside and inside a block."""
         inner = divisor_at_most(extent, limit)
         if inner == 1:
             return [axis], []
         if inner == extent:
             return [], [axis]
-        pieces = (names.piece(axis, "b"), names.piece(axis, "t"))
-        splits.append(Split(axis=axis, into=pieces, factors=(extent // inner, inner)))
+        pieces = (self.name(f"{axis}b"), self.name(f"{axis}t"))
+        self.splits.append(Split(axis=axis, into=pieces, factors=(extent // inner, inner)))
         return [pieces[0]], [pieces[1]]
 
-    vector_outer, vector_inner = blocked(names.outer(vector), vector_blocks, tile.vector_block)
-    row_outer, row_inner = blocked(names.outer(row), row_blocks, tile.row_block) if row else ([], [])
-    around = [*row_outer, *vector_outer] if tile.rows_outer else [*vector_outer, *row_outer]
-    parallel = [*batch, *around]
-    reduce_outer: list[str] = []
-    reduce_inner = list(reduce)
-    if block and block < stage.extents[reduce[0]]:
-        reduce_outer, first = blocked(reduce[0], stage.extents[reduce[0]], block)
-        reduce_inner = [*first, *reduce[1:]]
-    tail: list[str] = []
-    bind: list[Bind] = []
-    if row:
-        tail.append(names.inner(row))
-        bind.append(BindLoop(loop=names.inner(row), to="unroll"))
-    inner_vector = names.inner(vector)
-    if tile.vectors > 1:
-        pieces = (names.piece(vector, "v"), names.piece(vector, "l"))
-        splits.append(Split(axis=inner_vector, into=pieces, factors=(tile.vectors, tile.lanes)))
-        bind.append(BindLoop(loop=pieces[0], to="unroll"))
-        tail += pieces
-    else:
-        tail.append(inner_vector)
-    if tile.lanes > 1:
-        bind.append(BindLoop(loop=tail[-1], to="vectorize"))
-    if tile.unroll_reduce and len(reduce_inner) > 1 and stage.extents[reduce_inner[-1]] <= 8:
-        bind.append(BindLoop(loop=reduce_inner[-1], to="unroll"))
-    inside = [*vector_inner, *row_inner]
-    if not parallel:
-        parallel, inside = inside[:1], inside[1:]
-    order = [*parallel, *reduce_outer, *inside, *reduce_inner, *tail]
-    attach = inside[-1] if inside and not reduce_outer else ""
-    start = reduce_outer[0] if reduce_outer else reduce_inner[0]
-    if len(parallel) > 1:
-        bind.insert(0, BindFused(fuse=tuple(parallel), as_="par", to="parallel"))
-    elif parallel:
-        bind.insert(0, BindLoop(loop=parallel[0], to="parallel"))
-    attach = attach or ("par" if len(parallel) > 1 else parallel[0] if parallel else "")
-    nest = Nest(stage=accumulator, splits=tuple(splits), order=tuple(order), bind=tuple(bind), start=start)
-    return nest, attach
+    def _accumulator_nest(self) -> tuple[Nest, str]:
+        """The nest of the register tile, and its innermost loop outside the reduction."""
+        tile = self.tile
+        vector_outer, vector_inner = self._blocked(self._pieces(self.vector)[0], self.vector_blocks, tile.vector_block)
+        row_outer: list[str] = []
+        row_inner: list[str] = []
+        if self.row:
+            row_outer, row_inner = self._blocked(self._pieces(self.row)[0], self.row_blocks, tile.row_block)
+        around = [*row_outer, *vector_outer] if tile.rows_outer else [*vector_outer, *row_outer]
+        parallel, inside = [*self.batch, *around], [*vector_inner, *row_inner]
+        if not parallel:
+            parallel, inside = inside[:1], inside[1:]
+        reduce_outer: list[str] = []
+        reduce_inner = list(self.reduce)
+        first = self.stage.extents[self.reduce[0]]
+        if 0 < tile.reduce_block < first:
+            reduce_outer, kept = self._blocked(self.reduce[0], first, tile.reduce_block)
+            reduce_inner = [*kept, *self.reduce[1:]]
+        tail, binds = self._register_tile(reduce_inner)
+        head: Bind
+        if len(parallel) > 1:
+            head = BindFused(fuse=tuple(parallel), as_=self.name("par"), to="parallel")
+        else:
+            head = BindLoop(loop=parallel[0], to="parallel")
+        place = parallel[0] if isinstance(head, BindLoop) else head.as_
+        nest = Nest(
+            stage=self.accumulator,
+            splits=tuple(self.splits),
+            order=(*parallel, *reduce_outer, *inside, *reduce_inner, *tail),
+            bind=(head, *binds),
+            start=(reduce_outer or reduce_inner)[0],
+        )
+        return nest, inside[-1] if inside and not reduce_outer else place
+
+    def _register_tile(self, reduce_inner: Sequence[str]) -> tuple[list[str], list[Bind]]:
+        """The loops inside the reduction, and what they become."""
+        tail: list[str] = []
+        binds: list[Bind] = []
+        if self.row:
+            tail.append(self._pieces(self.row)[1])
+            binds.append(BindLoop(loop=tail[0], to="unroll"))
+        inner = self._pieces(self.vector)[1]
+        if self.tile.vectors > 1:
+            pieces = (self.name(f"{self.vector}v"), self.name(f"{self.vector}l"))
+            self.splits.append(Split(axis=inner, into=pieces, factors=(self.tile.vectors, self.tile.lanes)))
+            binds.append(BindLoop(loop=pieces[0], to="unroll"))
+            tail += pieces
+        else:
+            tail.append(inner)
+        if self.tile.lanes > 1:
+            binds.append(BindLoop(loop=tail[-1], to="vectorize"))
+        if self.tile.unroll_reduce and len(reduce_inner) > 1 and self.stage.extents.get(reduce_inner[-1], 99) <= 8:
+            binds.append(BindLoop(loop=reduce_inner[-1], to="unroll"))
+        return tail, binds
 
 
-def _tiled_partial(stage: Stage, layout: Layout, tile: Tile, threads: int) -> Tiled:
+def _partial_sums(stage: Stage, layout: Layout, tile: Tile, threads: int) -> Tiled:
     """Dot products: vectors of partial sums along a reduce axis, a few rows at a time, then the sum of each vector."""
-    names = _Names(stage)
-    axis, width = layout.partial, tile.lanes * tile.vectors
-    extent = stage.extents[axis]
+    name = _Names(tuple(stage.extents))
+    axis, extent = layout.partial, stage.extents[layout.partial]
+    width = tile.lanes * tile.vectors
+    if width >= extent:
+        width = divisor_at_most(extent, extent // 2)
     steps = -(-extent // width)
-    outer, inner = names.outer(axis), names.inner(axis)
+    outer, inner = name(f"{axis}o"), name(f"{axis}i")
+    tail = "none" if steps * width == extent else "pad"
     part = f"{stage.name}.part"
-    if steps == 1:
-        width, steps = divisor_at_most(extent, extent // 2), 0
-        steps = extent // width
-    split = Split(
-        axis=axis, into=(outer, inner), factors=(steps, width), tail="none" if steps * width == extent else "pad"
+    staging = Partial(
+        stage=stage.name,
+        as_=part,
+        splits=(Split(axis=axis, into=(outer, inner), factors=(steps, width), tail=tail),),
+        keep=(inner,),
     )
-    staging = Partial(stage=stage.name, as_=part, splits=(split,), keep=(inner,))
-    spatial = [a.name for a in stage.axes]
-    rest = [outer if a.name == axis else a.name for a in stage.reduce]
     splits: list[Split] = []
-    bind: list[Bind] = []
-    loops, tail = list(spatial), []
+    binds: list[Bind] = []
+    loops = [a.name for a in stage.axes]
+    extents = dict(stage.extents)
+    ends: list[str] = []
     if layout.rows:
         row = layout.rows[0]
         rows = divisor_at_most(stage.extents[row], tile.rows)
-        if 1 < rows:
-            pieces = (names.outer(row), names.inner(row))
-            splits.append(Split(axis=row, into=pieces, factors=(stage.extents[row] // rows, rows)))
-            loops[loops.index(row)] = pieces[0]
-            tail.append(pieces[1])
-            bind.append(BindLoop(loop=pieces[1], to="unroll"))
-    if width > tile.lanes and width % tile.lanes == 0:
-        pieces = (names.piece(axis, "v"), names.piece(axis, "l"))
-        splits.append(Split(axis=inner, into=pieces, factors=(width // tile.lanes, tile.lanes)))
-        bind.append(BindLoop(loop=pieces[0], to="unroll"))
-        tail += pieces
+        pieces = (name(f"{row}o"), name(f"{row}i"))
+        splits.append(Split(axis=row, into=pieces, factors=(stage.extents[row] // rows, rows)))
+        extents[pieces[0]] = stage.extents[row] // rows
+        loops[loops.index(row)] = pieces[0]
+        ends.append(pieces[1])
+        binds.append(BindLoop(loop=pieces[1], to="unroll"))
+    if tile.vectors > 1 and width == tile.lanes * tile.vectors:
+        pieces = (name(f"{axis}v"), name(f"{axis}l"))
+        splits.append(Split(axis=inner, into=pieces, factors=(tile.vectors, tile.lanes)))
+        binds.append(BindLoop(loop=pieces[0], to="unroll"))
+        ends += pieces
     else:
-        tail.append(inner)
-    if width <= 64 or width % tile.lanes == 0:
-        bind.append(BindLoop(loop=tail[-1], to="vectorize"))
-    extents = {**stage.extents, **{s.into[0]: s.factors[0] for s in splits}}
-    parallel = parallel_bind(loops, extents, threads)
-    nests = (
-        Nest(
-            stage=part,
-            splits=tuple(splits),
-            order=(*loops, *rest, *tail),
-            bind=tuple(b for b in (parallel, *bind) if b is not None),
-            start=rest[0],
-        ),
+        ends.append(inner)
+    if 1 < width // (tile.vectors if len(ends) > 1 and ends[-1] != inner else 1) <= 64:
+        binds.append(BindLoop(loop=ends[-1], to="vectorize"))
+    head = parallel_bind(loops, extents, threads)
+    rest = [outer if a.name == axis else a.name for a in stage.reduce]
+    nest = Nest(
+        stage=part,
+        splits=tuple(splits),
+        order=(*loops, *rest, *ends),
+        bind=(head, *binds) if head else tuple(binds),
+        start=rest[0],
     )
-    return Tiled(stagings=(staging,), nests=nests, accumulator=part, attach="")
+    return Tiled(stagings=(staging,), nests=(nest,), accumulator=part, attach="")

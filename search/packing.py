@@ -1,0 +1,88 @@
+"""Nests for staged reads: copies that walk the source along its lines and keep both sides in the first cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..spec.expr import Axis, axes_in
+from ..spec.schedule import Bind, BindFused, BindLoop, Nest, Split
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..spec.expr import Load
+
+LINE_ELEMENTS = 64
+"""Elements copied along the source before the next line of the copy is begun: a few cache lines."""
+
+
+def divisor_at_most(extent: int, limit: int) -> int:
+    """The greatest divisor of `extent` that is at most `limit` (at least 1)."""
+    return next(d for d in range(min(extent, max(1, limit)), 0, -1) if extent % d == 0)
+
+
+def parallel_bind(loops: Sequence[str], extents: Mapping[str, int], threads: int) -> Bind | None:
+    """Fuses as many outer loops as it takes to keep every thread busy, and binds them parallel."""
+    taken: list[str] = []
+    total = 1
+    for loop in loops:
+        taken.append(loop)
+        total *= extents[loop]
+        if total >= 8 * threads:
+            break
+    if total < 2:
+        return None
+    if len(taken) == 1:
+        return BindLoop(loop=taken[0], to="parallel")
+    return BindFused(fuse=tuple(taken), as_="par", to="parallel")
+
+
+def source_run(load: Load, shape: Sequence[int], extents: Mapping[str, int]) -> tuple[str, ...]:
+    """Axes that walk the source without a gap, outermost first: each the whole of one of its last dimensions."""
+    run: list[str] = []
+    for position, extent in zip(reversed(load.indices), reversed(shape), strict=True):
+        if not axes_in(position) and extent == 1:
+            continue
+        if not isinstance(position, Axis) or extents.get(position.name) is None:
+            break
+        run.insert(0, position.name)
+        if extents[position.name] != extent:
+            break
+    return tuple(run)
+
+
+def copy_nest(stage: str, loops: Sequence[tuple[str, int]], tile: int, run: Sequence[str], threads: int) -> Nest:
+    """The nest of a staged read whose layout is `loops`, the last `tile` of them the tile's own rows and lanes.
+
+    Where the innermost loop walks the source too, it is vectorized. Elsewhere the loops of `run` that make up about
+    `LINE_ELEMENTS` go inside the tile, so that lines of the source are read whole while the tile's lines are written.
+    """
+    extents = dict(loops)
+    names = [name for name, _ in loops]
+    outer, ends = names[: len(names) - tile], names[len(names) - tile :]
+    if ends and run and run[-1] == ends[-1] and extents[ends[-1]] <= LINE_ELEMENTS:
+        bind = parallel_bind(outer, extents, threads)
+        vector = BindLoop(loop=ends[-1], to="vectorize")
+        return Nest(stage=stage, order=tuple(names), bind=(bind, vector) if bind else (vector,))
+    inner: list[str] = []
+    splits: list[Split] = []
+    budget = LINE_ELEMENTS
+    for name in reversed(run):
+        if name not in outer or budget < 2:
+            break
+        piece = divisor_at_most(extents[name], budget)
+        if piece == 1:
+            break
+        budget //= piece
+        if piece == extents[name]:
+            outer.remove(name)
+            inner.insert(0, name)
+            continue
+        pieces = (f"{name}x", f"{name}y")
+        splits.append(Split(axis=name, into=pieces, factors=(extents[name] // piece, piece)))
+        outer[outer.index(name)] = pieces[0]
+        extents |= {pieces[0]: extents[name] // piece, pieces[1]: piece}
+        inner.insert(0, pieces[1])
+        break
+    bind = parallel_bind(outer, extents, threads)
+    return Nest(stage=stage, splits=tuple(splits), order=(*outer, *ends, *inner), bind=(bind,) if bind else ())
