@@ -13,7 +13,7 @@ import numpy as np
 from .contract import contract
 from .evaluate_expr import Points, evaluate_expr
 from .expr import Binary, Expr, axes_in
-from .numerics import Array, constant_array
+from .numerics import Array, compute_dtype, constant_array
 
 if TYPE_CHECKING:
     from .workload import Stage
@@ -111,10 +111,9 @@ def _partial(stage: Stage, points: Points, shape: Box, sizes: Box) -> Array:
     rank = len(shape)
     values = [_ranked(evaluate_expr(part, points), rank + len(sizes)) for part in factors(stage)]
     if op == "sum":
-        (dtype,) = {
-            np.dtype(points.index_dtype) if len(values) > 1 and v.dtype == np.int64 else v.dtype for v in values
-        }
-        return contract([v.astype(dtype, copy=False) for v in values], (*shape, *sizes), range(rank))
+        # Index arithmetic as a factor is int64 until here.
+        dtype = compute_dtype(stage.outputs[0].dtype, points.precise)
+        return contract([value.astype(dtype, copy=False) for value in values], (*shape, *sizes), range(rank))
     (value,) = values
     if op == "prod":
         value = np.broadcast_to(value, (*value.shape[:rank], *sizes))
