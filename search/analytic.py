@@ -135,7 +135,7 @@ def _parallelism(outer: Sequence[BoundLoop], nest: StageNest, hardware: Hardware
 
 def _accesses(nest: StageNest, workload: Workload) -> tuple[Access, ...]:
     """What the body touches: its loads, then the output."""
-    values = {}
+    values: dict[str, Binary] = {}
     for loop in nest.loops:
         term = Binary("mul", Axis(loop.name), index(loop.stride))
         values[loop.axis] = Binary("add", values[loop.axis], term) if loop.axis in values else term
@@ -187,7 +187,7 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
         stores *= lanes
     cycles = max(arithmetic, reads / hardware.loads_per_cycle, stores / hardware.stores_per_cycle)
     if nest.stage.reducer is not None:
-        cycles = _with_registers(cycles, nest, accesses, tile, instructions, hardware)
+        cycles = _with_registers(cycles, nest, tile, instructions, hardware)
     if any(isinstance(node, If) for body in nest.stage.body for node in walk(body)):
         cycles += copies * max(1, lanes)  # a guard in a vector is done lane by lane
     # Loop control and address arithmetic of one pass over the tile.
@@ -256,7 +256,6 @@ def _load_instructions(access: Access, tile: Mapping[str, int], nest: StageNest,
 def _with_registers(
     cycles: float,
     nest: StageNest,
-    accesses: Sequence[Access],
     tile: Mapping[str, int],
     instructions: int,
     hardware: Hardware,
@@ -281,8 +280,8 @@ def _traffic(
 ) -> tuple[float, float, float]:
     """Bytes moved into L1 from L2, into L2 from L3, and into L3 from memory, for the whole nest.
 
-    The outermost loop whose footprint fits a cache is found; what moves in is that footprint, once for every step of the
-    loops further out. The first of those costs nothing for an access that it leaves where it is.
+    The outermost loop whose footprint fits a cache is found; what moves in is that footprint, once for every step of
+    the loops further out. The first of those costs nothing for an access that it leaves where it is.
     """
     levels = (hardware.l1_bytes * 0.8, hardware.l2_bytes * 0.8, hardware.l3_bytes * 0.8 / max(1, threads))
     names = [(loop.name, loop.extent) for loop in nest.loops]

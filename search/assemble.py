@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -10,15 +9,17 @@ import attrs
 from ..spec.nest import plan_from_nests
 from ..spec.rewrite import apply_staging
 from ..spec.schedule import At, Inline, Nest, Schedule, Staging
+from .layouts import Layout
 from .nests import plain_nest
 from .structure import is_map, reads_elementwise, sole_reader
 from .tiling import Tile, tiled_reduction
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..spec.workload import Stage, Workload
     from .hardware import Hardware
     from .knobs import KnobValue
-    from .layouts import Layout
 
 
 @attrs.frozen(kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
@@ -13,6 +12,8 @@ from .packing import divisor_at_most
 from .structure import reads_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..spec.workload import Stage, Workload
     from .hardware import Hardware
 
@@ -104,7 +105,7 @@ def _widths(stage: Stage, layout: Layout, lanes: int) -> list[tuple[float, int, 
 
 
 def _may_pad_rows(stage: Stage, layout: Layout) -> bool:
-    """True where every read that moves with the rows is staged; in place, each row would need its own clamped address."""
+    """True where every read that moves with the rows is staged; in place, each row would need a clamped address."""
     return all(read.buffer in layout.staged for read in reads_of(stage) if {*layout.rows} & read.axes)
 
 

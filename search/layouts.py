@@ -6,7 +6,6 @@ moves is what a register tile reuses; a read that is not contiguous along the ve
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,6 +14,8 @@ from ..spec.dtypes import size_bytes
 from .structure import Read, axis_runs, reads_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from ..spec.workload import Stage
     from .hardware import Hardware
 
@@ -52,7 +53,7 @@ def layouts_of(stage: Stage, hardware: Hardware) -> tuple[Layout, ...]:
     for vector in groups:
         if length_of(vector, stage) < min(lanes, longest):
             continue
-        partners = [rows for rows in groups if not {*rows} & {*vector} and _worth_rows(rows, vector, reads)]
+        partners = [rows for rows in groups if not {*rows} & {*vector} and _worth_rows(rows, reads)]
         for rows in partners or [()]:
             found += [Layout(vector=vector, rows=rows, staged=staged) for staged in _stagings(vector, rows, reads)]
     found += _partial_sums(stage, groups, reads)
@@ -68,11 +69,11 @@ def length_of(group: Sequence[str], stage: Stage) -> int:
 
 
 def _moves_together(group: Sequence[str], reads: Sequence[Read]) -> bool:
-    """True where each read moves with every axis of the group or with none, so that they are one axis in all but name."""
+    """True where each read moves with every axis of the group or with none: one axis in all but name."""
     return all(len({*group} & read.axes) in (0, len(group)) for read in reads)
 
 
-def _worth_rows(rows: Sequence[str], vector: Sequence[str], reads: Sequence[Read]) -> bool:
+def _worth_rows(rows: Sequence[str], reads: Sequence[Read]) -> bool:
     """True where some read stays along the rows, so that the rows of a tile share it."""
     return any(not {*rows} & read.axes for read in reads)
 
@@ -104,6 +105,6 @@ def _partial_sums(stage: Stage, groups: Sequence[tuple[str, ...]], reads: Sequen
     for axis in stage.reduce:
         moving = [read for read in reads if axis.name in read.axes]
         if axis.extent >= 8 and moving and all(axis.name in read.contiguous and not read.several for read in moving):
-            rows = [group for group in groups if len(group) == 1] or [()]
+            rows: list[tuple[str, ...]] = [group for group in groups if len(group) == 1] or [()]
             found += [Layout(vector=(), rows=group, partial=axis.name) for group in rows[-2:]]
     return found

@@ -1,4 +1,4 @@
-"""Nests for stages that are not tiled: maps, copies and short reductions; parallel outside, contiguous vectors inside."""
+"""Nests for stages that are not tiled: maps, copies, short reductions; parallel outside, contiguous vectors inside."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..spec.dtypes import size_bytes
 from ..spec.schedule import At, Bind, BindLoop, Nest, Split
-from .structure import is_guarded, reads_of
 from .packing import divisor_at_most, parallel_bind
+from .structure import is_guarded, reads_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

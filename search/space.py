@@ -7,7 +7,6 @@ counted, sampled, enumerated, and has neighbours; what it yields passes the chec
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,6 +14,7 @@ import attrs
 
 from ..spec.check import check_schedule
 from ..spec.errors import SpecError
+from ..spec.nest import Plan
 from ..spec.schedule import Schedule
 from .analytic import predict_s
 from .assemble import StageChoice, assemble
@@ -25,9 +25,9 @@ from .structure import is_map
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterator, Mapping
 
     from ..spec.claim import Machine
-    from ..spec.nest import Plan
     from ..spec.task import Task
 
 Point: TypeAlias = tuple[int, ...]
@@ -119,9 +119,9 @@ class Space:
         for number, sketch in enumerate(self.sketches):
             sizes = [len(knob.values) for knob in sketch.knobs]
             for rank in range(sketch.size):
-                indices = []
+                indices, rest = [], rank
                 for size in reversed(sizes):
-                    rank, index = divmod(rank, size)
+                    rest, index = divmod(rest, size)
                     indices.append(index)
                 yield (number, *reversed(indices))
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 
 from ..spec.expr import Axis, If, Load, axes_in, loads, walk
 from ..spec.linear import facts_from_extents, linear
-from ..spec.workload import Stage, Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..spec.workload import Stage, Workload
 
 
 @attrs.frozen(kw_only=True)

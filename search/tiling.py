@@ -45,8 +45,8 @@ class Tile:
 class Tiled:
     """A tiled stage: its stagings in order, the nests of the stages they create, and where its result is taken up.
 
-    `accumulator` is the new stage with the tile; `attach` its innermost loop outside the reduction, empty where the copy
-    out needs a nest of its own.
+    `accumulator` is the new stage with the tile; `attach` its innermost loop outside the reduction, empty where the
+    copy out needs a nest of its own.
     """
 
     stagings: tuple[Staging, ...]
@@ -158,8 +158,7 @@ class _Tiling:
 
     def _run(self, load: Load) -> tuple[str, ...]:
         """The axes that walk the source of a staged read, tile axes under their inner piece's name."""
-        extents = {name: extent for name, extent in self.stage.extents.items()}
-        run = source_run(load, self.workload.buffers[load.buffer].shape, extents)
+        run = source_run(load, self.workload.buffers[load.buffer].shape, self.stage.extents)
         tiled = {axes[0]: self._pieces(axes[0])[1] for axes in (self.layout.vector, self.layout.rows) if len(axes) == 1}
         renamed: list[str] = []
         for name in reversed(run):

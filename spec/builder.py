@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
@@ -25,6 +24,9 @@ from .errors import SpecError
 from .expr import Axis, Binary, Call, Cast, Compare, Const, Expr, If, Load, Logic, Select, const, const_value
 from .reducers import identity_element
 from .workload import Buffer, IterAxis, Output, Reducer, Stage, Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 Number: TypeAlias = "Value | int | float | bool"
 
@@ -149,7 +151,7 @@ def placeholder(shape: Sequence[int], dtype: str = "float32", name: str = "place
 def reduce_axis(extent: int | tuple[int, int], name: str = "k") -> ReduceAxis:
     """An axis of `extent` steps from 0, or TE's ``(0, extent)``."""
     if isinstance(extent, tuple):
-        if len(extent) != 2 or extent[0] != 0:
+        if extent[0] != 0:
             raise SpecError(f"reduce axis {name!r} has range {extent!r}; allowed: (0, extent)")
         extent = extent[1]
     return ReduceAxis(Axis(name), INDEX, iter_axis=IterAxis(name=name, extent=extent))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .errors import SpecError
 from .expr import If, loads, walk
 from .nest import Plan, StageNest, plan_from_nests
 from .rewrite import rewrite
-from .schedule import Schedule
-from .workload import Workload
+
+if TYPE_CHECKING:
+    from .schedule import Schedule
+    from .workload import Workload
 
 MAX_LANES: Final = 64
 MAX_UNROLLED: Final = 4096
@@ -50,7 +52,7 @@ def check_vectorized_innermost(plan: Plan, nest: StageNest) -> None:
             raise SpecError(f"a stage is computed at the vectorized loop {loop.name!r}; attach it further out", "bind")
 
 
-def check_parallel(plan: Plan, nest: StageNest) -> None:
+def check_parallel(_: Plan, nest: StageNest) -> None:
     """At most one parallel loop on the way to any stage, spatial, with nothing but serial loops around it."""
     parallel = [number for number, loop in enumerate(nest.bound) if loop.to == "parallel"]
     if not parallel:
@@ -72,7 +74,7 @@ def check_parallel(plan: Plan, nest: StageNest) -> None:
         raise SpecError("an attached stage cannot be parallel; bind the loop it is attached to", "bind")
 
 
-def check_unrolled(plan: Plan, nest: StageNest) -> None:
+def check_unrolled(_: Plan, nest: StageNest) -> None:
     """What unrolled loops copy, vector lanes apart, stays within MAX_UNROLLED bodies."""
     copies = 1
     for loop in nest.bound:
@@ -84,7 +86,7 @@ def check_unrolled(plan: Plan, nest: StageNest) -> None:
         raise SpecError(f"unroll limit {nest.nest.unroll_limit}; allowed: 0 to {MAX_UNROLLED}", "unroll_limit")
 
 
-def check_start(plan: Plan, nest: StageNest) -> None:
+def check_start(_: Plan, nest: StageNest) -> None:
     """`start` names a loop of a reduction with every reduce loop at or inside it."""
     start = nest.nest.start
     if start is None:
@@ -149,7 +151,7 @@ def _is_under(plan: Plan, stage: str, parent: StageNest, position: int) -> bool:
     return False
 
 
-def check_predicate_tails(plan: Plan, nest: StageNest) -> None:
+def check_predicate_tails(_: Plan, nest: StageNest) -> None:
     """A tail skipped by a predicate is for nests of their own: an attached stage's extents divide."""
     for number, split in enumerate(nest.nest.splits):
         if nest.at is not None and split.tail == "predicate":

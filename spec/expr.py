@@ -6,13 +6,16 @@ Python-like text (`expr_text.py`): ``X[n, c, h + r - 1, w] * W[k, c, r]``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, TypeAlias
+import math
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
 from .dtypes import DTYPES, INDEX, float_text, integer_bounds, is_float
 from .errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 BINARY_OPS: Final = (
     "add", "sub", "mul", "div", "floordiv", "floormod", "truncdiv", "truncmod", "min", "max",
@@ -127,7 +130,7 @@ def const(dtype: str, value: float) -> Const:
     """A constant with the normal text of its dtype; `value` must fit."""
     if is_float(dtype):
         number = float(value)
-        if number != number:
+        if math.isnan(number):
             raise SpecError("a constant is nan; allowed are finite numbers and inf")
         return Const(dtype, float_text(dtype, number))
     if dtype not in DTYPES and dtype != INDEX:

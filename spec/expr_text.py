@@ -9,10 +9,11 @@ axes (``k``), loads (``A[i, k]``, ``S[()]``), integers of the index type (``3``)
 from __future__ import annotations
 
 import ast
+import math
 import re
 from typing import Final
 
-from .dtypes import DTYPES, INDEX
+from .dtypes import DTYPES, INDEX, is_float
 from .errors import SpecError
 from .expr import (
     CALLS,
@@ -34,8 +35,29 @@ from .expr import (
 MAX_TEXT: Final = 16_384
 MAX_DEPTH: Final = 64
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
-_KEYWORDS: Final = frozenset("and or not if else in is lambda for while def class None True False acc".split())
-RESERVED: Final = _KEYWORDS | DTYPES.keys() | CALLS.keys() | {"cast", "select", "min", "max", "truncdiv", "truncmod", "inf"}
+_KEYWORDS: Final = frozenset(
+    [
+        "and",
+        "or",
+        "not",
+        "if",
+        "else",
+        "in",
+        "is",
+        "lambda",
+        "for",
+        "while",
+        "def",
+        "class",
+        "None",
+        "True",
+        "False",
+        "acc",
+    ]
+)
+RESERVED: Final = (
+    _KEYWORDS | DTYPES.keys() | CALLS.keys() | {"cast", "select", "min", "max", "truncdiv", "truncmod", "inf"}
+)
 """Words of the language that no axis may be called by."""
 
 _INFIX: Final = {
@@ -99,7 +121,9 @@ def expr_from_text(text: str) -> Expr:
     if len(text) > MAX_TEXT:
         raise SpecError(f"an expression of {len(text)} characters; at most {MAX_TEXT} are read")
     if not text.isascii() or "\n" in text or "#" in text:
-        raise SpecError(f"expression {_excerpt(text)} has a character outside the language; use plain ASCII on one line")
+        raise SpecError(
+            f"expression {_excerpt(text)} has a character outside the language; use plain ASCII on one line"
+        )
     if _nesting(text) > MAX_DEPTH:
         raise SpecError(f"expression {_excerpt(text)} is nested deeper than {MAX_DEPTH}; write it flatter")
     try:
@@ -208,11 +232,9 @@ def _typed_constant(func: ast.expr, dtype: str, args: list[ast.expr]) -> Const:
     if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
         sign, tree = -1, tree.operand
     if isinstance(tree, ast.Name) and tree.id == "inf":
-        return const(dtype, sign * float("inf")) if dtype in {"float16", "bfloat16", "float32", "float64"} else _bad(func)
-    if isinstance(tree, ast.Constant) and type(tree.value) in (int, float):
-        if isinstance(tree.value, float) and abs(tree.value) == float("inf"):
-            return _bad(func)
-        return const(dtype, sign * tree.value)
+        return const(dtype, sign * math.inf) if is_float(dtype) else _bad(func)
+    if isinstance(tree, ast.Constant) and isinstance(tree.value, int | float) and type(tree.value) is not bool:
+        return const(dtype, sign * tree.value) if math.isfinite(tree.value) else _bad(func)
     return _bad(func)
 
 

@@ -6,20 +6,23 @@ One form for loops and for buffer layouts: fuse neighbours, split, order.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
 from .errors import SpecError
 from .expr import Axis, Binary, Expr, index
-from .schedule import Fuse, Split
 from .workload import IterAxis
+
+if TYPE_CHECKING:
+    from .schedule import Fuse, Split
 
 
 @attrs.frozen(kw_only=True)
 class Recut:
     """Axes after fuses and splits.
 
-    `old_in_new` gives each old axis by new ones and `new_in_old` the other way round. `padded` holds, for each axis that
+    `old_in_new` gives each old axis by new ones, `new_in_old` the other way round. `padded` holds, for each axis that
     splits extend past its end, its value in new axes and its true extent: ``(jo * 32 + ji, 1000)``.
     """
 
@@ -30,7 +33,7 @@ class Recut:
 
 
 def recut(axes: Sequence[IterAxis], fuses: Sequence[Fuse], splits: Sequence[Split], *, clamp: bool) -> Recut:
-    """Applies `fuses`, then `splits`, to `axes`; with `clamp`, surplus points of padded axes stand for the last true one.
+    """Applies `fuses`, then `splits`, to `axes`; with `clamp`, surplus points of an axis stand for its last true one.
 
     Raises SpecError, with a path, for unknown or repeated names and for factors that do not fit.
     """

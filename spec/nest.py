@@ -5,8 +5,8 @@ Checks, `show`, the cost model and lowering all work on this model, so that they
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -14,8 +14,11 @@ from .errors import SpecError
 from .expr import Axis, Binary, Expr, Load, index, loads, substitute
 from .layout import check_factors
 from .linear import facts_from_extents, linear
-from .schedule import At, BindFused, Nest
+from .schedule import At, BindFused, Nest, Split
 from .workload import IterAxis, Stage, Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +58,7 @@ class BoundLoop:
 class StageNest:
     """The loops of one stage, outermost first, with its axes as they run there.
 
-    `axes` gives each axis (after the nest's fuses) its local extent: what is needed at the place `at`, the whole elsewhere.
+    `axes` gives each axis its local extent: what is needed at the place `at`, the whole elsewhere.
     `consumer` is True where an attached stage reads the stage it is attached to.
     """
 
@@ -163,7 +166,7 @@ def _stage_nest(workload: Workload, stage: Stage, nest: Nest, parent: StageNest 
 
 def _split(stage: Stage, nest: Nest, extents: Mapping[str, int]) -> list[Loop]:
     """The loops after splits, each axis' pieces in its place."""
-    by_axis = {}
+    by_axis: dict[str, Split] = {}
     for number, split in enumerate(nest.splits):
         try:
             if split.axis not in extents:
@@ -179,8 +182,8 @@ def _split(stage: Stage, nest: Nest, extents: Mapping[str, int]) -> list[Loop]:
     reduce = {axis.name for axis in stage.reduce}
     loops: list[Loop] = []
     for axis, extent in extents.items():
-        split = by_axis.get(axis)
-        names, factors = (split.into, split.factors) if split else ((axis,), (extent,))
+        cut = by_axis.get(axis)
+        names, factors = ((axis,), (extent,)) if cut is None else (cut.into, cut.factors)
         stride = 1
         pieces: list[Loop] = []
         for name, factor in zip(reversed(names), reversed(factors), strict=True):

@@ -5,8 +5,7 @@ Pure Python, no TVM; the NumPy evaluator alone proves these passes. `PASSES` lis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -35,6 +34,9 @@ from .linear import Facts, facts_from_extents, narrowed, simplify, value_range
 from .reducers import identity_element
 from .schedule import Accumulate, Inline, Pack, Partial, Reindex, Schedule, Staging
 from .workload import IterAxis, Output, Stage, Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def rewrite(schedule: Schedule, workload: Workload) -> Workload:
@@ -254,8 +256,11 @@ def partial(workload: Workload, staging: Partial) -> Workload:
         raise SpecError("keep some of the reduce axes and leave some; split an axis first", "keep")
     start = identity_element(reducer.op, stage.outputs[0].dtype)
     if reducer.init != (start,):
-        raise SpecError(f"stage {stage.name!r} starts from {text_from_expr(reducer.init[0])}; partial results need the "
-                        f"neutral {text_from_expr(start)}", "stage")
+        raise SpecError(
+            f"stage {stage.name!r} starts from {text_from_expr(reducer.init[0])}; partial results need the "
+            f"neutral {text_from_expr(start)}",
+            "stage",
+        )
     body = _padded_with_identity(substitute(stage.body[0], cut.old_in_new), cut, stage)
     axes = (*stage.axes, *kept)
     staged = Stage(
@@ -270,13 +275,13 @@ def partial(workload: Workload, staging: Partial) -> Workload:
     return _replaced(workload, {stage.name: (staged, joined)})
 
 
-PASSES: Final[Mapping[type, Callable[[Workload, object], Workload]]] = {
+PASSES: Final[Mapping[type, Callable[[Workload, Any], Workload]]] = {
     Inline: inline,
     Accumulate: accumulate,
     Reindex: reindex,
     Pack: pack,
     Partial: partial,
-}  # type: ignore[dict-item] # each pass takes its own record
+}
 """Staging → the pass that applies it."""
 
 
@@ -315,8 +320,8 @@ def _clamped(node: Expr, facts: Facts, workload: Workload) -> Expr:
     indices: list[Expr] = []
     for position, extent in zip(node.indices, workload.buffers[node.buffer].shape, strict=True):
         low, high = value_range(position, facts)
-        position = Binary("min", position, index(extent - 1)) if high >= extent else position
-        indices.append(Binary("max", position, index(0)) if low < 0 else position)
+        inside = Binary("min", position, index(extent - 1)) if high >= extent else position
+        indices.append(Binary("max", inside, index(0)) if low < 0 else inside)
     return Load(node.buffer, tuple(indices))
 
 

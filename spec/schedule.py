@@ -80,8 +80,8 @@ class Inline:
 class Accumulate:
     """Computes a stage over an iteration space of its own, into a buffer of that layout, and copies the result out.
 
-    `fuses` and then `splits` are applied to the stage's axes, spatial with spatial and reduce with reduce; `order` lists
-    the resulting spatial axes, outermost first: the layout of the new buffer `as_`.
+    `fuses`, then `splits`, are applied to the stage's axes, spatial with spatial and reduce with reduce; `order`
+    lists the resulting spatial axes, outermost first: the layout of the new buffer `as_`.
 
     before: ``C[i, j] += A[i, k] * B[k, j]``
     after (j into jo, ji by 32; order jo, i, ji): ``C.acc[jo, i, ji] += A[i, k] * B[k, jo * 32 + ji]``,

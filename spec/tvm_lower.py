@@ -1,13 +1,12 @@
 """The second half of the compiler, data to TensorIR: a checked plan becomes a `tvm.s_tir.Schedule`.
 
-`PASSES` is the whole of it, in order. Each pass walks the plan and uses TVM's stable core of primitives; no pass decides
+`PASSES` is the whole of it, in order. Each pass walks the plan and uses TVM's stable core of primitives; none decides
 anything, so lowering is deterministic and, on what the checks accept, total.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import tvm
@@ -15,10 +14,14 @@ import tvm
 from .check import check_schedule
 from .errors import LoweringError
 from .nest import Plan, StageNest
-from .schedule import Schedule
 from .task import Task
 from .tvm_write import primfunc_from_workload
-from .workload import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .schedule import Schedule
+    from .workload import Workload
 
 
 @attrs.define
