@@ -1,0 +1,272 @@
+"""Records to JSON values and back: the one converter of all records, and the forms that differ from plain objects.
+
+| record | form |
+|---|---|
+| expression | its text, ``"A[i, k] * B[k, j]"`` |
+| stage | `body` is one text, or a list of texts where there are several outputs |
+| axis | ``"i: 1024"``: a list of these is short, and keeps its order in programs that sort keys |
+| staging | ``{"accumulate": {...}}``, by its kind |
+| bind | ``{"loop": "ji", "to": "vectorize"}`` or ``{"fuse": ["jo", "io"], "as": "p", "to": "parallel"}`` |
+| target | ``{"kind": "llvm", "mcpu": "znver5"}`` |
+| operator | ``{"op": "gemm", "args": {"M": 1024}}``; a task holds these two keys itself |
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from cattrs.gen import override
+
+from .claim import Protocol
+from .errors import SpecError
+from .expr import Const, Expr
+from .expr_text import expr_from_text, text_from_expr
+from .schedule import Accumulate, Bind, BindFused, BindLoop, Inline, Pack, Partial, Reindex, Staging
+from .strict_cattrs import FAULTS, Hook, check_keys, located, new_converter, record_hook, record_writer, unfit
+from .task import Argument, OperatorCall, Target, TargetOption, Task
+from .workload import IterAxis, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import cattrs
+
+    from .json_text import Json
+
+Record = TypeVar("Record")
+
+STAGINGS: Final[Mapping[str, type[Staging]]] = {
+    "inline": Inline,
+    "accumulate": Accumulate,
+    "reindex": Reindex,
+    "pack": Pack,
+    "partial": Partial,
+}
+"""Tag → record of every staging."""
+
+_AXIS: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*): ([1-9][0-9]{0,18})\Z")
+
+
+def structure(value: Json, cls: type[Record]) -> Record:
+    """The record that a JSON value says; SpecError with the path of the first thing that does not fit.
+
+    Nothing is coerced: ``"3"``, ``3.0`` and ``true`` are not the number 3. A whole number will do for a float.
+    """
+    try:
+        return _FAST.structure(value, cls)
+    except FAULTS as error:
+        raise _explained(value, cls) from error
+
+
+def _explained(value: Json, cls: type[Any]) -> SpecError:
+    try:
+        _DETAILED.structure(value, cls)
+    except FAULTS as error:
+        return located(error)
+    raise AssertionError(f"{cls.__name__}: the two converters disagree")
+
+
+def unstructure(record: object) -> Json:
+    """The JSON value of a record; `structure` reads it back to an equal one."""
+    value: Json = _FAST.unstructure(record)
+    return value
+
+
+# --- expressions and axes ---------------------------------------------------------------------------------------------
+
+_parsed: Final = lru_cache(maxsize=512)(expr_from_text)
+"""A workload's expressions recur from file to file, and Python's parser is a third of the time of reading one."""
+
+
+def _read_expr(value: object, _: object = None) -> Expr:
+    if type(value) is not str:
+        raise unfit(value, "an expression as text")
+    return _parsed(value)
+
+
+def _read_const(value: object, _: object) -> Const:
+    expr = _read_expr(value)
+    if not isinstance(expr, Const):
+        raise unfit(value, 'a typed constant, as "float32(0.0)"')
+    return expr
+
+
+def _read_body(value: object, _: object) -> tuple[Expr, ...]:
+    if type(value) is str:
+        return (_parsed(value),)
+    if type(value) is not list or len(value) == 1:
+        raise unfit(value, "an expression as text, or a list of them where there are several outputs")
+    found = []
+    for position, entry in enumerate(value):
+        try:
+            found.append(_read_expr(entry))
+        except SpecError as error:
+            raise error.under(f"[{position}]") from error
+    return tuple(found)
+
+
+def _write_body(body: tuple[Expr, ...]) -> Json:
+    texts: list[Json] = [text_from_expr(expr) for expr in body]
+    return texts[0] if len(texts) == 1 else texts
+
+
+def _read_axis(value: object, _: object) -> IterAxis:
+    found = _AXIS.match(value) if type(value) is str else None
+    if found is None:
+        raise unfit(value, 'a text "name: extent", as "i: 1024"')
+    return IterAxis(name=found[1], extent=int(found[2]))
+
+
+def _write_axis(axis: IterAxis) -> str:
+    return f"{axis.name}: {axis.extent}"
+
+
+# --- unions -----------------------------------------------------------------------------------------------------------
+
+
+def _read_tagged(hooks: Mapping[str, Hook]) -> Hook:
+    """The hook of ``{"tag": {...}}``."""
+
+    def read(value: object, _: object) -> Any:
+        if type(value) is not dict or len(value) != 1:
+            raise unfit(value, f"an object with one key, one of {', '.join(hooks)}")
+        ((tag, body),) = value.items()
+        if tag not in hooks:
+            check_keys(value, hooks)
+        try:
+            return hooks[tag](body, None)
+        except FAULTS as error:
+            raise located(error).under(tag) from error
+
+    return read
+
+
+def _write_tagged(tag: str, write: Callable[[Any], Json]) -> Callable[[Any], Json]:
+    return lambda record: {tag: write(record)}
+
+
+def _read_bind(loop: Hook, fused: Hook) -> Hook:
+    def read(value: object, _: object) -> Bind:
+        if type(value) is not dict:
+            raise unfit(value, "an object with loop and to, or with fuse, as and to")
+        bind: Bind = (fused if "fuse" in value else loop)(value, None)
+        return bind
+
+    return read
+
+
+# --- tasks ------------------------------------------------------------------------------------------------------------
+
+
+def _read_target(value: object, _: object) -> Target:
+    if type(value) is not dict:
+        raise unfit(value, "an object with kind and options")
+    kind = value.get("kind", "llvm")
+    if type(kind) is not str:
+        raise unfit(kind, "a target kind as text").under("kind")
+    options = []
+    for name in sorted(value.keys() - {"kind"}):
+        if type(value[name]) not in (str, int, bool):
+            raise unfit(value[name], "text, a whole number, true or false").under(name)
+        options.append(TargetOption(name=name, value=value[name]))
+    return Target(kind=kind, options=tuple(options))
+
+
+def _write_target(target: Target) -> Json:
+    options = {option.name: option.value for option in target.options}
+    if len(options) != len(target.options) or "kind" in options:
+        raise SpecError("an option is given twice, or called kind; options have names of their own", "options")
+    return {"kind": target.kind, **options}
+
+
+def _read_call(value: object, _: object) -> OperatorCall:
+    check_keys(value, ("op", "args"), ("op",))
+    assert isinstance(value, dict)
+    if type(value["op"]) is not str:
+        raise unfit(value["op"], "an operator's name").under("op")
+    args = value.get("args", {})
+    if type(args) is not dict:
+        raise unfit(args, "an object of arguments").under("args")
+    return OperatorCall(
+        name=value["op"], args=tuple(Argument(name=name, value=_argument(name, arg)) for name, arg in args.items())
+    )
+
+
+def _argument(name: str, value: object) -> Any:
+    if type(value) is list:
+        if not all(type(entry) is int for entry in value):
+            raise SpecError("found a list of other things; allowed: whole numbers", f"args.{name}")
+        return tuple(value)
+    if type(value) not in (int, str, bool, float):
+        raise unfit(value, "a number, text, true, false or a list of whole numbers").under(f"args.{name}")
+    return value
+
+
+def _write_call(call: OperatorCall) -> dict[str, Json]:
+    args: dict[str, Json] = {a.name: list(a.value) if isinstance(a.value, tuple) else a.value for a in call.args}
+    if len(args) != len(call.args):
+        raise SpecError("an argument is given twice; keep one of them", "args")
+    return {"op": call.name, **({"args": args} if args else {})}
+
+
+def _read_task(plain: Hook) -> Hook:
+    """A task is an object whose operator call is not nested: its keys stand beside the others."""
+
+    def read(value: object, kind: object) -> Any:
+        if type(value) is dict and ("op" in value or "args" in value):
+            call = {key: value[key] for key in ("op", "args") if key in value}
+            value = {key: entry for key, entry in value.items() if key != "args"}
+            value["op"] = _read_call(call, None)
+        return plain(value, kind)
+
+    return read
+
+
+def _write_task(plain: Callable[[Task], dict[str, Json]]) -> Callable[[Task], Json]:
+    def write(task: Task) -> Json:
+        rest = plain(task)
+        workload = rest.pop("workload")
+        call = _write_call(task.op) if task.op is not None else {}
+        return {**call, **rest, "workload": workload}
+
+    return write
+
+
+# --- the converters ---------------------------------------------------------------------------------------------------
+
+
+def _converter(detailed: bool) -> cattrs.Converter:
+    converter = new_converter(detailed)
+    read, write = converter.register_structure_hook, converter.register_unstructure_hook
+    read(Const, _read_const)
+    write(Const, text_from_expr)
+    read(IterAxis, _read_axis)
+    write(IterAxis, _write_axis)
+    read(Target, _read_target)
+    write(Target, _write_target)
+    read(OperatorCall, _read_call)
+    write(OperatorCall, _write_call)
+    body = {"body": override(struct_hook=_read_body, unstruct_hook=_write_body)}
+    read(Stage, record_hook(Stage, converter, detailed, body))
+    write(Stage, record_writer(Stage, converter, body))
+    # How a time was measured is written in full: a later default must not change what an old file says.
+    write(Protocol, record_writer(Protocol, converter, whole=True))
+    hooks = {tag: record_hook(cls, converter, detailed) for tag, cls in STAGINGS.items()}
+    tagged = _read_tagged(hooks)
+    converter.register_structure_hook_func(lambda kind: kind == Staging, tagged)
+    for tag, cls in STAGINGS.items():
+        read(cls, _read_tagged({tag: hooks[tag]}))
+        write(cls, _write_tagged(tag, record_writer(cls, converter)))
+    bind = _read_bind(*(record_hook(cls, converter, detailed) for cls in (BindLoop, BindFused)))
+    converter.register_structure_hook_func(lambda kind: kind == Bind, bind)
+    call = {"op": override(struct_hook=lambda value, _: value)}
+    read(Task, _read_task(record_hook(Task, converter, detailed, call)))
+    unwritten = {"op": override(omit=True), "target": override(omit_if_default=False)}
+    write(Task, _write_task(record_writer(Task, converter, unwritten)))
+    return converter
+
+
+_FAST: Final = _converter(detailed=False)
+_DETAILED: Final = _converter(detailed=True)

@@ -1,0 +1,131 @@
+"""Spec files: a task with its workload, a schedule and claims, in one JSON text that needs nothing else.
+
+    {"format": "autosched/spec", "version": 1, "task": {...}, "schedule": {...}, "claims": [...]}
+
+What is read is checked as a whole, so whoever holds a `SpecFile` from here can lower it. Reading what was written gives
+an equal record, and writing that again the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from .check import check_schedule
+from .check_task import check_task
+from .claim import Claim
+from .convert import structure, unstructure
+from .errors import SpecError
+from .json_text import MAX_BYTES, Json, read_json, write_json
+from .schedule import Schedule
+from .strict_cattrs import described
+from .task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FORMAT: Final = "autosched/spec"
+VERSION: Final = 1
+"""What this autosched writes, and the latest that it reads."""
+
+UPGRADES: Final[dict[int, Callable[[dict[str, Json]], dict[str, Json]]]] = {}
+"""Version → what turns a file of that version into one of the next; each comes with an old file in tests/data/specs."""
+
+
+@attrs.frozen(kw_only=True)
+class SpecFile:
+    """A schedule for a task, with who measured what."""
+
+    task: Task
+    schedule: Schedule
+    claims: tuple[Claim, ...] = ()
+
+
+def check_spec(spec: SpecFile) -> None:
+    """Raises SpecError, with a path into the file, unless the task is well formed and the schedule fits it."""
+    try:
+        check_task(spec.task)
+    except SpecError as error:
+        raise error.under("task") from error
+    check_schedule(spec.schedule, spec.task.workload)
+
+
+def spec_from_text(text: str | bytes) -> SpecFile:
+    """The spec that a file's text says, checked; SpecError, with a path into the file, where it does not say one."""
+    content = _content(read_json(text))
+    spec = structure(content, SpecFile)
+    check_spec(spec)
+    return spec
+
+
+def text_from_spec(spec: SpecFile) -> str:
+    """The text of a spec file; `spec_from_text` reads it back to an equal record."""
+    content = unstructure(spec)
+    assert isinstance(content, dict)
+    return write_json({"format": FORMAT, "version": VERSION, **content})
+
+
+def _content(value: Json) -> dict[str, Json]:
+    """What a spec file holds beside its format and version, in the form of the latest version."""
+    sample = f'a spec file begins with {{"format": "{FORMAT}", "version": {VERSION}'
+    if not isinstance(value, dict):
+        raise SpecError(f"found {described(value)}; {sample}")
+    for key in ("format", "version"):
+        if key not in value:
+            raise SpecError(f"no key {key!r}: {sample}")
+    if value["format"] != FORMAT:
+        raise SpecError(f"found {described(value['format'])}; {sample}", "format")
+    version = value["version"]
+    if type(version) is not int or version < 1:
+        raise SpecError(f"found {described(version)}; allowed: a whole number from 1 to {VERSION}", "version")
+    if version > VERSION:
+        reads = f"file is version {version}, this autosched reads up to {VERSION}"
+        raise SpecError(f"{reads}; upgrade autosched or ask for a version {VERSION} file", "version")
+    content = {key: entry for key, entry in value.items() if key not in ("format", "version")}
+    for older in range(version, VERSION):
+        content = UPGRADES[older](content)
+    return content
+
+
+def load_spec(path: str | Path) -> SpecFile:
+    """The spec in a file, checked; SpecError where there is no such file, or where it holds none."""
+    place = Path(path)
+    try:
+        with place.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise SpecError(f"no file {str(path)!r}; check the name and the folder you are in") from error
+    except IsADirectoryError as error:
+        raise SpecError(f"{str(path)!r} is a folder; name a spec file in it") from error
+    except OSError as error:
+        raise SpecError(f"{str(path)!r} cannot be read: {error.strerror}; check its permissions") from error
+    return spec_from_text(text)
+
+
+def save_spec(spec: SpecFile, path: str | Path) -> None:
+    """Writes a spec file, at once or not at all: what stood there before stays until the new text is on disk.
+
+    SpecError where the spec would not load again, or where the file cannot be written.
+    """
+    check_spec(spec)
+    text = text_from_spec(spec)
+    place = Path(os.path.realpath(path))  # through links, or the link itself would be replaced
+    if place.is_dir():
+        raise SpecError(f"{str(path)!r} is a folder; name a file in it")
+    draft = place.with_name(f".{place.name[:200]}.{secrets.token_hex(4)}")
+    try:
+        with draft.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(place)
+    except FileNotFoundError as error:
+        raise SpecError(f"no folder {str(place.parent)!r}; make it first") from error
+    except OSError as error:
+        raise SpecError(f"{str(path)!r} cannot be written: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)  # gone already where all went well
