@@ -22,7 +22,8 @@ from ..spec.convert import unstructure
 from ..spec.errors import MeasureError
 from ..spec.schedule import Schedule
 from .pinning import cpus_for
-from .reference import Reference
+from .reference import WHOLE_POINTS, Reference
+from .runner import Limits, Runner
 from .timing_lock import TimingLock
 from .workers import Handle, Workers, ZygoteError
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from ..spec.task import Task
     from .wire import Message
+
+__all__ = ["Limits", "Measurement", "Measurer"]
 
 BUILDER: Final = "autosched.search.worker:build_kernel"
 MAX_RESTARTS: Final = 3
@@ -49,21 +52,6 @@ class Measurement:
     def median_s(self) -> float:
         """The median sample."""
         return statistics.median(self.samples_s)
-
-
-@attrs.frozen(kw_only=True)
-class Limits:
-    """What a candidate may use before it is given up.
-
-    The first call gets `first_run_s` while no time is known, later `run_factor` times the best median, at least
-    `least_run_s`. `memory_bytes` is beyond the task's own data.
-    """
-
-    build_s: float = 20.0
-    first_run_s: float = 60.0
-    least_run_s: float = 1.0
-    run_factor: float = 20.0
-    memory_bytes: int = 2 * 2**30
 
 
 @attrs.frozen(kw_only=True)
@@ -88,6 +76,7 @@ class Measurer:
         batch: int | None = None,
         limits: Limits | None = None,
         seed: int = 0,
+        whole_points: int = WHOLE_POINTS,
         lock_path: Path | None = None,
         builder: str = BUILDER,
     ) -> None:
@@ -95,27 +84,24 @@ class Measurer:
         self.protocol = protocol
         self.limits = limits or Limits()
         self.busy_s = 0.0
-        """Wall seconds spent building and running so far."""
-        self.best_s: float | None = None
-        """The best median so far: what decides how closely a candidate is looked at."""
-        self.retracted: list[Schedule] = []
-        """Schedules that had agreed with an output that was later found wrong: their times do not count."""
+        """Wall seconds spent building and running so far; what is left of a tuner's time is overhead."""
         self._builders = builders or len(os.sched_getaffinity(0))
         self._batch = batch or max(4, 2 * self._builders)
-        self._cpus = cpus_for(protocol.threads)
+        cpus = cpus_for(protocol.threads)
         self._lock = TimingLock(lock_path)
         self._folder = Path(tempfile.mkdtemp(prefix="autosched-"))
-        self._agreeing: list[Schedule] = []
-        self._has_agreed = False
         self._builder = builder
         self._restarts = 0
         try:
             self._workers = self._start_workers()
-            self._reference = Reference(task, self._folder, seed=seed)  # while the zygote imports TVM
+            reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)  # while TVM is imported
             self._workers.share_task()
         except BaseException:
             self.close()
             raise
+        self._runner = Runner(
+            workers=self._workers, reference=reference, protocol=protocol, limits=self.limits, cpus=cpus
+        )
 
     def __enter__(self) -> Measurer:  # noqa: PYI034 # Self needs Python 3.11
         return self
@@ -136,6 +122,20 @@ class Measurer:
     def waited_s(self) -> float:
         """Wall seconds spent waiting for other tuners on this machine."""
         return self._lock.waited_s
+
+    @property
+    def best_s(self) -> float | None:
+        """The best median so far: what decides how closely a candidate is looked at."""
+        return self._runner.best_s
+
+    @best_s.setter
+    def best_s(self, seconds: float | None) -> None:
+        self._runner.best_s = seconds
+
+    @property
+    def retracted(self) -> tuple[Schedule, ...]:
+        """Schedules that had agreed with an output that was later found wrong: their times do not count."""
+        return tuple(self._runner.retracted)
 
     # --- many candidates, one after another ---------------------------------------------------------------------------
 
@@ -171,6 +171,7 @@ class Measurer:
         self._workers.close()
         self._workers = self._start_workers()
         self._workers.share_task()
+        self._runner.workers = self._workers
 
     def _start_workers(self) -> Workers:
         return Workers(self.task, self._folder, builder=self._builder, memory_bytes=self.limits.memory_bytes)
@@ -215,6 +216,14 @@ class Measurer:
             else:
                 batch[number] = attrs.evolve(batch[number], handle=handle, build_s=float(answer["build_s"]))
 
+    @contextlib.contextmanager
+    def _busy(self) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.busy_s += time.monotonic() - begin
+
     def _end_all(self, handles: Iterable[Handle | None]) -> None:
         for handle in handles:
             if handle is not None:
@@ -223,12 +232,13 @@ class Measurer:
     def _timed(self, built: _Built) -> Measurement | Failure:
         if built.handle is None:
             return built.failure or Failure(kind="crash", detail="it was not built")
-        with self._lock.timing():
+        with self._lock.timing(), self._busy():
             begin = time.monotonic()
-            result = self._verified_samples(built.handle, built.schedule)
+            result: tuple[float, ...] | Failure | float = self._runner.verify(built.handle, 0, built.schedule)
+            if isinstance(result, float):
+                result = self._runner.samples(built.handle, 0, result)
             strays = self._workers.end(built.handle)["strays"]
             run_s = time.monotonic() - begin
-            self.busy_s += run_s
         if isinstance(result, Failure):
             return result
         if strays:
@@ -273,108 +283,27 @@ class Measurer:
     ) -> dict[int, tuple[float, ...] | Failure]:
         """The failures of this attempt, or else the samples of all: a failure spoils the process for the others."""
         kernels: dict[int, int] = {}
-        with self._lock.building():
+        with self._lock.building(), self._busy():
             for number, schedule in asked.items():
                 request: Message = {"op": "build", "schedule": unstructure(schedule)}
-                answer = self._busy(handle, request, self.limits.build_s, "build_timeout")
+                answer = self._workers.answer(handle, request, self.limits.build_s, "build_timeout")
                 if isinstance(answer, Failure):
                     return {number: answer}
                 kernels[number] = answer["kernel"]
             if beside is not None:
                 request = {"op": "beside", "task": unstructure(beside[0]), "schedule": unstructure(beside[1])}
-                answer = self._busy(handle, request, self.limits.build_s, "build_timeout")
+                answer = self._workers.answer(handle, request, self.limits.build_s, "build_timeout")
                 if isinstance(answer, Failure):
                     raise MeasureError(f"the kernel to time beside cannot be built: {answer.detail}")
                 kernels[beside_number] = answer["kernel"]
-        with self._lock.timing():
+        with self._lock.timing(), self._busy():
             slowest_s = 0.0
             for number, schedule in asked.items():
-                first_s = self._verify(handle, kernels[number], schedule)
+                first_s = self._runner.verify(handle, kernels[number], schedule)
                 if isinstance(first_s, Failure):
                     return {number: first_s}
                 slowest_s = max(slowest_s, first_s)
-            request = {
-                "op": "retime",
-                "kernels": list(kernels.values()),
-                "rounds": rounds,
-                "protocol": unstructure(self.protocol),
-                "cpus": self._cpus,
-            }
-            deadline_s = self._deadline_s(slowest_s, 2 * (rounds + 5) * len(kernels))
-            answer = self._busy(handle, request, deadline_s, "run_timeout")
-        if isinstance(answer, Failure):
-            return dict.fromkeys(kernels, answer)
-        samples = answer["samples_s"]
-        return {number: tuple(map(float, found)) for number, found in zip(kernels, samples, strict=True)}
-
-    def _busy(self, handle: Handle, request: Message, deadline_s: float, timeout_kind: str) -> Message | Failure:
-        begin = time.monotonic()
-        try:
-            return self._workers.answer(handle, request, deadline_s, timeout_kind)
-        finally:
-            self.busy_s += time.monotonic() - begin
-
-    def _deadline_s(self, first_s: float, samples: int) -> float:
-        """Time for so many samples of a kernel whose first call took `first_s`, five times over."""
-        sample_s = max(first_s * self.protocol.number, 2 * self.protocol.min_sample_s)
-        return self.limits.least_run_s + 5 * samples * sample_s
-
-    # --- one candidate ------------------------------------------------------------------------------------------------
-
-    def _verified_samples(self, handle: Handle, schedule: Schedule) -> tuple[float, ...] | Failure:
-        """Verifies, then times, the only kernel of a worker."""
-        verified = self._verify(handle, 0, schedule)
-        if isinstance(verified, Failure):
-            return verified
-        request = {
-            "op": "time",
-            "kernel": 0,
-            "protocol": unstructure(self.protocol),
-            "first_s": verified,
-            "best_s": self.best_s,
-        }
-        deadline_s = self._deadline_s(verified, self.protocol.repeats + self.protocol.warmup + 5)
-        answer = self._workers.answer(handle, request, deadline_s, "run_timeout")
-        return answer if isinstance(answer, Failure) else tuple(float(s) for s in answer["samples_s"])
-
-    def _verify(self, handle: Handle, kernel: int, schedule: Schedule) -> float | Failure:
-        """Seconds of the first call, if every output is right."""
-        request = {"op": "verify", "kernel": kernel, "cpus": self._cpus, "pinned": self.protocol.pinned}
-        answer = self._workers.answer(handle, request, self._first_deadline_s(), "run_timeout")
-        if isinstance(answer, Failure):
-            return answer
-        if answer["disputed"] is not None and not self._settle(answer["disputed"]):
-            return Failure(kind="wrong_answer", detail=answer["disputed"]["detail"])
-        self._agreeing.append(schedule)
-        if not self._reference.is_whole and not self._has_agreed:
-            kept = self._workers.answer(handle, {"op": "keep", "kernel": kernel}, 60.0, "run_timeout")
-            if isinstance(kept, Failure):
-                return kept
-            self._workers.share_outputs()
-            self._has_agreed = True
-        return float(answer["first_s"])
-
-    def _first_deadline_s(self) -> float:
-        if self.best_s is None:
-            return self.limits.first_run_s
-        # Comparing outputs takes time too: about a second for a hundred million values.
-        return max(self.limits.least_run_s, self.limits.run_factor * self.best_s) + self._compare_s()
-
-    def _compare_s(self) -> float:
-        buffers = self.task.workload.buffers
-        elements = 0
-        for name in self.task.workload.params:
-            size = 1
-            for extent in buffers[name].shape:
-                size *= extent
-            elements += size
-        return 1.0 + elements / 1e7
-
-    def _settle(self, disputed: Message) -> bool:
-        """Asks the evaluator who is right; True if the candidate is, and the output that all agreed with was wrong."""
-        if not self._reference.settles_for(disputed["output"], disputed["positions"], disputed["found"]):
-            return False
-        self.retracted += self._agreeing
-        self._agreeing.clear()
-        self._has_agreed = False
-        return True
+            found = self._runner.samples_in_turn(handle, list(kernels.values()), rounds, slowest_s)
+        if isinstance(found, Failure):
+            return dict.fromkeys(kernels, found)
+        return dict(zip(kernels, found, strict=True))

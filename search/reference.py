@@ -102,9 +102,9 @@ class Reference:
         return compare(output, np.array(found, dtype=np.float64), expected.astype(np.float64), rtol, atol) is None
 
 
-def agreed_path(folder: Path, number: int) -> Path:
-    """Where a worker leaves the whole output number `number` of a candidate that passed the points."""
-    return folder / f"agreed{number}.npy"
+def agreed_path(folder: Path, agreed: int, number: int) -> Path:
+    """Where a worker leaves output number `number` of a candidate that passed the points; `agreed` counts those."""
+    return folder / f"agreed{agreed}-{number}.npy"
 
 
 def load_inputs(task: Task, folder: Path) -> dict[str, GuardedBuffer]:
@@ -116,15 +116,15 @@ def load_inputs(task: Task, folder: Path) -> dict[str, GuardedBuffer]:
     return found
 
 
-def load_outputs(task: Task, folder: Path) -> dict[str, OutputReference]:
-    """What to compare each output with; the workers' side."""
+def load_outputs(task: Task, folder: Path, agreed: int = 0) -> dict[str, OutputReference]:
+    """What to compare each output with, the kept outputs of number `agreed` too; the workers' side."""
     listed = json.loads((folder / "reference.json").read_text(encoding="utf-8"))["outputs"]
     found = {}
     for number, entry in enumerate(listed):
         points = folder / f"points{number}.npy"
-        agreed = agreed_path(folder, number)
+        kept = agreed_path(folder, agreed, number)
         buffer = task.workload.buffers[entry["name"]]
-        raw = np.load(agreed, allow_pickle=False) if agreed.exists() else None
+        raw = np.load(kept, allow_pickle=False) if kept.exists() else None
         found[entry["name"]] = OutputReference(
             **entry,
             expected=np.load(folder / f"expected{number}.npy", allow_pickle=False),

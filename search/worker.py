@@ -26,7 +26,7 @@ from ..spec.tvm_lower import lower
 from ..spec.tvm_run import CompiledKernel, tensor_over
 from .buffers import GuardedBuffer
 from .pinning import check_pinned, pin_threads
-from .reference import OutputReference, agreed_path
+from .reference import OutputReference, agreed_path, load_outputs
 from .sampling import Kernel, samples_in_turn, samples_of
 from .wire import Channel, Message, WireError
 
@@ -53,6 +53,8 @@ class Site:
     builder: Builder
     inputs: dict[str, GuardedBuffer]
     outputs: dict[str, OutputReference]
+    agreed: int = 0
+    """Number of the kept output among `outputs`; 0: none."""
 
 
 class CandidateError(Exception):
@@ -116,6 +118,9 @@ class Worker:
     def verify(self, message: Message) -> Message:
         """Runs a kernel once and compares every output; a difference that may be the reference's is a dispute."""
         kernel = self._kernels[message["kernel"]]
+        if message["agreed"] != self._site.agreed:  # forked before that output was kept
+            outputs = load_outputs(self._site.task, self._site.folder, message["agreed"])
+            self._site = attrs.evolve(self._site, outputs=outputs, agreed=message["agreed"])
         self._start_pool(tuple(message["cpus"]), message["pinned"])
         sums = {name: buffer.checksum() for name, buffer in self._site.inputs.items()}
         for result in self._results.values():
@@ -156,11 +161,11 @@ class Worker:
     def keep(self, message: Message) -> Message:
         """Leaves the outputs of the last call as files, for later candidates to be compared with."""
         for number, result in enumerate(self._results.values()):
-            path = agreed_path(self._site.folder, number)
+            path = agreed_path(self._site.folder, message["agreed"], number)
             partial = path.with_suffix(f".{os.getpid()}.npy")
             np.save(partial, result.data)
             partial.replace(path)
-        return {"kept": message["kernel"]}
+        return {"kept": message["agreed"]}
 
     def time(self, message: Message) -> Message:
         """The samples of a kernel that was verified."""

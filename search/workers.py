@@ -109,9 +109,9 @@ class Workers:
         )
         self._base_bytes = answer["base_bytes"]
 
-    def share_outputs(self) -> None:
-        """Has the zygote load what outputs are compared with again, for the workers forked from now on."""
-        self._base_bytes = self._ask({"op": "outputs"})["base_bytes"]
+    def share_outputs(self, agreed: int) -> None:
+        """Has the zygote load the kept outputs of number `agreed`, for the workers forked from now on."""
+        self._base_bytes = self._ask({"op": "outputs", "agreed": agreed})["base_bytes"]
 
     def _ask(self, message: Message) -> Message:
         try:

@@ -1,8 +1,8 @@
 """The process that workers are forked from: it has imported TVM and holds the task's data, and never runs a kernel.
 
 Started as ``python -m autosched.search.zygote FD``. Importing TVM takes a second, forking ten milliseconds; a fork
-taken before any thread exists is a safe one. It adopts whatever a candidate leaves behind, and ends with everything below it
-when the tuner does, however that ends.
+taken before any thread exists is a safe one. It adopts whatever a candidate leaves behind, and ends with everything
+below it when the tuner does, however that ends.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Zygote:
             case "task":
                 return self._take_task(message), []
             case "outputs":
-                return self._reload_outputs(), []
+                return self._reload_outputs(message["agreed"]), []
             case "fork":
                 return self._fork()
             case "end":
@@ -101,12 +101,13 @@ class Zygote:
         gc.freeze()  # else every worker copies the pages of all objects when it first collects
         return {"base_bytes": memory_bytes(os.getpid())}
 
-    def _reload_outputs(self) -> Message:
+    def _reload_outputs(self, agreed: int) -> Message:
         from .reference import load_outputs
         from .worker import Site
 
         assert isinstance(self._site, Site)
-        self._site = attrs.evolve(self._site, outputs=load_outputs(self._site.task, self._site.folder))
+        outputs = load_outputs(self._site.task, self._site.folder, agreed)
+        self._site = attrs.evolve(self._site, outputs=outputs, agreed=agreed)
         return {"base_bytes": memory_bytes(os.getpid())}
 
     def _fork(self) -> tuple[Message, list[int]]:

@@ -1,0 +1,126 @@
+"""Runs the kernels of one worker: each verified first, then timed, every step with a deadline that fits it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..spec.claim import Failure, Protocol
+from ..spec.convert import unstructure
+from ..spec.schedule import Schedule
+from .reference import Reference
+from .workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .workers import Handle
+
+_KEEP_S = 60.0
+_COMPARED_PER_S = 1e7
+"""Values that a worker compares in a second, at the very least."""
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What a candidate may use before it is given up.
+
+    The first call gets `first_run_s` while no time is known, later `run_factor` times the best median, at least
+    `least_run_s`. `memory_bytes` is beyond the task's own data.
+    """
+
+    build_s: float = 20.0
+    first_run_s: float = 60.0
+    least_run_s: float = 1.0
+    run_factor: float = 20.0
+    memory_bytes: int = 2 * 2**30
+
+
+@attrs.define(kw_only=True)
+class Runner:
+    """The tuner's side of verifying and timing; the caller holds the lock.
+
+    Where the evaluator gives sampled points only, the whole output of the first candidate that passes them is kept, and
+    later ones are compared with it too. If one differs, the evaluator settles who is right.
+    """
+
+    workers: Workers
+    reference: Reference
+    protocol: Protocol
+    limits: Limits
+    cpus: tuple[int, ...]
+    best_s: float | None = None
+    agreed: int = 0
+    """Number of the kept output that candidates are compared with; 0: none yet."""
+    agreeing: list[Schedule] = attrs.field(factory=list)
+    retracted: list[Schedule] = attrs.field(factory=list)
+
+    def verify(self, handle: Handle, kernel: int, schedule: Schedule) -> float | Failure:
+        """Runs a kernel once: the seconds it took, if every output is right."""
+        request = {
+            "op": "verify",
+            "kernel": kernel,
+            "cpus": self.cpus,
+            "pinned": self.protocol.pinned,
+            "agreed": self.agreed,
+        }
+        answer = self.workers.answer(handle, request, self._first_deadline_s(), "run_timeout")
+        if isinstance(answer, Failure):
+            return answer
+        disputed = answer["disputed"]
+        if disputed is not None:
+            if not self.reference.settles_for(disputed["output"], disputed["positions"], disputed["found"]):
+                return Failure(kind="wrong_answer", detail=disputed["detail"])
+            self.retracted += self.agreeing
+            self.agreeing.clear()
+        if not self.reference.is_whole and not self.agreeing:
+            kept = self.workers.answer(handle, {"op": "keep", "agreed": self.agreed + 1}, _KEEP_S, "run_timeout")
+            if isinstance(kept, Failure):
+                return kept
+            self.agreed += 1
+            self.workers.share_outputs(self.agreed)
+        self.agreeing.append(schedule)
+        return float(answer["first_s"])
+
+    def samples(self, handle: Handle, kernel: int, first_s: float) -> tuple[float, ...] | Failure:
+        """The samples of a verified kernel whose first call took `first_s`."""
+        request = {
+            "op": "time",
+            "kernel": kernel,
+            "protocol": unstructure(self.protocol),
+            "first_s": first_s,
+            "best_s": self.best_s,
+        }
+        deadline_s = self._deadline_s(first_s, self.protocol.repeats + self.protocol.warmup + 5)
+        answer = self.workers.answer(handle, request, deadline_s, "run_timeout")
+        return answer if isinstance(answer, Failure) else tuple(map(float, answer["samples_s"]))
+
+    def samples_in_turn(
+        self, handle: Handle, kernels: Sequence[int], rounds: int, slowest_s: float
+    ) -> list[tuple[float, ...]] | Failure:
+        """`rounds` samples of each kernel of a worker, in turn; the slowest's first call took `slowest_s`."""
+        request = {
+            "op": "retime",
+            "kernels": list(kernels),
+            "rounds": rounds,
+            "protocol": unstructure(self.protocol),
+            "cpus": self.cpus,
+        }
+        deadline_s = self._deadline_s(slowest_s, 2 * (rounds + 5) * len(kernels))
+        answer = self.workers.answer(handle, request, deadline_s, "run_timeout")
+        return answer if isinstance(answer, Failure) else [tuple(map(float, found)) for found in answer["samples_s"]]
+
+    def _first_deadline_s(self) -> float:
+        if self.best_s is None:
+            return self.limits.first_run_s
+        buffers = self.reference.task.workload.buffers
+        values = sum(math.prod(buffers[name].shape) for name in self.reference.task.workload.params)
+        run_s = max(self.limits.least_run_s, self.limits.run_factor * self.best_s)
+        return run_s + values / _COMPARED_PER_S
+
+    def _deadline_s(self, first_s: float, samples: int) -> float:
+        """Time for so many samples of a kernel whose first call took `first_s`, five times over."""
+        sample_s = max(first_s * self.protocol.number, 2 * self.protocol.min_sample_s)
+        return self.limits.least_run_s + 5 * samples * sample_s
