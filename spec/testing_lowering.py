@@ -1,0 +1,80 @@
+"""Proves one schedule of one task: rewrites it, lowers it, builds it, runs it and compares every step with NumPy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .check import check_schedule
+from .dtypes import is_float
+from .evaluate import evaluate
+from .inputs import random_inputs
+from .numerics import array_dtype
+from .task import Task
+from .tolerance import tolerance
+from .tvm_build import compile_module, tvm_target
+from .tvm_lower import lower_plan
+from .tvm_run import CompiledKernel, tensor_over
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from .schedule import Schedule
+    from .workload import Workload
+
+
+def assert_rewrites_correctly(schedule: Schedule, task: Task | Workload, seed: int = 0) -> None:
+    """Raises AssertionError unless the rewritten workload computes what `task` asks for; needs no TVM."""
+    workload = task.workload if isinstance(task, Task) else task
+    inputs = random_inputs(workload, seed)
+    rewritten = check_schedule(schedule, workload).workload
+    _assert_close(evaluate(rewritten, inputs, precise=True), workload, inputs)
+
+
+def assert_lowers_correctly(schedule: Schedule, task: Task, seed: int = 0) -> None:
+    """Raises AssertionError unless `schedule` lowers, builds and computes what `task` asks for, on random inputs.
+
+    The reference is the NumPy evaluator, in float64. Arrays lie 16 bytes past a 64-byte boundary, as NumPy's may;
+    outputs start as NaN, or as the dtype's pattern 0x7f, so that a point never written is found.
+    """
+    workload = task.workload
+    inputs = random_inputs(workload, seed)
+    sch = lower_plan(check_schedule(schedule, workload))
+    executable = compile_module(sch.mod, tvm_target(task.target, task.threads))
+    memory = {name: _memory(workload, name, inputs) for name in workload.params}
+    tensors = [tensor_over(memory[n], workload.buffers[n].shape, workload.buffers[n].dtype) for n in workload.params]
+    CompiledKernel(executable, tensors).call()
+    found = {
+        name: memory[name].view(array_dtype(workload.buffers[name].dtype)).reshape(workload.buffers[name].shape)
+        for name in workload.outputs
+    }
+    _assert_close(found, workload, inputs)
+    for name, array in inputs.items():
+        if not np.array_equal(memory[name], np.ascontiguousarray(array).reshape(-1).view(np.uint8)):
+            raise AssertionError(f"the kernel wrote into its input {name!r}")
+
+
+def _memory(workload: Workload, name: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    buffer = workload.buffers[name]
+    dtype = np.dtype(array_dtype(buffer.dtype))
+    size = int(np.prod(buffer.shape, dtype=np.int64)) * dtype.itemsize
+    room = np.empty(size + 128, np.uint8)
+    start = -room.ctypes.data % 64 + 16
+    place = room[start : start + size]
+    if name in inputs:
+        place[:] = np.ascontiguousarray(inputs[name]).reshape(-1).view(np.uint8)
+    else:
+        place[:] = 0xFF if is_float(buffer.dtype) else 0x01 if buffer.dtype == "bool" else 0x7F
+    return place
+
+
+def _assert_close(found: Mapping[str, NDArray[Any]], workload: Workload, inputs: Mapping[str, NDArray[Any]]) -> None:
+    wanted = evaluate(workload, inputs, precise=True)
+    for name in workload.outputs:
+        relative, absolute = tolerance(workload, name)
+        np.testing.assert_allclose(
+            found[name].astype(wanted[name].dtype), wanted[name], rtol=relative, atol=absolute, err_msg=name
+        )

@@ -1,0 +1,44 @@
+"""Rewriting and lowering as a compiler is tested: whatever passes the checks computes what was asked for."""
+
+from __future__ import annotations
+
+import tvm_ffi
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autosched.spec.check import check_schedule
+from autosched.spec.check_workload import check_workload
+from autosched.spec.task import Task
+from autosched.spec.testing import schedules, workloads
+from autosched.spec.testing_lowering import assert_lowers_correctly, assert_rewrites_correctly
+from autosched.spec.tvm_lower import lower
+
+SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+
+
+@SLOW
+@given(st.data(), workloads(max_stages=3))
+def test_stagings_keep_the_numbers(data, workload):
+    schedule = data.draw(schedules(workload))
+    assert_rewrites_correctly(schedule, workload)
+
+
+@SLOW
+@given(st.data(), workloads(max_stages=3))
+def test_what_stagings_make_is_a_workload(data, workload):
+    check_workload(check_schedule(data.draw(schedules(workload)), workload).workload)
+
+
+@SLOW
+@given(st.data(), workloads(max_stages=3))
+def test_lowered_schedules_compute_the_task(data, workload):
+    task = Task(workload=workload, threads=data.draw(st.integers(1, 2)))
+    assert_lowers_correctly(data.draw(schedules(task)), task)
+
+
+@SLOW
+@given(st.data(), workloads(max_stages=2))
+def test_lowering_is_deterministic(data, workload):
+    schedule = data.draw(schedules(workload))
+    first, second = lower(schedule, workload).mod["main"], lower(schedule, workload).mod["main"]
+    assert tvm_ffi.structural_equal(first, second)
