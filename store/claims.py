@@ -1,0 +1,82 @@
+"""Records and claims: what a spec file says of a schedule, and what the store keeps of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..spec.claim import Claim
+from ..spec.errors import SpecError
+from .records import CLAIMED, Measurement, Record, check_record
+
+if TYPE_CHECKING:
+    from ..spec.schedule import Schedule
+    from ..spec.task import Task
+
+
+def claim_from_record(record: Record) -> Claim:
+    """One claim with all samples that count; SpecError of a schedule that fails, which nobody may claim."""
+    last = record.last
+    if last is None:
+        raise SpecError(f"a schedule that fails ({_reason(record)}) has no time to claim; claim another", "schedule")
+    return Claim(
+        machine=record.machine,
+        protocol=record.protocol,
+        samples_s=record.samples,
+        baseline_s=record.baseline,
+        verified=record.verified,
+        accuracy=record.accuracy,
+        tools=last.tools,
+        effort=last.effort,
+        date=last.date,
+    )
+
+
+def claims_from_record(record: Record) -> tuple[Claim, ...]:
+    """A claim for each session, claims of others included; none of a schedule that fails. Only origins are lost."""
+    if record.failure is not None:
+        return ()
+    return tuple(
+        Claim(
+            machine=record.machine,
+            protocol=record.protocol,
+            samples_s=measurement.samples_s,
+            baseline_s=measurement.baseline_s,
+            verified=measurement.verified,
+            accuracy=measurement.accuracy,
+            tools=measurement.tools,
+            effort=measurement.effort,
+            date=measurement.date,
+        )
+        for measurement in record.measurements
+    )
+
+
+def record_from_claim(task: Task, schedule: Schedule, claim: Claim, origin: str = CLAIMED) -> Record:
+    """The record of what a file claims; `origin` is "measured here" only for files that this store wrote itself.
+
+    SpecError where the claim has no sample, or was made with another number of threads than the task's.
+    """
+    record = Record(
+        task=task,
+        schedule=schedule,
+        machine=claim.machine,
+        protocol=claim.protocol,
+        measurements=(
+            Measurement(
+                samples_s=claim.samples_s,
+                baseline_s=claim.baseline_s,
+                verified=claim.verified,
+                accuracy=claim.accuracy,
+                origin=origin,
+                tools=claim.tools,
+                effort=claim.effort,
+                date=claim.date,
+            ),
+        ),
+    )
+    check_record(record)
+    return record
+
+
+def _reason(record: Record) -> str:
+    return record.failure.kind if record.failure is not None else "no samples"

@@ -1,0 +1,159 @@
+"""The folder a store lies in: where it is by default, and what is refused with a reason before anything is written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from diskcache import Timeout
+
+from ..spec.errors import StoreError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+if sys.platform != "win32":
+    import fcntl
+
+DATABASE: Final = "cache.db"
+LOCK: Final = "lock"
+TIMEOUT_S: Final = 60.0
+"""How long one process waits for another that is writing."""
+
+# SQLite's write-ahead log is shared memory: two machines that write through one of these lose each other's entries.
+NETWORK_TYPES: Final = frozenset((
+    "9p", "acfs", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse.ceph", "fuse.glusterfs", "fuse.s3fs",
+    "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs", "pvfs2", "smb3", "smbfs", "wekafs",
+))  # fmt: skip
+
+_ELSEWHERE: Final = "name another folder with --store or AUTOSCHED_STORE"
+
+
+def store_folder(path: str | os.PathLike[str] | None) -> Path:
+    """The absolute path of a store: `path`, or AUTOSCHED_STORE, or ~/.cache/autosched."""
+    chosen = os.fspath(path) if path is not None else os.environ.get("AUTOSCHED_STORE") or "~/.cache/autosched"
+    return Path(os.path.abspath(Path(chosen).expanduser()))  # noqa: PTH100 # Path.resolve would follow links
+
+
+def has_store(folder: Path) -> bool:
+    """True where a store was made before; StoreError where something else than a folder is in its place."""
+    if (folder / DATABASE).exists():
+        return True
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"store {folder}: found a file, need a folder; {_ELSEWHERE}")
+    return False
+
+
+def prepare_folder(folder: Path) -> None:
+    """Makes the folder where it is absent; StoreError where a store cannot live there."""
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise StoreError(f"store {folder}: {place} is a file, need a folder; {_ELSEWHERE}")
+    check_local(folder, mounts())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"store {folder}: cannot be made ({error.strerror}); {_ELSEWHERE}") from error
+    if not is_writable(folder):
+        raise StoreError(f"store {folder}: not writable for this user; make it writable, or {_ELSEWHERE}")
+
+
+def is_writable(folder: Path) -> bool:
+    """True where this user may write to the folder and to the database in it."""
+    database = folder / DATABASE
+    return os.access(folder, os.W_OK | os.X_OK) and (not database.exists() or os.access(database, os.W_OK))
+
+
+def mounts() -> tuple[tuple[str, str], ...]:
+    """Mount point and file system type of every mount, in the kernel's order; empty where there is no /proc."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ()
+    fields = [line.split(" ") for line in lines]
+    return tuple((_unescaped(field[1]), field[2]) for field in fields if len(field) > 2)
+
+
+def check_local(folder: Path, mounted: tuple[tuple[str, str], ...]) -> None:
+    """Raises StoreError where `folder` lies on a network file system."""
+    place = folder.resolve()
+    best, kind = -1, ""
+    for point, fstype in mounted:
+        if place.is_relative_to(point) and len(point) >= best:
+            best, kind = len(point), fstype
+    if kind in NETWORK_TYPES:
+        raise StoreError(
+            f"store {folder}: lies on a network file system ({kind}), where writers on two machines destroy each "
+            f"other's entries; {_ELSEWHERE} on a local disk, and share spec files instead (autosched export, import)"
+        )
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock between processes; StoreError where another holds it for `TIMEOUT_S`.
+
+    The kernel lets go of it when its holder dies. Where there is no flock (Windows) nothing is held.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):
+                    raise
+                if time.monotonic() > deadline:
+                    raise StoreError(_busy(folder)) from error
+            time.sleep(0.002)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def store_error(folder: Path, error: sqlite3.Error | Timeout | OSError) -> StoreError:
+    """The StoreError for what SQLite or the system said: one line with what to do."""
+    said = " / ".join(_messages(error))
+    if "full" in said or "No space" in said or "too large" in said or "quota" in said:
+        return StoreError(f"store {folder}: the disk is full ({said}); free some space, or {_ELSEWHERE}")
+    if "malformed" in said or "not a database" in said:
+        return StoreError(
+            f"store {folder}: {DATABASE} is not a database any more ({said}); move the folder away and import what "
+            f"was exported (autosched import)"
+        )
+    if "readonly" in said or not is_writable(folder):
+        return StoreError(f"store {folder}: not writable for this user, or moved away ({said}); {_ELSEWHERE}")
+    if isinstance(error, Timeout) or "locked" in said:
+        return StoreError(_busy(folder))
+    return StoreError(f"store {folder}: cannot be used ({said}); autosched doctor says what is wrong with it")
+
+
+def _messages(error: BaseException | None) -> list[str]:
+    """What an error and those it hides say, first cause first: a failed ROLLBACK hides why it was tried."""
+    found: list[str] = []
+    while error is not None and len(found) < 4:
+        found.insert(0, str(error) or type(error).__name__)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _busy(folder: Path) -> str:
+    return (
+        f"store {folder}: another process has kept it locked for {TIMEOUT_S:.0f} s; wait for it or end it, then retry"
+    )
+
+
+def _unescaped(text: str) -> str:
+    r"""A path of /proc/self/mounts: ``\040`` is a space."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

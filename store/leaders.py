@@ -1,0 +1,97 @@
+"""The leaders of a slot, a task on a machine under a protocol: the best record of each accuracy class, kept to read."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..spec.claim import ACCURACY_CLASSES
+from ..spec.convert import structure, unstructure
+from ..spec.errors import SpecError
+from ..spec.json_text import compact_json
+from .entries import unseal
+from .records import CLAIMED
+from .stored import StoredRecord, read_stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..spec.json_text import Json
+
+
+@attrs.frozen(kw_only=True)
+class Leader:
+    """The best record of an accuracy class, after what it is ranked by.
+
+    A claim ranks behind whatever was timed here; then the lower latency leads, then the simpler schedule (`length` of
+    its text), then the digest: the same leader in whatever order records came.
+    """
+
+    accuracy: str
+    claimed: bool
+    latency_s: float
+    length: int
+    digest: str
+    record: StoredRecord
+
+
+def leader_from_stored(stored: StoredRecord, digest: str) -> Leader | None:
+    """The record as a candidate for the lead; None where it failed or its output was never compared."""
+    latency_s = stored.latency_s
+    if latency_s is None or not stored.verified:
+        return None
+    return Leader(
+        accuracy=stored.accuracy,
+        claimed=stored.origin == CLAIMED,
+        latency_s=latency_s,
+        length=len(compact_json(unstructure(stored.schedule))),
+        digest=digest,
+        record=stored,
+    )
+
+
+def rank(leader: Leader) -> tuple[bool, float, int, str]:
+    """What leaders are ordered by, the best first."""
+    return leader.claimed, leader.latency_s, leader.length, leader.digest
+
+
+def leaders_of(candidates: Iterable[Leader | None]) -> tuple[Leader, ...]:
+    """The leader of each accuracy class that has one, in the order of the classes."""
+    best: dict[str, Leader] = {}
+    for candidate in candidates:
+        if candidate is not None:
+            leader = best.get(candidate.accuracy)
+            if leader is None or rank(candidate) < rank(leader):
+                best[candidate.accuracy] = candidate
+    return tuple(best[accuracy] for accuracy in ACCURACY_CLASSES if accuracy in best)
+
+
+def entry_from_leaders(leaders: tuple[Leader, ...]) -> Json:
+    """The entry ``best/<slot>``: a list of leaders, the best first."""
+    return [unstructure(leader) for leader in sorted(leaders, key=rank)]
+
+
+def read_leaders(entry: Json) -> tuple[Leader, ...]:
+    """Every leader of an entry ``best/<slot>``."""
+    if type(entry) is not list:
+        raise SpecError("not a list of leaders")
+    return tuple(structure(leader, Leader) for leader in entry)
+
+
+@functools.lru_cache(maxsize=256)
+def read_best(allow: tuple[str, ...], key: str, sealed: str) -> tuple[StoredRecord | None]:
+    """The best record of a sealed entry whose accuracy is allowed, in a tuple; the other leaders are not read further.
+
+    The last ones are remembered by their text: reading is half of a lookup, and the same tasks are looked up again.
+    """
+    entry = unseal(key, sealed)
+    if type(entry) is not list:
+        raise SpecError("not a list of leaders")
+    for number, leader in enumerate(entry):
+        if type(leader) is not dict or "accuracy" not in leader or "record" not in leader:
+            raise SpecError(f"leader {number} is not one")
+        if leader["accuracy"] in allow:
+            return (read_stored(leader["record"]),)
+    return (None,)

@@ -1,0 +1,219 @@
+"""What the store keeps: one record for each (task, machine, protocol, schedule), and how far each search came.
+
+Records of the same schedule are united, never overwritten: `united` gives the same record in whatever order they come,
+so many writers, imports and merged stores need no coordination. What a record says of itself (its time, whether it
+failed, how far it can be trusted) is derived from all that was ever seen of it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from datetime import datetime, timezone
+from typing import Final, TypeVar
+
+import attrs
+
+from ..spec.claim import ACCURACY_CLASSES, Effort, Failure, Machine, Protocol, Tool
+from ..spec.errors import SpecError
+from ..spec.schedule import Schedule
+from ..spec.task import Task
+
+MEASURED: Final = "measured here"
+CLAIMED: Final = "claimed"
+VERIFIED: Final = "verified"
+ORIGINS: Final = (MEASURED, VERIFIED, CLAIMED)
+"""Where a record's time comes from: timed here; claimed elsewhere and then timed here; claimed and not yet timed."""
+
+
+def utc_now() -> str:
+    """The date of a measurement: ISO 8601, UTC, to the microsecond, so that later is greater as text."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@attrs.frozen(kw_only=True)
+class Measurement:
+    """Times of one schedule, taken in one session, beside those of the default schedule in the same session.
+
+    `verified`: the output was compared with the reference first. `origin` is "measured here" or "claimed".
+    """
+
+    samples_s: tuple[float, ...]
+    baseline_s: tuple[float, ...] = ()
+    verified: bool
+    accuracy: str
+    origin: str
+    tools: tuple[Tool, ...] = ()
+    effort: Effort | None = None
+    date: str
+
+    def __attrs_post_init__(self) -> None:
+        if self.accuracy not in ACCURACY_CLASSES:
+            raise SpecError(f"unknown accuracy {self.accuracy!r}; allowed: {', '.join(ACCURACY_CLASSES)}", "accuracy")
+        if self.origin not in (MEASURED, CLAIMED):
+            raise SpecError(f"unknown origin {self.origin!r}; allowed: {MEASURED}, {CLAIMED}", "origin")
+        if not self.samples_s:
+            raise SpecError("no samples; a trial without a time is a failure", "samples_s")
+        for place in ("samples_s", "baseline_s"):
+            if any(not 0 < sample < 1e9 for sample in getattr(self, place)):
+                raise SpecError("a sample is not a time in seconds; allowed: greater than 0", place)
+
+
+@attrs.frozen(kw_only=True)
+class FailedTrial:
+    """A trial that gave no time: why, by which tools, when."""
+
+    failure: Failure
+    tools: tuple[Tool, ...] = ()
+    date: str
+
+
+@attrs.frozen(kw_only=True)
+class History:
+    """All that happened to one schedule of a task on one machine under one protocol, and what follows from it.
+
+    `measurements` are sorted by date. `failed` is the last failure; it holds until the schedule is verified and timed
+    here again, after that date: no claim from elsewhere lifts it.
+    """
+
+    measurements: tuple[Measurement, ...] = ()
+    failed: FailedTrial | None = None
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the schedule is not to be used; None where it may be."""
+        if self.failed is None:
+            return None
+        lifted = any(m.origin == MEASURED and m.verified and m.date > self.failed.date for m in self.measurements)
+        return None if lifted else self.failed.failure
+
+    @property
+    def counted(self) -> tuple[Measurement, ...]:
+        """The measurements that count: those made here, else the claims; none of a schedule that fails."""
+        if self.failure is not None:
+            return ()
+        return tuple(m for m in self.measurements if m.origin == MEASURED) or self.measurements
+
+    @property
+    def samples(self) -> tuple[float, ...]:
+        """The samples that count, in seconds, by date."""
+        return tuple(sample for m in self.counted for sample in m.samples_s)
+
+    @property
+    def baseline(self) -> tuple[float, ...]:
+        """The default schedule's samples in the same sessions."""
+        return tuple(sample for m in self.counted for sample in m.baseline_s)
+
+    @property
+    def latency_s(self) -> float | None:
+        """The median of the samples; None of a schedule that fails."""
+        return statistics.median(self.samples) if self.counted else None
+
+    @property
+    def origin(self) -> str:
+        """One of `ORIGINS`; a failure was always seen here."""
+        here = self.failed is not None or any(m.origin == MEASURED for m in self.measurements)
+        there = any(m.origin == CLAIMED for m in self.measurements)
+        return CLAIMED if not here else VERIFIED if there else MEASURED
+
+    @property
+    def verified(self) -> bool:
+        """True where the output was compared with the reference in some session that counts."""
+        return any(m.verified for m in self.counted)
+
+    @property
+    def accuracy(self) -> str:
+        """The loosest accuracy class that a session that counts gives; "exact" of a schedule that fails."""
+        return max((m.accuracy for m in self.counted), key=ACCURACY_CLASSES.index, default=ACCURACY_CLASSES[0])
+
+    @property
+    def last(self) -> Measurement | None:
+        """The latest measurement that counts: its tools, effort and date."""
+        return self.counted[-1] if self.counted else None
+
+
+AnyHistory = TypeVar("AnyHistory", bound=History)
+
+
+@attrs.frozen(kw_only=True)
+class Record(History):
+    """A schedule of a task and its history on a machine under a protocol; the schedule's names are those of `task`."""
+
+    task: Task
+    schedule: Schedule
+    machine: Machine
+    protocol: Protocol
+
+
+def check_record(record: Record) -> None:
+    """Raises SpecError where the parts of a record contradict each other."""
+    if not record.measurements and record.failed is None:
+        raise SpecError("neither a time nor a failure; give one", "measurements")
+    if record.protocol.threads != record.task.threads:
+        raise SpecError(
+            f"measured with {record.protocol.threads} threads, the task has {record.task.threads}; "
+            f"measure with the task's threads",
+            "protocol.threads",
+        )
+
+
+def united(ours: AnyHistory, theirs: History) -> AnyHistory:
+    """`ours` with the measurements of both, each once, and the later failure."""
+    failures = [history.failed for history in (ours, theirs) if history.failed is not None]
+    return attrs.evolve(
+        ours,
+        measurements=sorted_measurements((*ours.measurements, *theirs.measurements)),
+        failed=max(failures, key=_failure_order, default=None),
+    )
+
+
+def sorted_measurements(measurements: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
+    """Each measurement once, by date, ties by content."""
+    return tuple(sorted(dict.fromkeys(measurements), key=_measurement_order))
+
+
+@attrs.frozen(kw_only=True)
+class SearchState:
+    """How far the search for a task on a machine under a protocol came.
+
+    `trials` were made in all; `finished` is the greatest total that a search was asked for and reached, 0 if none.
+    `exhausted`: the whole of the space called `space` was tried. `seconds` were spent in all.
+    """
+
+    strategy: str
+    trials: int
+    finished: int
+    exhausted: bool = False
+    seconds: float
+    space: str = ""
+    date: str
+
+    def covers(self, trials: int) -> bool:
+        """True where a request for `trials` needs no further search."""
+        return self.exhausted or self.finished >= trials
+
+
+def further(ours: SearchState, theirs: SearchState) -> SearchState:
+    """What two states of one search say together: whatever either reached was reached; the later one names the rest.
+
+    Only the later state's space can be exhausted: another space has schedules that were not tried.
+    """
+    earlier, later = sorted((ours, theirs), key=_state_order)
+    return attrs.evolve(
+        later,
+        trials=max(earlier.trials, later.trials),
+        finished=max(earlier.finished, later.finished),
+        exhausted=later.exhausted or (earlier.exhausted and earlier.space == later.space),
+        seconds=max(earlier.seconds, later.seconds),
+    )
+
+
+def _measurement_order(measurement: Measurement) -> tuple[str, str]:
+    return measurement.date, repr(measurement)
+
+
+def _failure_order(failed: FailedTrial) -> tuple[str, str]:
+    return failed.date, repr(failed)
+
+
+def _state_order(state: SearchState) -> tuple[str, str]:
+    return state.date, repr(state)

@@ -1,0 +1,300 @@
+"""The store: what was learned of tasks on machines, in a folder that many processes read and write at once."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Final
+
+from ..spec.claim import ACCURACY_CLASSES, Machine, Protocol
+from ..spec.convert import structure, unstructure
+from ..spec.errors import SpecError, StoreError
+from ..spec.task import Task
+from .entries import Entries
+from .folder import store_folder
+from .keys import KEY_DIGITS, machine_key, protocol_key, record_key, slot, task_key
+from .leaders import Leader, entry_from_leaders, leader_from_stored, leaders_of, rank, read_best, read_leaders
+from .machine import this_machine
+from .records import Record, SearchState, check_record, further, united
+from .shelf import Shelf
+from .stored import read_stored, record_from_stored, stored_from_record
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from ..spec.json_text import Json
+    from ..spec.schedule import Schedule
+    from .stored import StoredRecord
+
+DEFAULT_ALLOW: Final = ("exact", "reassociated")
+"""The accuracy classes that are served to who asks for none."""
+
+
+class Store:
+    """Records and search states in a folder: `path`, else AUTOSCHED_STORE, else ~/.cache/autosched.
+
+    Reading never makes anything on the disk: a store that does not exist yet is empty. Each `put`, `finish_search` and
+    `delete` is one transaction: who is killed loses at most the one under way, and many processes may write at once.
+    Where a machine is not given, it is this one; where a protocol is not, the default one with the task's threads.
+    StoreError is raised where the folder cannot be used; a damaged entry is logged once and counts as absent.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self._entries = Entries(store_folder(path))
+        self._tasks = Shelf(self._entries, "task", Task, task_key)
+        self._machines = Shelf(self._entries, "machine", Machine, machine_key)
+        self._protocols = Shelf(self._entries, "protocol", Protocol, protocol_key)
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._entries.folder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r})"
+
+    def close(self) -> None:
+        """Closes this thread's connection; a later use opens it again."""
+        self._entries.close()
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def best(
+        self,
+        task: Task,
+        machine: Machine | None = None,
+        protocol: Protocol | None = None,
+        allow: Collection[str] = DEFAULT_ALLOW,
+    ) -> Record | None:
+        """The fastest verified record of an allowed accuracy class, in the names of `task`; None if there is none.
+
+        A record that is only claimed is given where nothing was timed here: see its `origin`.
+        """
+        for accuracy in allow:
+            if accuracy not in ACCURACY_CLASSES:
+                raise SpecError(f"unknown accuracy {accuracy!r}; allowed: {', '.join(ACCURACY_CLASSES)}", "allow")
+        machine, protocol = machine or this_machine(), protocol or Protocol(threads=task.threads)
+        place = slot(task, machine, protocol)
+        found = self._entries.read_sealed(f"best/{place}", functools.partial(read_best, tuple(allow)))
+        if found is not None:
+            (stored,) = found
+        elif self._entries.has(f"best/{place}"):
+            # Damaged, which was logged: the records are still there to rank.
+            leaders = [leader for leader in self._ranked(place) if leader.accuracy in allow]
+            stored = min(leaders, key=rank).record if leaders else None
+        else:
+            stored = None
+        return None if stored is None else record_from_stored(stored, task, machine, protocol)
+
+    def get(
+        self, task: Task, schedule: Schedule, machine: Machine | None = None, protocol: Protocol | None = None
+    ) -> Record | None:
+        """What is known of one schedule, be it a time or a failure; None where it was never tried."""
+        machine, protocol = machine or this_machine(), protocol or Protocol(threads=task.threads)
+        stored = self._entries.read(record_key(task, machine, protocol, schedule), read_stored)
+        return None if stored is None else record_from_stored(stored, task, machine, protocol)
+
+    def records(
+        self, task: Task | None = None, machine: Machine | None = None, protocol: Protocol | None = None
+    ) -> Iterator[Record]:
+        """Every record, or those of a task; of these, those on `machine` and under `protocol` where they are given.
+
+        In the names of `task`, or else of each task as it was first put. Sorted by keys, which means nothing but is
+        always the same.
+        """
+        here = machine and machine_key(machine)
+        how = protocol and protocol_key(protocol)
+        prefix = "record/" if task is None else f"record/{task_key(task)}/"
+        if task is not None and here is not None:
+            prefix += f"{here}/"
+        for key, stored in self._entries.scan(prefix, read_stored):
+            _, task_part, machine_part, protocol_part, _ = key.split("/")
+            if here in (None, machine_part) and how in (None, protocol_part):
+                named = task or self._tasks.get(task_part, key)
+                found, way = self._machines.get(machine_part, key), self._protocols.get(protocol_part, key)
+                if named is not None and found is not None and way is not None:
+                    yield record_from_stored(stored, named, found, way)
+
+    def task(self, key: str) -> Task | None:
+        """The task with a key, or the only one whose key begins with `key` (6 digits or more); None if there is none.
+
+        In the names of who put it first.
+        """
+        if not re.fullmatch(rf"[0-9a-f]{{6,{KEY_DIGITS}}}", key):
+            raise StoreError(f"{key!r} is not a task's key; allowed: 6 to {KEY_DIGITS} digits of 0-9a-f")
+        if len(key) < KEY_DIGITS:
+            found = self._tasks.keys(key)
+            if len(found) > 1:
+                raise StoreError(
+                    f"{len(found)} tasks have keys that begin with {key}; give more digits: {found[0]}, ..."
+                )
+            if not found:
+                return None
+            key = found[0]
+        return self._tasks.get(key)
+
+    def tasks(self) -> Iterator[tuple[str, Task]]:
+        """Key and task of every task the store has heard of, in the names of who put it first."""
+        return self._tasks.values()
+
+    def machines(self) -> tuple[Machine, ...]:
+        """Every machine the store has heard of."""
+        return tuple(machine for _, machine in self._machines.values())
+
+    def search_state(
+        self, task: Task, machine: Machine | None = None, protocol: Protocol | None = None
+    ) -> SearchState | None:
+        """How far the search for a task came; None where none was finished yet, whatever records there are."""
+        machine, protocol = machine or this_machine(), protocol or Protocol(threads=task.threads)
+        return self._entries.read(f"search/{slot(task, machine, protocol)}", _read_state)
+
+    def searches(self) -> Iterator[tuple[Task, Machine, Protocol, SearchState]]:
+        """Every search state with what it is about."""
+        for key, state in self._entries.scan("search/", _read_state):
+            _, task_part, machine_part, protocol_part = key.split("/")
+            task, machine = self._tasks.get(task_part, key), self._machines.get(machine_part, key)
+            protocol = self._protocols.get(protocol_part, key)
+            if task is not None and machine is not None and protocol is not None:
+                yield task, machine, protocol, state
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def put(self, record: Record) -> Record:
+        """Adds a record to what is known of its schedule, in one transaction; what is known then, in the task's names.
+
+        Measurements are united with those of before, each once, so putting a record twice is putting it once.
+        SpecError where the record contradicts itself, or its schedule does not fit its task.
+        """
+        check_record(record)
+        task, machine, protocol = record.task, record.machine, record.protocol
+        place, key = slot(task, machine, protocol), record_key(task, machine, protocol, record.schedule)
+        new = stored_from_record(record)
+        with self._entries.transaction():
+            self._introduce(task, machine, protocol)
+            old = self._entries.read(key, read_stored)
+            stored = new if old is None else united(old, new)
+            self._entries.write(key, unstructure(stored))
+            self._lead(place, key.rpartition("/")[2], stored)
+        return record_from_stored(stored, task, machine, protocol)
+
+    def finish_search(
+        self, task: Task, state: SearchState, machine: Machine | None = None, protocol: Protocol | None = None
+    ) -> SearchState:
+        """Notes how far a search came, united with what was noted before; what is noted then."""
+        machine, protocol = machine or this_machine(), protocol or Protocol(threads=task.threads)
+        key = f"search/{slot(task, machine, protocol)}"
+        with self._entries.transaction():
+            self._introduce(task, machine, protocol)
+            old = self._entries.read(key, _read_state)
+            state = state if old is None else further(old, state)
+            self._entries.write(key, unstructure(state))
+        return state
+
+    def delete(self, record: Record) -> bool:
+        """Forgets one schedule of a task on a machine under a protocol; False where it was not known."""
+        place = slot(record.task, record.machine, record.protocol)
+        key = record_key(record.task, record.machine, record.protocol, record.schedule)
+        with self._entries.transaction():
+            found = self._entries.delete(key)
+            if found:
+                self._write_leaders(place, self._ranked(place, without=key.rpartition("/")[2]))
+        return found
+
+    def delete_task(self, task: Task) -> int:
+        """Forgets a task, all its records and searches; the number of records."""
+        key = task_key(task)
+        with self._entries.transaction():
+            records = self._entries.keys(f"record/{key}/")
+            rest = [entry for kind in ("best", "search") for entry in self._entries.keys(f"{kind}/{key}/")]
+            for entry in (*records, *rest, f"task/{key}"):
+                self._entries.delete(entry)
+        return len(records)
+
+    def merge(self, other: Store) -> int:
+        """Puts all of another store of one's own into this one, origins included; the number of records.
+
+        What comes from others comes as claims instead (`record_from_claim`).
+        """
+        records = 0
+        for record in other.records():
+            self.put(record)
+            records += 1
+        for task, machine, protocol, state in other.searches():
+            self.finish_search(task, state, machine, protocol)
+        return records
+
+    def check(self, repair: bool = False) -> tuple[str, ...]:
+        """What is wrong with the store, a line each; `repair` removes damaged entries and ranks the leaders anew."""
+        found = [(key, f"{key or 'database'}: {reason}") for key, reason in self._entries.problems()]
+        places = {key.split("/", 1)[1].rpartition("/")[0] for key in self._entries.keys("record/")}
+        places |= {key.split("/", 1)[1] for key in self._entries.keys("best/")}
+        stale = []
+        for place in sorted(places):
+            kept = self._entries.read(f"best/{place}", read_leaders)
+            if sorted(kept or (), key=rank) != sorted(self._ranked(place), key=rank):
+                stale.append(place)
+        if repair and (found or stale):
+            with self._entries.transaction():
+                for key, _ in found:
+                    if key:
+                        self._entries.delete(key)
+            for place in stale:
+                with self._entries.transaction():
+                    self._write_leaders(place, self._ranked(place))
+        return (*(line for _, line in found), *(f"best/{place}: is not the best record" for place in stale))
+
+    def _introduce(self, task: Task, machine: Machine, protocol: Protocol) -> None:
+        """Writes what the store lacks of the three; a task stays as it is, but learns the name of its operator."""
+        self._tasks.add(task)
+        self._machines.add(machine)
+        self._protocols.add(protocol)
+        known = self._tasks.get(task_key(task)) if task.op is not None else None
+        if known is not None and known.op is None:
+            self._tasks.replace(task)
+
+    # --- leaders ------------------------------------------------------------------------------------------------------
+
+    def _lead(self, place: str, digest: str, stored: StoredRecord) -> None:
+        """Updates the leaders of a slot after one of its records became `stored`; inside a transaction."""
+        key = f"best/{place}"
+        kept = self._entries.read(key, read_leaders)
+        if kept is None and not self._entries.has(key):
+            kept = ()
+        new = leader_from_stored(stored, digest)
+        before = [leader for leader in kept or () if leader.digest == digest]
+        if kept is None or any(new is None or new.accuracy != old.accuracy or rank(new) > rank(old) for old in before):
+            # The leaders are damaged, or one may have fallen behind a record that is not among them.
+            leaders = leaders_of([new, *self._ranked(place, without=digest)])
+        else:
+            leaders = leaders_of([new, *(leader for leader in kept if leader.digest != digest)])
+        if leaders != kept:
+            self._write_leaders(place, leaders)
+
+    def _ranked(self, place: str, without: str = "") -> tuple[Leader, ...]:
+        """The leaders among the committed records of a slot, but for the one with the digest `without`."""
+        found = self._entries.scan(f"record/{place}/", read_stored)
+        digests = ((key.rpartition("/")[2], stored) for key, stored in found)
+        return leaders_of(leader_from_stored(stored, digest) for digest, stored in digests if digest != without)
+
+    def _write_leaders(self, place: str, leaders: tuple[Leader, ...]) -> None:
+        if leaders:
+            self._entries.write(f"best/{place}", entry_from_leaders(leaders))
+        else:
+            self._entries.delete(f"best/{place}")
+
+
+def _read_state(entry: Json) -> SearchState:
+    return structure(entry, SearchState)

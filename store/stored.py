@@ -1,0 +1,75 @@
+"""What entries hold, above all records: in canonical names and without their task, machine and protocol.
+
+Entries, by key; a slot is ``<task>/<machine>/<protocol>``, three keys of 64 digits:
+
+| key | entry |
+|---|---|
+| ``task/<task>`` | the task with its workload, in the names of who put it first |
+| ``machine/<machine>``, ``protocol/<protocol>`` | the machine, the protocol |
+| ``record/<slot>/<schedule digest>`` | a `StoredRecord` |
+| ``best/<slot>`` | a `Best`: the leading record of each accuracy class, whole, so that a lookup is one small read |
+| ``search/<slot>`` | the `SearchState` |
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from ..spec.convert import structure
+from ..spec.errors import SpecError
+from ..spec.rename import schedule_from_canonical, schedule_to_canonical
+from ..spec.schedule import Schedule
+from .privacy import scrubbed
+from .records import History, Record, sorted_measurements
+
+if TYPE_CHECKING:
+    from ..spec.claim import Machine, Protocol
+    from ..spec.json_text import Json
+    from ..spec.task import Task
+
+SPEC_VERSION: Final = 1
+"""Version of the schedule language that records are written in; a later one reads the earlier ones."""
+
+
+@attrs.frozen(kw_only=True)
+class StoredRecord(History):
+    """A record in canonical names; task, machine and protocol are in its key."""
+
+    spec: int
+    schedule: Schedule
+
+
+def stored_from_record(record: Record) -> StoredRecord:
+    """The record as it is stored: canonical names, and no word of who or where in a failure's detail."""
+    failed = record.failed
+    if failed is not None:
+        failed = attrs.evolve(failed, failure=attrs.evolve(failed.failure, detail=scrubbed(failed.failure.detail)))
+    return StoredRecord(
+        spec=SPEC_VERSION,
+        schedule=schedule_to_canonical(record.schedule, record.task.names),
+        measurements=sorted_measurements(record.measurements),
+        failed=failed,
+    )
+
+
+def record_from_stored(stored: StoredRecord, task: Task, machine: Machine, protocol: Protocol) -> Record:
+    """The record in the names of `task`."""
+    return Record(
+        task=task,
+        schedule=schedule_from_canonical(stored.schedule, task.names),
+        machine=machine,
+        protocol=protocol,
+        measurements=stored.measurements,
+        failed=stored.failed,
+    )
+
+
+def read_stored(entry: Json) -> StoredRecord:
+    """A `StoredRecord`; SpecError where the entry is not one, or was written by a later version."""
+    if isinstance(entry, dict) and type(entry.get("spec")) is int and entry["spec"] != SPEC_VERSION:
+        raise SpecError(
+            f"written in version {entry['spec']} of the language, this autosched reads {SPEC_VERSION}", "spec"
+        )
+    return structure(entry, StoredRecord)
