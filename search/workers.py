@@ -8,6 +8,7 @@ import secrets
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -72,6 +73,7 @@ class Workers:
         self._mark = secrets.token_hex(8)
         self._base_bytes = 0
         self._handles: set[Handle] = set()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the workers
         ours, theirs = channel_pair()
         fd = theirs.fileno()
         self._process = subprocess.Popen(
@@ -79,7 +81,7 @@ class Workers:
             pass_fds=[fd],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stderr=self._log,
             start_new_session=True,  # Ctrl-C and kill -9 of the tuner's group must not reach it: it tidies up
             env=self._environment(),
         )
@@ -125,8 +127,9 @@ class Workers:
 
     def _zygote_error(self) -> ZygoteError:
         self._process.kill()
-        _, errors = self._process.communicate()
-        lines = errors.decode("utf-8", "replace").strip().splitlines()
+        self._process.wait()
+        self._log.seek(0)
+        lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
         return ZygoteError(
             f"the process that starts workers ended (exit status {self._process.returncode}): "
             f"{lines[-1] if lines else 'it said nothing'}"
@@ -160,14 +163,18 @@ class Workers:
 
         A worker that is over its time or its memory, or is dead, gets a failure; its caller then ends it.
         """
-        by_fd = {handle.channel.fileno(): handle for handle in handles}
-        by_fd |= {handle.pidfd: handle for handle in handles}
+        speaking = {handle.channel.fileno(): handle for handle in handles}
+        dead = {handle.pidfd: handle for handle in handles}
         poll = select.poll()
-        for fd in by_fd:
+        for fd in (*speaking, *dead):
             poll.register(fd, select.POLLIN)
         while True:
-            ready = {by_fd[fd] for fd, _ in poll.poll(1000 * _WATCH_S)}
-            found: dict[Handle, Message | Failure] = {handle: self._receive(handle) for handle in ready}
+            ready = [fd for fd, _ in poll.poll(1000 * _WATCH_S)]
+            # The last words of a dead worker come first. Its connection may stay open: what it started has it too.
+            found = {speaking[fd]: self._receive(speaking[fd]) for fd in ready if fd in speaking}
+            for fd in ready:
+                if fd in dead and dead[fd] not in found:
+                    found[dead[fd]] = self._failure_of_dead(dead[fd])
             for handle in handles:
                 if handle not in found and (failure := self._over_limits(handle, timeout_kind)):
                     found[handle] = failure
@@ -230,10 +237,11 @@ class Workers:
             handle.close()
         self._channel.close()  # to the zygote this means: tidy up
         try:
-            self._process.communicate(timeout=10)
+            self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.communicate()
+            self._process.wait()
+        self._log.close()
         if self._process.returncode != 0:
             self._sweep()
         self._handles.clear()
