@@ -149,7 +149,8 @@ def check_types(stage: Stage, workload: Workload) -> None:
 
 def check_bounds(stage: Stage, workload: Workload, ranges: Mapping[str, Range]) -> None:
     """Every load is inside its buffer: shown by intervals and the guards around it, else by enumeration."""
-    facts = facts_from_extents(stage.extents, dict(ranges))
+    dtypes = {name: buffer.dtype for name, buffer in workload.buffers.items()}
+    facts = attrs.evolve(facts_from_extents(stage.extents, ranges), dtypes=dtypes)
     for body in stage.body:
         _check_loads(body, _Place(facts=facts, guards=(), extents=stage.extents), workload)
 

@@ -13,8 +13,23 @@ from typing import TypeAlias
 
 import attrs
 
-from .dtypes import INDEX, integer_bounds
-from .expr import Axis, Binary, Cast, Compare, Const, Expr, If, Load, Logic, Select, children, index, with_children
+from .dtypes import INDEX, integer_bounds, is_float
+from .expr import (
+    Axis,
+    Binary,
+    Call,
+    Cast,
+    Compare,
+    Const,
+    Expr,
+    If,
+    Load,
+    Logic,
+    Select,
+    children,
+    index,
+    with_children,
+)
 
 Range: TypeAlias = tuple[int, int]
 """Least and greatest value, both included."""
@@ -25,11 +40,15 @@ Terms: TypeAlias = dict[Expr, int]
 
 @attrs.frozen
 class Facts:
-    """What is known where an expression stands: ranges of axes, of buffers' elements, and of guarded linear forms."""
+    """What is known where an expression stands: ranges of axes, of buffers' elements, and of guarded linear forms.
+
+    `dtypes` of buffers bound their elements, and arithmetic on those, which wraps.
+    """
 
     axes: Mapping[str, Range]
     buffers: Mapping[str, Range] = {}
     guards: Mapping[frozenset[tuple[Expr, int]], Range] = {}
+    dtypes: Mapping[str, str] = {}
 
 
 def facts_from_extents(extents: Mapping[str, int], buffers: Mapping[str, Range] | None = None) -> Facts:
@@ -178,6 +197,8 @@ def _guard_key(terms: Terms) -> frozenset[tuple[Expr, int]]:
 
 def value_range(node: Expr, facts: Facts) -> Range:
     """Bounds of an integer expression."""
+    if isinstance(node, Load):
+        return form_range((0, {node: 1}), facts)
     return form_range(linear(node, facts), facts) if is_index(node) else _atom_range(node, facts)
 
 
@@ -186,11 +207,13 @@ def _atom_range(atom: Expr, facts: Facts) -> Range:
         case Axis(name):
             return facts.axes.get(name, UNBOUNDED)
         case Load(buffer, _):
-            return facts.buffers.get(buffer, UNBOUNDED)
+            return facts.buffers.get(buffer, _held(_dtype_of(atom, facts)))
         case Const(dtype, text) if dtype not in ("float16", "bfloat16", "float32", "float64"):
             return int(text), int(text)
         case Binary(op, a, b):
-            return _binary_range(op, value_range(a, facts), value_range(b, facts))
+            found = _binary_range(op, value_range(a, facts), value_range(b, facts))
+            held = _held(_dtype_of(atom, facts))
+            return found if held[0] <= found[0] and found[1] <= held[1] else held
         case Select(cond, a, b) | If(cond, a, b):
             first = value_range(a, narrowed(facts, cond, holds=True))
             second = value_range(b, narrowed(facts, cond, holds=False))
@@ -201,6 +224,26 @@ def _atom_range(atom: Expr, facts: Facts) -> Range:
         case Compare() | Logic():
             return 0, 1
     return UNBOUNDED
+
+
+def _dtype_of(node: Expr, facts: Facts) -> str:
+    """The dtype of well-typed integer arithmetic: that of any typed operand, else the index type."""
+    match node:
+        case Load(buffer, _):
+            return facts.dtypes.get(buffer, INDEX)
+        case Const(dtype, _) | Cast(dtype, _):
+            return dtype
+        case Binary(_, a, b) | Select(_, a, b) | If(_, a, b):
+            first = _dtype_of(a, facts)
+            return _dtype_of(b, facts) if first == INDEX else first
+        case Call(_, (a, *_)):
+            return _dtype_of(a, facts)
+    return INDEX
+
+
+def _held(dtype: str) -> Range:
+    """What a dtype can hold; of floats nothing is known."""
+    return UNBOUNDED if is_float(dtype) else integer_bounds(dtype)
 
 
 def _binary_range(op: str, a: Range, b: Range) -> Range:
@@ -291,7 +334,9 @@ def simplify(node: Expr, facts: Facts) -> Expr:
             otherwise = simplify(b, narrowed(facts, cond, False))
             return type(node)(cond, then, otherwise)
     old = children(node)
-    return with_children(node, tuple(simplify(child, facts) for child in old)) if old else node
+    new = with_children(node, tuple(simplify(child, facts) for child in old)) if old else node
+    # A choice that was decided below may leave plain index arithmetic.
+    return expr_from_linear(linear(new, facts)) if isinstance(new, Binary) and is_index(new) else new
 
 
 TRUE = Const("bool", "1")
