@@ -6,7 +6,7 @@ import json
 import logging
 import sqlite3
 import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
@@ -25,6 +25,9 @@ from autosched.store.records import CLAIMED, MEASURED, FailedTrial, Measurement,
 from autosched.store.store import Store
 from autosched.store.stored import stored_from_record
 from store_cases import MACHINE, OTHER_MACHINE, OTHER_PROTOCOL, PROTOCOL, failed, gemm, record, tiled, timed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ACCURACIES = ("exact", "reassociated", "winograd", "reduced")
 
@@ -202,8 +205,8 @@ def test_reading_makes_nothing(tmp_path: Path) -> None:
     assert store.get(gemm(), tiled()) is None
     assert store.search_state(gemm()) is None
     assert store.task("0" * 64) is None
-    assert list(store.records()) == list(store.tasks()) == list(store.searches()) == []
-    assert store.check() == store.machines() == ()
+    for nothing in (store.records(), store.tasks(), store.searches(), store.check(), store.machines()):
+        assert list(nothing) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -402,7 +405,9 @@ def test_a_store_of_a_later_version_is_refused(store: Store) -> None:
     with store._entries.transaction():
         store._entries.write("format", {"format": "autosched/store", "version": 2})
     store.close()
-    with pytest.raises(StoreError, match="written by another version of autosched.*upgrade autosched, or name another"):
+    with pytest.raises(
+        StoreError, match=r"written by another version of autosched.*upgrade autosched, or name another"
+    ):
         Store(store.path).best(gemm())
 
 
