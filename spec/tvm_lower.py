@@ -134,13 +134,15 @@ def start_reductions(state: Lowering) -> None:
         if nest.nest.start is None:
             continue
         loop = state.loops[nest.stage.name, nest.nest.start]
-        init = state.sch.decompose_reduction(state.block(nest), loop)
         first = next(n for n, bound in enumerate(nest.bound) if bound.name == nest.nest.start)
-        inner = [bound for bound in nest.bound[first:] if not bound.reduce]
-        own = state.sch.get_loops(init)
-        for bound, init_loop in zip(inner, own[len(own) - len(inner) :], strict=True):
-            if bound.to in ("vectorize", "unroll") and bound.extent > 1:
-                _bind(state.sch, init_loop, bound.to)
+        outer = len(state.sch.get_loops(state.block(nest))) - len(nest.bound) + first
+        init = state.sch.decompose_reduction(state.block(nest), loop)
+        # TVM leaves out loops of one step here and there; the others stand in the update's order.
+        made = [own for own in state.sch.get_loops(init)[outer:] if int(state.sch.get(own).extent) > 1]
+        inner = [bound for bound in nest.bound[first:] if not bound.reduce and bound.extent > 1]
+        for bound, own in zip(inner, made, strict=True):
+            if bound.to in ("vectorize", "unroll"):
+                _bind(state.sch, own, bound.to)
 
 
 PASSES: Final[tuple[Callable[[Lowering], None], ...]] = (
