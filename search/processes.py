@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
-_PAGE_BYTES: Final = resource.getpagesize()
 
 
 def die_with_parent(parent: int) -> None:
@@ -43,24 +42,21 @@ def limit_memory(extra_bytes: int) -> None:
     RLIMIT_DATA and not RLIMIT_AS: the latter also counts address space that is only reserved, of which threads and
     libraries take gigabytes.
     """
-    limit = _data_bytes() + extra_bytes
+    limit = _status_bytes(os.getpid(), ("VmData:",)) + extra_bytes
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _data_bytes() -> int:
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 # forked, so light
-        for line in status:
-            if line.startswith("VmData:"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
 def memory_bytes(pid: int) -> int:
-    """Resident memory of a process, what it shares with others counted too; 0 if it is gone."""
+    """Memory that a process has touched and no file backs, what it got from its parent included; 0 if it is gone."""
+    return _status_bytes(pid, ("RssAnon:", "RssShmem:"))
+
+
+def _status_bytes(pid: int, fields: tuple[str, ...]) -> int:
+    """The sum of some fields of /proc/PID/status."""
     try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as statm:  # noqa: PTH123 # many times a second
-            return int(statm.read().split()[1]) * _PAGE_BYTES
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123 # often asked
+            return sum(int(line.split()[1]) * 1024 for line in status if line.startswith(fields))
     except (OSError, IndexError):
         return 0
 

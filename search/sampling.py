@@ -41,7 +41,7 @@ def samples_of(kernel: Kernel, protocol: Protocol, first_s: float, best_s: float
         return (first_s,)
     for _ in range(protocol.warmup - 1):  # the verified call was the first one
         kernel.call()
-    number = calls_per_sample(kernel, protocol, first_s)
+    number = calls_per_sample(kernel, protocol)
     look = timed(kernel, protocol, number, min(LOOK_SAMPLES, protocol.repeats))
     if len(look) == protocol.repeats or (best_s is not None and statistics.median(look) > SLOW_FACTOR * best_s):
         return look
@@ -69,11 +69,7 @@ def samples_in_turn(kernels: Sequence[Kernel], protocol: Protocol, rounds: int) 
 
     What disturbs the machine for longer than a round disturbs all alike, so their ratios hold.
     """
-    numbers = []
-    for kernel in kernels:
-        begin = time.perf_counter()
-        kernel.call()
-        numbers.append(calls_per_sample(kernel, protocol, time.perf_counter() - begin))
+    numbers = [calls_per_sample(kernel, protocol) for kernel in kernels]
     samples: list[list[float]] = [[] for _ in kernels]
     for _ in range(rounds):
         for found, kernel, number in zip(samples, kernels, numbers, strict=True):
@@ -82,17 +78,17 @@ def samples_in_turn(kernels: Sequence[Kernel], protocol: Protocol, rounds: int) 
     return samples
 
 
-def calls_per_sample(kernel: Kernel, protocol: Protocol, first_s: float) -> int:
+def calls_per_sample(kernel: Kernel, protocol: Protocol) -> int:
     """Calls in a row that last `min_sample_s`, at least the protocol's `number`; exactly that with cold caches.
 
-    The first call is slow (memory is touched for the first time), so short kernels are timed again to know.
+    The first call is no guide: it touches memory for the first time, and comparing its outputs emptied the caches.
     """
-    if protocol.flush_cache or first_s > 2 * max(protocol.min_sample_s, 1e-4):
+    if protocol.flush_cache:
         return protocol.number
-    number, call_s = 1, first_s
-    for _ in range(3):
-        (call_s,) = kernel.time_s(number, 1)
+    number = 1
+    for _ in range(4):
+        (call_s,) = timed(kernel, protocol, number, 1)
         if call_s * number >= protocol.min_sample_s / 10:
             break
-        number = math.ceil(protocol.min_sample_s / 10 / max(call_s, 1e-8))
-    return max(protocol.number, math.ceil(protocol.min_sample_s / max(call_s, 1e-9)))
+        number = math.ceil(protocol.min_sample_s / 5 / max(call_s, 1e-8))
+    return max(protocol.number, math.ceil(protocol.min_sample_s / max(call_s, 1e-8)))

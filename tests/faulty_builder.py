@@ -10,7 +10,8 @@ import mmap
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from autosched.spec.builder import compute, placeholder
 from autosched.spec.errors import LoweringError, SpecError
 from autosched.spec.schedule import Nest, Schedule
 from autosched.spec.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 BUILDER = "faulty_builder:build"
 SIZE = 1000
@@ -182,10 +186,10 @@ def build(schedule: Schedule, task: Task, buffers: Sequence[GuardedBuffer]) -> K
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(1000)
         case "crash_zygote_once":
-            marker = os.environ["AUTOSCHED_TEST_MARKER"]
-            if not os.path.exists(marker):
-                with open(marker, "w"):
-                    os.kill(os.getppid(), signal.SIGKILL)
-                    time.sleep(1000)
+            marker = Path(os.environ["AUTOSCHED_TEST_MARKER"])
+            if not marker.exists():
+                marker.touch()
+                os.kill(os.getppid(), signal.SIGKILL)
+                time.sleep(1000)
             fault = "right"
     return Kernel(buffers[0], buffers[1], globals()[fault])

@@ -7,23 +7,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import faulty_builder
 import numpy as np
 import pytest
-from faulty_builder import candidate
 
+import faulty_builder
 from autosched.search.measure import Limits, Measurement, Measurer
 from autosched.search.processes import descendants
 from autosched.search.verify import sample_points
 from autosched.search.workers import ZygoteError
 from autosched.spec.claim import Failure, Protocol
-from autosched.spec.schedule import Schedule
+from faulty_builder import candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from autosched.spec.schedule import Schedule
 
 PROTOCOL = Protocol(threads=1, repeats=3, min_sample_s=0.0002)
-LIMITS = Limits(build_s=1.0, first_run_s=1.0, least_run_s=0.3, memory_bytes=256 * 2**20)
+LIMITS = Limits(build_s=1.0, first_run_s=1.5, least_run_s=0.3, memory_bytes=64 * 2**20)
 
 
 def new_measurer(folder: Path, **options: object) -> Measurer:
@@ -56,7 +60,7 @@ FAULTS = [
     ("exit_quietly", "crash", "exit status 3"),
     ("raise_error", "crash", "a shape does not fit"),
     ("allocate", "out_of_memory", "20.0 GiB"),
-    ("allocate_shared", "out_of_memory", "allowed: 256 MiB"),
+    ("allocate_shared", "out_of_memory", "allowed: 64 MiB"),
     ("fork", "crash", "left"),
     ("fork_away", "crash", "processes running; they were killed"),
     ("fork_and_crash", "crash", "SIGSEGV"),
