@@ -1,0 +1,164 @@
+"""Evolutionary search over a space whose analytic model is corrected by what was measured.
+
+The model orders candidates of one sketch well and those of different sketches badly, so every prediction is scaled by
+measured over predicted time: of the parent for what is made of it, of the sketch for what was drawn.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from ..spec.claim import Failure
+from .space import Candidate
+from .strategy import Untried
+
+if TYPE_CHECKING:
+    import random
+
+    from .space import Point, Space
+    from .strategy import Outcome
+
+POOL: Final = 256
+"""Candidates drawn at the start, from which sketches are compared."""
+SKETCHES: Final = 12
+"""How many sketches are tried once before any is looked at closer."""
+PARENTS: Final = 6
+CHILDREN: Final = 6
+"""Children looked at for each proposal."""
+RANDOM_SHARE: Final = 8
+"""One proposal in so many is the next of the pool, whatever its sketch: the model may be wrong about all others."""
+_WORST: Final = 2.0
+"""A candidate slower than this many times the best is no parent."""
+
+
+@attrs.frozen(kw_only=True)
+class Measured:
+    """A candidate that ran, and its median time."""
+
+    candidate: Candidate
+    seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """Measured over predicted time."""
+        return self.seconds / self.candidate.predicted_s
+
+
+class Evolution:
+    """First the best of each sketch by prediction, then children of the best that were measured."""
+
+    def __init__(self, space: Space, rng: random.Random) -> None:
+        self._space = space
+        self._rng = rng
+        self._untried = Untried(space, rng)
+        self._measured: list[Measured] = []
+        self._pool: list[Candidate] | None = None
+        self._first: list[Candidate] = []
+        self._proposed = 0
+
+    def learn(self, candidate: Candidate, outcome: Outcome) -> None:
+        """Takes note of what came of a candidate, be it one that was proposed or another one."""
+        self._untried.note(candidate)
+        if not isinstance(outcome, Failure) and candidate.point:
+            self._measured.append(Measured(candidate=candidate, seconds=outcome))
+
+    def propose(self, count: int) -> list[Candidate]:
+        """Up to `count` candidates, none proposed or learned of before."""
+        if self._pool is None:
+            self._pool = self._drawn_pool()
+            self._first = _first_of_each_sketch(self._pool)
+        children = self._children(count)
+        found: list[Candidate] = []
+        while len(found) < count and (candidate := self._next(children)) is not None:
+            self._untried.note(candidate)
+            self._proposed += 1
+            found.append(candidate)
+        return found
+
+    def _drawn_pool(self) -> list[Candidate]:
+        """Different candidates by predicted time; all there are in a small space."""
+        space = self._space
+        if space.size <= POOL:
+            drawn = [space.candidate(point) for point in space.points()]
+        else:
+            drawn = [self._untried.at(space.sample(self._rng)) for _ in range(POOL)]
+        different = {candidate.schedule: candidate for candidate in drawn if candidate is not None}
+        return sorted(different.values(), key=lambda candidate: (candidate.predicted_s, candidate.point))
+
+    def _next(self, children: list[Candidate]) -> Candidate | None:
+        """The next proposal: of the first ones, else mostly a child, now and then one of the pool, else any."""
+        while self._first:
+            candidate = self._first.pop(0)
+            if self._untried.is_new(candidate):
+                return candidate
+        if self._proposed % RANDOM_SHARE != RANDOM_SHARE - 1:
+            while children:
+                candidate = children.pop(0)
+                if self._untried.is_new(candidate):
+                    return candidate
+        return self._next_of_pool() or self._untried.drawn()
+
+    def _next_of_pool(self) -> Candidate | None:
+        """The candidate of the pool that promises most after correction by its sketch."""
+        assert self._pool is not None
+        self._pool = [candidate for candidate in self._pool if self._untried.is_new(candidate)]
+        ratios = self._ratios()
+        usual = statistics.median(ratios.values()) if ratios else 1.0
+        return min(
+            self._pool,
+            key=lambda candidate: candidate.predicted_s * ratios.get(candidate.point[0], usual),
+            default=None,
+        )
+
+    def _ratios(self) -> dict[int, float]:
+        """Measured over predicted time of the best of each sketch."""
+        best: dict[int, Measured] = {}
+        for measured in self._measured:
+            sketch = measured.candidate.point[0]
+            if sketch not in best or measured.seconds < best[sketch].seconds:
+                best[sketch] = measured
+        return {sketch: measured.ratio for sketch, measured in best.items()}
+
+    def _children(self, count: int) -> list[Candidate]:
+        """New candidates made of the best measured ones, most promising first."""
+        parents = self._parents()
+        if not parents or self._first[count:]:
+            return []
+        made: dict[Point, tuple[float, Candidate]] = {}
+        for number in range(count * CHILDREN):
+            # The best has the most children: 1, 1/2, 1/3, ... of its share.
+            weights = [1 / (rank + 1) for rank in range(len(parents))]
+            (parent,) = self._rng.choices(parents, weights)
+            point = self._varied(parent, parents, number)
+            if point in made or (child := self._untried.at(point)) is None:
+                continue
+            made[point] = (child.predicted_s * parent.ratio, child)
+        ranked = sorted(made.values(), key=lambda entry: (entry[0], entry[1].point))
+        return [child for _, child in ranked]
+
+    def _varied(self, parent: Measured, parents: list[Measured], number: int) -> Point:
+        """A point near `parent`: crossed with another of its sketch one time in four, else mutated."""
+        point = parent.candidate.point
+        if number % 4 == 3:
+            partners = [p for p in parents if p is not parent and p.candidate.point[0] == point[0]]
+            if partners:
+                return self._space.crossed(point, self._rng.choice(partners).candidate.point, self._rng)
+        return self._space.mutated(point, self._rng)
+
+    def _parents(self) -> list[Measured]:
+        """The best measured, fastest first."""
+        ranked = sorted(self._measured, key=lambda measured: (measured.seconds, measured.candidate.point))
+        limit = _WORST * ranked[0].seconds if ranked else math.inf
+        return [measured for measured in ranked[:PARENTS] if measured.seconds <= limit]
+
+
+def _first_of_each_sketch(pool: list[Candidate]) -> list[Candidate]:
+    """The best of each sketch by prediction, most promising first."""
+    best: dict[int, Candidate] = {}
+    for candidate in pool:
+        best.setdefault(candidate.point[0], candidate)
+    return list(best.values())[:SKETCHES]

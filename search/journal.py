@@ -1,0 +1,203 @@
+"""The tuner's hand on the store: what is known of a task's schedules here, and what every trial adds to it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import statistics
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from ..spec.claim import Effort, Failure, Tool
+from ..spec.dtypes import is_float
+from ..store.records import MEASURED, FailedTrial, Measurement, Record, SearchState, utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..spec.claim import Machine, Protocol
+    from ..spec.schedule import Schedule
+    from ..spec.task import Task
+    from ..spec.workload import Workload
+    from ..store.store import Store
+    from .strategy import Outcome
+
+SPACE: Final = "rules-1"
+"""The name of what `Space` makes. When it makes others, it gets another name, and exhausted ones are searched."""
+
+
+class Journal:
+    """All trials of one task on one machine under one protocol: those of before, and those of this session."""
+
+    def __init__(
+        self, task: Task, store: Store, machine: Machine, protocol: Protocol, *, method: str, seed: int
+    ) -> None:
+        self.exhausted = False
+        self._task = task
+        self._store = store
+        self._machine = machine
+        self._protocol = protocol
+        self._method = method
+        self._seed = seed
+        self._begin = time.monotonic()
+        self._before = store.search_state(task, machine, protocol)
+        self._finished = 0
+        self._tools = tools()
+        self._accuracy = accuracy_of(task.workload)
+        self._retracted: set[Schedule] = set()
+        self._outcomes: dict[Schedule, Outcome] = {}
+        self._claimed: list[Schedule] = []
+        for record in store.records(task, machine, protocol):
+            outcome = first_outcome(record)
+            if outcome is None:
+                self._claimed.append(record.schedule)
+            else:
+                self._outcomes[record.schedule] = outcome
+
+    @property
+    def trials(self) -> int:
+        """How many schedules were tried, in all."""
+        return len(self._outcomes)
+
+    @property
+    def best_s(self) -> float | None:
+        """The least median of any trial; None where none has a time."""
+        return min((outcome for outcome in self._outcomes.values() if isinstance(outcome, float)), default=None)
+
+    def claimed(self) -> list[Schedule]:
+        """Schedules that others claim to be fast, not timed here yet."""
+        return [schedule for schedule in self._claimed if schedule not in self._outcomes]
+
+    def outcome(self, schedule: Schedule) -> Outcome | None:
+        """What came of a schedule when it was first tried; None where it was not.
+
+        Also where another tuner has tried it meanwhile.
+        """
+        if schedule not in self._outcomes:
+            record = self._store.get(self._task, schedule, self._machine, self._protocol)
+            outcome = None if record is None else first_outcome(record)
+            if outcome is None:
+                return None
+            self._outcomes[schedule] = outcome
+        return self._outcomes[schedule]
+
+    def fastest(self, count: int) -> list[Schedule]:
+        """The schedules with the least first medians, fastest first."""
+        timed = [(outcome, n, s) for n, (s, outcome) in enumerate(self._outcomes.items()) if isinstance(outcome, float)]
+        return [schedule for _, _, schedule in sorted(timed, key=lambda entry: entry[:2])[:count]]
+
+    def put(
+        self, schedule: Schedule, result: tuple[float, ...] | Failure, baseline_s: tuple[float, ...] = ()
+    ) -> Outcome:
+        """Stores what came of a trial, or of a final where there is a baseline; the median, or the failure."""
+        if isinstance(result, Failure):
+            record = self._record(schedule, failed=FailedTrial(failure=result, tools=self._tools, date=utc_now()))
+            outcome: Outcome = result
+        else:
+            measurement = Measurement(
+                samples_s=result,
+                baseline_s=baseline_s,
+                verified=True,
+                accuracy=self._accuracy,
+                origin=MEASURED,
+                tools=self._tools,
+                effort=self._effort(),
+                date=utc_now(),
+            )
+            record = self._record(schedule, measurements=(measurement,))
+            outcome = statistics.median(result)
+        self._store.put(record)
+        self._outcomes.setdefault(schedule, outcome)
+        if isinstance(outcome, Failure):
+            self._outcomes[schedule] = outcome
+        return outcome
+
+    def retract(self, schedules: Sequence[Schedule]) -> None:
+        """Stores that the outputs of these, which had agreed with one another, were found wrong after all."""
+        for schedule in schedules:
+            if schedule not in self._retracted:
+                self._retracted.add(schedule)
+                self.put(schedule, Failure(kind="wrong_answer", detail="it agreed with an output that was wrong"))
+
+    def best(self) -> Record | None:
+        """The best record as a lookup finds it."""
+        return self._store.best(self._task, self._machine, self._protocol)
+
+    def failures(self) -> tuple[tuple[str, int], ...]:
+        """How many trials failed, by kind."""
+        counts = Counter(o.kind for o in self._outcomes.values() if isinstance(o, Failure))
+        return tuple(sorted(counts.items()))
+
+    def reached(self, trials: int) -> None:
+        """Notes that a search for `trials` in all is done, if it is."""
+        if self.trials >= trials or self.exhausted:
+            self._finished = trials
+
+    def close(self) -> SearchState:
+        """Stores how far the search came."""
+        state = SearchState(
+            strategy=self._method,
+            trials=self.trials,
+            finished=self._finished,
+            exhausted=self.exhausted,
+            seconds=self._seconds(),
+            space=SPACE,
+            date=utc_now(),
+        )
+        return self._store.finish_search(self._task, state, self._machine, self._protocol)
+
+    def _seconds(self) -> float:
+        before_s = self._before.seconds if self._before is not None else 0.0
+        return before_s + time.monotonic() - self._begin
+
+    def _effort(self) -> Effort:
+        return Effort(
+            strategy=self._method,
+            trials=self.trials,
+            seconds=self._seconds(),
+            seed=self._seed,
+            exhausted=self.exhausted,
+        )
+
+    def _record(
+        self, schedule: Schedule, *, measurements: tuple[Measurement, ...] = (), failed: FailedTrial | None = None
+    ) -> Record:
+        return Record(
+            task=self._task,
+            schedule=schedule,
+            machine=self._machine,
+            protocol=self._protocol,
+            measurements=measurements,
+            failed=failed,
+        )
+
+
+def first_outcome(record: Record) -> Outcome | None:
+    """What came of a record's schedule when it was first tried here; None of one that is only claimed.
+
+    The first time, not all of them: a strategy that is told the same again proposes the same again.
+    """
+    if record.failure is not None:
+        return record.failure
+    here = [measurement for measurement in record.measurements if measurement.origin == MEASURED]
+    return statistics.median(here[0].samples_s) if here else None
+
+
+def accuracy_of(workload: Workload) -> str:
+    """The accuracy class of any schedule that the space makes: sums of floats may be taken in another order."""
+    ordered = ("sum", "prod", "custom")
+    for stage in workload.stages:
+        if stage.reducer is not None and stage.reducer.op in ordered and is_float(stage.outputs[0].dtype):
+            return "reassociated"
+    return "exact"
+
+
+def tools() -> tuple[Tool, ...]:
+    """The programs that a time depends on, with their versions; none of them is imported."""
+    found = []
+    for name in ("autosched", "apache-tvm", "apache-tvm-ffi"):
+        try:
+            found.append(Tool(name=name, version=importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return tuple(found)

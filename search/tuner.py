@@ -1,0 +1,209 @@
+"""Tuning: measures what a strategy proposes until the budget is spent, and leaves every trial in the store.
+
+The default schedule is measured first, and last again in turn with the best few, so that what wins has won in one
+session. A trial is in the store when it ends: whoever kills a tuner loses the trials under way, and the next one goes
+on from there, measuring nothing twice but the default and the finalists.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+from typing import Protocol as Interface
+
+import attrs
+
+from ..spec.claim import Failure, Protocol
+from ..spec.errors import SpecError
+from ..spec.schedule import Schedule
+from ..store.folder import prepare_folder
+from ..store.machine import this_machine
+from ..store.records import Record, SearchState
+from .default import default_candidate
+from .finals import hold_finals
+from .journal import Journal
+from .measure import Measurement, Measurer
+from .methods import check_method, strategy_named
+from .progress import SearchStarted, TrialEnded, Watch, unwatched
+from .space import Space
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from ..spec.claim import Machine
+    from ..spec.task import Task
+    from ..store.store import Store
+    from .space import Candidate
+    from .strategy import Outcome, Strategy
+
+BATCH: Final = 8
+"""Candidates proposed at a time, whatever the number of cores: a resumed search proposes the same again."""
+FINALS_SHARE: Final = 0.15
+"""Part of a budget in seconds that is kept for the finals."""
+
+
+class Bench(Interface):
+    """What measures: a `Measurer`, or a replay of what one measured."""
+
+    @property
+    def retracted(self) -> Sequence[Schedule]:
+        """Schedules measured before whose outputs were found wrong later."""
+        ...
+
+    def measure(self, schedules: Iterable[Schedule]) -> Iterator[tuple[Schedule, Measurement | Failure]]:
+        """Each schedule with its measurement or failure, in order."""
+        ...
+
+    def retime(self, schedules: Sequence[Schedule], rounds: int) -> list[tuple[float, ...] | Failure]:
+        """`rounds` samples of each schedule, taken in turn."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Budget:
+    """When a search ends: at `trials` in all, those of earlier searches included, or after `seconds` of this one."""
+
+    trials: int = 64
+    seconds: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.trials) is not int or self.trials < 1:
+            raise SpecError(f"found {self.trials!r}; allowed: a whole number from 1", "trials")
+        if self.seconds is not None and not (type(self.seconds) in (int, float) and self.seconds > 0):
+            raise SpecError(f"found {self.seconds!r}; allowed: a time greater than 0, or None for no limit", "seconds")
+
+
+@attrs.frozen(kw_only=True)
+class Tuned:
+    """What a search came to: the best record, None where nothing could be measured, and how far the search is."""
+
+    record: Record | None
+    default: Schedule
+    state: SearchState
+    failures: tuple[tuple[str, int], ...]
+
+
+def tune(
+    task: Task,
+    store: Store,
+    budget: Budget,
+    *,
+    method: str = "auto",
+    seed: int = 0,
+    machine: Machine | None = None,
+    starts: Sequence[Schedule] = (),
+    watch: Watch = unwatched,
+    bench: Callable[[Task, Protocol], AbstractContextManager[Bench]] = Measurer,
+) -> Tuned:
+    """Searches schedules of `task` within `budget`, going on from what `store` holds.
+
+    `starts` are schedules from elsewhere, tried right after the default. Ctrl-C ends the search with all that was
+    measured in the store. SpecError for a method or target that cannot be, StoreError for a store that cannot be
+    written; MeasureError where the harness fails.
+    """
+    check_method(method)
+    check_measurable(task)
+    prepare_folder(store.path)
+    machine = machine or this_machine()
+    protocol = Protocol(threads=task.threads)
+    begin = time.monotonic()
+    journal = Journal(task, store, machine, protocol, method=method, seed=seed)
+    space = Space(task, machine)
+    default = default_candidate(space)
+    search = _Search(journal, budget, begin, watch)
+    try:
+        with bench(task, protocol) as open_bench:
+            search.run(open_bench, strategy_named(method, space, seed), default, starts)
+            hold_finals(open_bench, journal, default.schedule, search.finals_end(), watch)
+            journal.reached(budget.trials)
+    finally:
+        state = journal.close()
+    return Tuned(record=journal.best(), default=default.schedule, state=state, failures=journal.failures())
+
+
+def check_measurable(task: Task) -> None:
+    """Raises SpecError for a target whose code cannot run on this machine's CPU."""
+    if task.target.kind != "llvm":
+        raise SpecError(f"found {task.target.kind!r}; only 'llvm' can be measured so far: tune for that", "target.kind")
+    if task.target.options:
+        from ..spec.tvm_target import check_target
+
+        check_target(task.target)  # imports TVM, which a plain target saves
+
+
+class _Search:
+    """One run of a search, up to the finals."""
+
+    def __init__(self, journal: Journal, budget: Budget, begin: float, watch: Watch) -> None:
+        self._journal = journal
+        self._budget = budget
+        self._begin = begin
+        self._watch = watch
+        self._measuring_s = 0.0
+        self._measured = 0
+
+    def run(self, bench: Bench, strategy: Strategy, default: Candidate, starts: Sequence[Schedule]) -> None:
+        """Measures the default, what others claim, and then what the strategy proposes, until the budget is spent."""
+        self._watch(SearchStarted(known=self._journal.trials, total=self._budget.trials))
+        known = self._journal.outcome(default.schedule)
+        for outcome in self._measure(bench, [default.schedule]):
+            strategy.learn(default, known if known is not None else outcome)
+        claimed = dict.fromkeys((*starts, *self._journal.claimed()))
+        new = [schedule for schedule in claimed if self._journal.outcome(schedule) is None]
+        for _ in self._measure(bench, new[: self._left()]):
+            pass
+        while self._left():
+            candidates = strategy.propose(BATCH)
+            if not candidates:
+                self._journal.exhausted = True
+                return
+            self._try(bench, strategy, candidates)
+
+    def _try(self, bench: Bench, strategy: Strategy, candidates: list[Candidate]) -> None:
+        """Measures what is new among `candidates` as far as the budget goes, and tells the strategy in order."""
+        known = [self._journal.outcome(candidate.schedule) for candidate in candidates]
+        new = [candidate.schedule for candidate, outcome in zip(candidates, known, strict=True) if outcome is None]
+        fresh = self._measure(bench, new[: self._left()])
+        for candidate, outcome in zip(candidates, known, strict=True):
+            found = outcome if outcome is not None else next(fresh, None)
+            if found is None:
+                return
+            strategy.learn(candidate, found)
+
+    def _measure(self, bench: Bench, schedules: list[Schedule]) -> Iterator[Outcome]:
+        """Each schedule's outcome, once it is in the store."""
+        if not schedules:
+            return
+        begin = time.monotonic()
+        for schedule, result in bench.measure(schedules):
+            outcome = self._journal.put(schedule, result.samples_s if isinstance(result, Measurement) else result)
+            self._journal.retract(bench.retracted)
+            self._measured += 1
+            self._measuring_s += time.monotonic() - begin
+            self._watch(
+                TrialEnded(
+                    number=self._journal.trials,
+                    total=self._budget.trials,
+                    schedule=schedule,
+                    outcome=outcome,
+                    best_s=self._journal.best_s,
+                )
+            )
+            yield outcome
+            begin = time.monotonic()
+
+    def _left(self) -> int:
+        """How many more trials the budget has room for."""
+        trials = self._budget.trials - self._journal.trials
+        if self._budget.seconds is None:
+            return max(0, trials)
+        left_s = self._begin + (1 - FINALS_SHARE) * self._budget.seconds - time.monotonic()
+        if left_s <= 0:
+            return 0
+        trial_s = self._measuring_s / max(1, self._measured)
+        return max(0, min(trials, max(1, int(left_s / max(trial_s, 1e-3)))))
+
+    def finals_end(self) -> float | None:
+        """When the finals must end, by the monotonic clock; None where there is no limit."""
+        return None if self._budget.seconds is None else self._begin + self._budget.seconds
