@@ -1,0 +1,209 @@
+"""Compiled functions for a user's own process: arrays of any kind go in, TVM's pool has the right size.
+
+TVM keeps a pool of threads for each thread that calls it, and fixes its size when the first parallel kernel runs there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tvm
+import tvm_ffi
+
+from .dtypes import size_bytes
+from .errors import LoweringError, SpecError
+from .tvm_build import TVM_ERRORS, compile_module, pool_threads, set_pool_threads, tvm_target, useful_line
+from .tvm_lower import lower
+from .tvm_target import check_target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from .schedule import Schedule
+    from .task import Task
+    from .workload import Buffer, Workload
+
+
+class BuiltFunction:
+    """The compiled function of a task: ``function(inputs..., outputs...)`` fills the outputs.
+
+    Arguments are NumPy arrays at any alignment, TVM tensors, or anything else that speaks DLPack, in the order, shapes
+    and dtypes of the task's parameters, row-major and without gaps. Wrong ones raise SpecError before anything runs.
+    It may be called from any thread.
+    """
+
+    def __init__(self, executable: tvm.runtime.Executable, workload: Workload, threads: int) -> None:
+        self.executable = executable
+        self.threads = threads
+        self.parameters: tuple[Buffer, ...] = tuple(workload.buffers[name] for name in workload.params)
+        self._outputs = frozenset(workload.outputs)
+        self._module: Any = executable.jit()  # owns the machine code
+        self._function: Any = self._module.get_function("main", query_imports=True)
+        _prepared(threads)
+
+    def __call__(self, *arguments: object) -> None:
+        if len(arguments) != len(self.parameters):
+            raise SpecError(f"{len(arguments)} arguments; give {len(self.parameters)}, inputs first: {self.signature}")
+        tensors = [self._tensor(a, buffer) for a, buffer in zip(arguments, self.parameters, strict=True)]
+        self._check_apart(tensors)
+        if _prepared(self.threads):
+            self._function(*tensors)
+        else:
+            _own_thread(self.threads).submit(self._function, *tensors).result()
+
+    @property
+    def signature(self) -> str:
+        """The parameters as ``A: (1024, 1024) float32, ...``."""
+        return ", ".join(f"{buffer.name}: {buffer.shape} {buffer.dtype}" for buffer in self.parameters)
+
+    def export_library(self, path: str | os.PathLike[str]) -> None:
+        """Writes a shared library with the entry ``main``; LoweringError where there is no C compiler to link it."""
+        try:
+            self.executable.export_library(os.fspath(path))
+        except (OSError, *TVM_ERRORS) as error:
+            raise LoweringError(
+                f"{os.fspath(path)!r} cannot be written: {useful_line(error)}; it takes a C compiler (gcc or clang) "
+                f"and a folder that exists"
+            ) from error
+
+    def _tensor(self, argument: object, buffer: Buffer) -> tvm.runtime.Tensor:
+        if isinstance(argument, np.ndarray):
+            return self._tensor_of_array(argument, buffer)
+        tensor: Any = argument
+        if not isinstance(argument, tvm.runtime.Tensor):
+            if not hasattr(argument, "__dlpack__"):
+                raise SpecError(
+                    f"found a {type(argument).__name__}; give a NumPy array, a TVM tensor or an object with DLPack",
+                    buffer.name,
+                )
+            try:
+                tensor = tvm_ffi.from_dlpack(argument)
+            except (BufferError, *TVM_ERRORS) as error:
+                raise SpecError(
+                    f"its DLPack cannot be taken: {useful_line(error)}; copy it first", buffer.name
+                ) from error
+        _check_fits(tuple(tensor.shape), str(tensor.dtype), buffer)
+        if tensor.device.type != "cpu":
+            raise SpecError(f"lies on {tensor.device}; copy it to the CPU", buffer.name)
+        if not tensor.is_contiguous():
+            raise SpecError("is not contiguous; make it so first", buffer.name)
+        return tensor
+
+    def _tensor_of_array(self, array: NDArray[Any], buffer: Buffer) -> tvm.runtime.Tensor:
+        _check_fits(array.shape, array.dtype.name, buffer)
+        if not array.flags.c_contiguous:
+            raise SpecError("is not contiguous, row-major; pass numpy.ascontiguousarray(...) of it", buffer.name)
+        if not array.dtype.isnative:
+            raise SpecError("has swapped bytes; pass .astype(...) of it", buffer.name)
+        if not array.flags.writeable:
+            if buffer.name in self._outputs:
+                raise SpecError("is an output but read-only; pass an array that can be written", buffer.name)
+            array = _writable_alias(array)
+        if buffer.dtype in _NO_DLPACK:
+            words = array.view(f"u{size_bytes(buffer.dtype)}")
+            return tvm_ffi.from_dlpack(words)._create_view(buffer.shape, buffer.dtype)  # noqa: SLF001 # the only way
+        return tvm_ffi.from_dlpack(array)
+
+    def _check_apart(self, tensors: Sequence[tvm.runtime.Tensor]) -> None:
+        """SpecError where an output shares memory with another argument, which it would overwrite."""
+        spans = [(t.data_ptr(), _bytes(buffer)) for t, buffer in zip(tensors, self.parameters, strict=True)]
+        for number, output in enumerate(self.parameters):
+            if output.name not in self._outputs:
+                continue
+            begin, size = spans[number]
+            for other, (at, length) in enumerate(spans):
+                if other != number and begin < at + length and at < begin + size:
+                    raise SpecError(f"shares memory with {self.parameters[other].name}; give it its own", output.name)
+
+
+def built_function(schedule: Schedule, task: Task) -> BuiltFunction:
+    """The compiled function of a task by a schedule.
+
+    SpecError where the schedule does not fit, or this TVM cannot build for the target; LoweringError where it fails to.
+    """
+    check_target(task.target)
+    executable = compile_module(lower(schedule, task).mod, tvm_target(task.target, task.threads))
+    return BuiltFunction(executable, task.workload, task.threads)
+
+
+def export_library(schedule: Schedule, task: Task, path: str | os.PathLike[str]) -> None:
+    """Writes the compiled function as a shared library with the entry ``main``."""
+    built_function(schedule, task).export_library(path)
+
+
+_NO_DLPACK = frozenset({"bfloat16"})
+"""NumPy's arrays of these cannot be handed over as they are."""
+
+
+def _check_fits(shape: tuple[int, ...], dtype: str, buffer: Buffer) -> None:
+    if tuple(shape) != buffer.shape or dtype != buffer.dtype:
+        raise SpecError(f"found {tuple(shape)} {dtype}, need {buffer.shape} {buffer.dtype}", buffer.name)
+
+
+def _bytes(buffer: Buffer) -> int:
+    size = size_bytes(buffer.dtype)
+    for extent in buffer.shape:
+        size *= extent
+    return size
+
+
+def _writable_alias(array: NDArray[Any]) -> NDArray[Any]:
+    """The same memory without NumPy's mark: DLPack refuses read-only arrays, and an input is only read."""
+    memory = (ctypes.c_uint8 * array.nbytes).from_address(array.ctypes.data)
+    alias: NDArray[Any] = np.ctypeslib.as_array(memory).view(array.dtype).reshape(array.shape)
+    return alias
+
+
+# --- threads ----------------------------------------------------------------------------------------------------------
+
+_local = threading.local()
+_lock = threading.Lock()
+
+
+def _prepared(threads: int) -> bool:
+    """Gives the calling thread's pool `threads` threads; False where it was started smaller and stays so."""
+    if getattr(_local, "too_small_for", None) == threads:
+        return False
+    if getattr(_local, "threads", None) == threads and pool_threads() == threads:
+        return True
+    before = os.sched_getaffinity(0)
+    try:
+        set_pool_threads(threads)
+    except LoweringError:
+        _local.too_small_for = threads
+        return False
+    finally:
+        os.sched_setaffinity(0, before)
+    _local.threads = threads
+    return True
+
+
+@lru_cache(maxsize=4)
+def _executor(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="autosched", initializer=_prepare_own_thread, initargs=(threads,))
+
+
+def _own_thread(threads: int) -> ThreadPoolExecutor:
+    """A thread of ours with a pool of the right size, for callers whose pool was started too small by someone else."""
+    with _lock:
+        return _executor(threads)
+
+
+def _prepare_own_thread(threads: int) -> None:
+    """Lets this thread use all CPUs that the process's threads may, then starts its pool."""
+    allowed = set(os.sched_getaffinity(0))
+    for entry in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it may have ended meanwhile
+            allowed |= os.sched_getaffinity(int(entry.name))
+    os.sched_setaffinity(0, allowed)
+    set_pool_threads(threads)
