@@ -1,1 +1,97 @@
-"""The public names of autosched: look up, tune, check, share and lower schedules."""
+"""Schedules as data: a declarative schedule-spec compiler with a caching store, for TVM.
+
+Every name is imported on first use: a lookup must not pay for NumPy or TVM.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .lowering import lower, rewrite
+    from .nn.registry import get_task
+    from .result import Result
+    from .search.default import default_schedule
+    from .sharing import save_spec
+    from .spec.claim import Failure, Machine, Protocol
+    from .spec.errors import AutoschedError, LoweringError, MeasureError, SpecError, StoreError
+    from .spec.schedule import Schedule
+    from .spec.spec_file import SpecFile, load_spec
+    from .spec.task import Target, Task, ValueRange
+    from .store.records import Record
+    from .store.store import Store
+    from .tuning import NothingMeasuredError, lookup, lookup_or_tune
+
+__all__ = [
+    "AutoschedError",
+    "Failure",
+    "LoweringError",
+    "Machine",
+    "MeasureError",
+    "NothingMeasuredError",
+    "Protocol",
+    "Record",
+    "Result",
+    "Schedule",
+    "SpecError",
+    "SpecFile",
+    "Store",
+    "StoreError",
+    "Target",
+    "Task",
+    "ValueRange",
+    "default_schedule",
+    "get_task",
+    "load_spec",
+    "lookup",
+    "lookup_or_tune",
+    "lower",
+    "rewrite",
+    "save_spec",
+]
+
+_HOMES: Final = {
+    "AutoschedError": "spec.errors",
+    "Failure": "spec.claim",
+    "LoweringError": "spec.errors",
+    "Machine": "spec.claim",
+    "MeasureError": "spec.errors",
+    "NothingMeasuredError": "tuning",
+    "Protocol": "spec.claim",
+    "Record": "store.records",
+    "Result": "result",
+    "Schedule": "spec.schedule",
+    "SpecError": "spec.errors",
+    "SpecFile": "spec.spec_file",
+    "Store": "store.store",
+    "StoreError": "spec.errors",
+    "Target": "spec.task",
+    "Task": "spec.task",
+    "ValueRange": "spec.task",
+    "default_schedule": "search.default",
+    "get_task": "nn.registry",
+    "load_spec": "spec.spec_file",
+    "lookup": "tuning",
+    "lookup_or_tune": "tuning",
+    "lower": "lowering",
+    "rewrite": "lowering",
+    "save_spec": "sharing",
+}
+"""Name → the module it is imported from."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("autosched")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

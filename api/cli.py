@@ -1,0 +1,92 @@
+"""The command line: ``autosched tune gemm N=1024 K=1024 M=1024``, and what else it can do.
+
+Standard output is for results, standard error for people: progress, and one line for each error. Exit status 0 is
+success, 1 a failure that is not the input's fault, 2 bad input, 3 a lookup that missed, 130 Ctrl-C. A command's module
+is imported when it is called: a lookup needs neither NumPy nor TVM.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+from .spec.errors import AutoschedError, LoweringError, SpecError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "tune": ("cli_tune", "find the fastest schedule: in the store, or by a search"),
+    "lookup": ("cli_lookup", "what the store knows; never measures"),
+}
+"""Name → the module that has the command under that name, and what it does."""
+
+FAILED: Final = 1
+BAD_INPUT: Final = 2
+MISSED: Final = 3
+INTERRUPTED: Final = 130
+
+
+class Program(click.Group):
+    """The commands, each imported on first use, and the one place where errors become a line and an exit status."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 # click's signature
+        """The names, most wanted first."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 # as above
+        """The command; None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 # as above
+        """Lists the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def main(self, *args: Any, **options: Any) -> NoReturn:
+        """Runs a command and exits; whatever goes wrong on purpose is one line on standard error."""
+        try:
+            status = super().main(*args, **{**options, "standalone_mode": False})
+            sys.stdout.flush()
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(BAD_INPUT)
+        except click.ClickException as error:
+            _fail(error.format_message(), BAD_INPUT)
+        except click.Abort:
+            _fail("interrupted", INTERRUPTED)
+        except AutoschedError as error:
+            _fail(str(error), exit_status(error))
+        except BrokenPipeError:
+            # Whoever read has read enough; Python would complain once more when it flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(FAILED)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def exit_status(error: AutoschedError) -> int:
+    """2 for what the input or its place is to blame for, else 1."""
+    return BAD_INPUT if isinstance(error, SpecError | StoreError | LoweringError) else FAILED
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    click.echo(f"autosched: {' '.join(message.split())}", err=True)
+    sys.exit(status)
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="autosched")
+def main() -> None:
+    """Schedules as data: fast tensor programs, found once and kept."""
+
+
+if __name__ == "__main__":
+    main()

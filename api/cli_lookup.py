@@ -1,0 +1,62 @@
+"""``autosched lookup``: what the store knows of a task; exit status 3 where it knows nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from .cli import MISSED
+from .cli_request import Request, read_request, request_options, store_option
+from .cli_tune import report
+from .spec.errors import SpecError
+from .store.keys import task_key
+from .tuning import lookup as look_up
+
+if TYPE_CHECKING:
+    from .store.store import Store
+
+
+@click.command()
+@request_options
+@click.option("--key", metavar="KEY", help="A task's key, or its beginning, instead of the task.")
+@store_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def lookup(
+    *,
+    what: tuple[str, ...],
+    spec_path: str | None,
+    target: str | None,
+    threads: int | None,
+    key: str | None,
+    store: Store,
+    as_json: bool,
+) -> int:
+    r"""What the store knows of a task on this machine. Exit status 0 is a hit, 3 a miss. Never measures.
+
+    \b
+    autosched lookup gemm N=1024 K=1024 M=1024
+    autosched lookup --key 3f2a9c
+    """
+    begin = time.perf_counter()
+    if key is not None:
+        if what or spec_path is not None or target is not None or threads is not None:
+            raise SpecError("found --key and a task; give one of them")
+        task = store.task(key)
+        if task is None:
+            click.echo(f"miss: no task with key {key} in {store.path}", err=True)
+            return MISSED
+        request = Request(task=task, name=task.op.name if task.op else None, words=())
+    else:
+        request = read_request(what, spec_path, target, threads)
+    result = look_up(request.task, store)
+    if result is None:
+        click.echo(
+            f"miss: nothing known of task {task_key(request.task)[:12]} on this machine in {store.path}; "
+            "autosched tune searches",
+            err=True,
+        )
+        return MISSED
+    report(request, result, store, as_json, begin)
+    return 0

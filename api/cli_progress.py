@@ -1,0 +1,81 @@
+"""How a search is watched: a bar on a terminal, lines elsewhere, both on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from .cli_report import duration
+from .search.progress import FinalistsTimed, SearchStarted, TrialEnded, unwatched
+from .spec.claim import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .search.progress import Event, Watch
+
+
+@contextlib.contextmanager
+def open_progress(quiet: bool) -> Iterator[Watch]:
+    """Who watches a search, while it runs."""
+    if quiet:
+        yield unwatched
+    elif sys.stderr.isatty():
+        with _bar() as watch:
+            yield watch
+    else:
+        yield print_event
+
+
+def print_event(event: Event) -> None:
+    """One line for each event."""
+    click.echo(event_text(event), err=True)
+
+
+def event_text(event: Event) -> str:
+    """What happened, in one line."""
+    match event:
+        case SearchStarted():
+            again = f", {event.known} of them made before" if event.known else ""
+            return f"searching: {event.total} trials{again}"
+        case TrialEnded(outcome=Failure() as failure):
+            return f"trial {event.number}/{event.total}  {failure.kind}: {' '.join(failure.detail.split())[:160]}"
+        case TrialEnded():
+            assert isinstance(event.outcome, float)
+            best = f"  best {duration(event.best_s)}" if event.best_s is not None else ""
+            return f"trial {event.number}/{event.total}  {duration(event.outcome)}{best}"
+        case FinalistsTimed():
+            default = f", default {duration(event.default_s)}" if event.default_s is not None else ""
+            return f"finals of {event.count}: best {duration(event.best_s)}{default}"
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Watch]:
+    # Here, because it takes a tenth of a second and nothing but a terminal needs it.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[best]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("searching", total=None, best="")
+
+        def watch(event: Event) -> None:
+            match event:
+                case SearchStarted():
+                    progress.update(bar, total=event.total, completed=event.known)
+                case TrialEnded():
+                    best = f"best {duration(event.best_s)}" if event.best_s is not None else "nothing works yet"
+                    progress.update(bar, completed=event.number, best=best)
+                case FinalistsTimed():
+                    progress.update(bar, description="finals", best=f"best {duration(event.best_s)}")
+
+        yield watch

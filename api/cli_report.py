@@ -1,0 +1,93 @@
+"""What tune and lookup print: one JSON object for programs, a few lines for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .spec.convert import unstructure
+from .spec.json_text import write_json
+from .store.keys import task_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .cli_request import Request
+    from .result import Result
+    from .spec.json_text import Json
+    from .store.records import SearchState
+
+
+def result_json(
+    request: Request,
+    result: Result,
+    *,
+    state: SearchState | None,
+    failures: Mapping[str, int],
+    wall_s: float,
+) -> str:
+    """The object that ``--json`` prints. Times are in seconds; absent values are null."""
+    task = result.task
+    content: dict[str, Any] = {
+        "op": request.name,
+        "args": request.args,
+        "target": unstructure(task.target),
+        "threads": task.threads,
+        "key": task_key(task),
+        "source": result.source,
+        "origin": result.origin,
+        "latency_s": result.latency_s,
+        "gflops": result.gflops,
+        "default_latency_s": result.default_latency_s,
+        "speedup": result.speedup,
+        "samples_s": result.samples,
+        "trials": state.trials if state is not None else 0,
+        "failures": dict(failures),
+        "search_s": state.seconds if state is not None else None,
+        "wall_s": wall_s,
+        "spec": unstructure(result.schedule),
+    }
+    return write_json(_plain(content))
+
+
+def result_text(request: Request, result: Result, state: SearchState | None) -> str:
+    """Two lines for people."""
+    task = result.task
+    call = " ".join(f"{key}={text_from_value(value)}" for key, value in request.args.items())
+    head = " ".join(part for part in (request.name or "a task", call) if part)
+    found = [duration(result.latency_s)]
+    if result.gflops is not None:
+        found.append(f"{result.gflops:.1f} GFLOP/s")
+    if result.speedup is not None and result.default_latency_s is not None:
+        found.append(f"{result.speedup:.2f} times the default ({duration(result.default_latency_s)})")
+    found.append(_source(result, state))
+    return f"{head} on {task.target.kind}, {task.threads} thread{'s' * (task.threads != 1)}\n  {', '.join(found)}"
+
+
+def _source(result: Result, state: SearchState | None) -> str:
+    trials = f" after {state.trials} trials in {state.seconds:.0f} s" if state is not None else ""
+    if result.source == "default":
+        return f"nothing beats the default{trials}"
+    return f"from the {result.source}{trials}, {result.origin}"
+
+
+def text_from_value(value: object) -> str:
+    """An argument as it is written on a command line."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """A time with three digits and its unit."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def _plain(value: Any) -> Json:
+    """Tuples as lists, which is all that JSON lacks here."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    plain: Json = value
+    return plain

@@ -1,0 +1,110 @@
+"""What a command is asked about: an operator with arguments, a spec file, or a function of the user's."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import attrs
+import click
+
+from .spec.errors import SpecError
+from .spec.schedule import Schedule
+from .spec.task import Target, Task, target_from_value
+from .store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
+
+_FUNCTION: Final = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)\Z")
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """A task, how the user named it, and the schedule that came with it."""
+
+    task: Task
+    name: str | None
+    words: tuple[str, ...]
+    schedule: Schedule | None = None
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """The operator's arguments, or the words given to a function."""
+        if self.task.op is not None:
+            return {argument.name: argument.value for argument in self.task.op.args}
+        return {str(number): word for number, word in enumerate(self.words)}
+
+
+def request_options(command: Command) -> Command:
+    """The arguments and options by which a command is told its task."""
+    for option in reversed(
+        (
+            click.argument("what", nargs=-1, metavar="OP KEY=VALUE... | FILE.py:FUNCTION ARG..."),
+            click.option("--spec", "spec_path", metavar="FILE", help="The task of a spec file."),
+            click.option("--target", metavar="T", help='A kind, as llvm, or JSON: {"kind": "llvm", "mcpu": "znver5"}.'),
+            click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: all cores."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def store_option(command: Command) -> Command:
+    """The option by which a command is told its store; it gets a `Store`."""
+    option = click.option(
+        "--store",
+        metavar="DIR",
+        help="Default: AUTOSCHED_STORE, or ~/.cache/autosched.",
+        callback=lambda _context, _option, path: Store(path),
+    )
+    return option(command)
+
+
+def read_request(what: tuple[str, ...], spec_path: str | None, target: str | None, threads: int | None) -> Request:
+    """The request that a command line makes; SpecError where it makes none, or two."""
+    if what and spec_path is not None:
+        raise SpecError(f"found {what[0]!r} and --spec {spec_path}; give one of them")
+    if spec_path is not None:
+        return _request_from_file(spec_path, target, threads)
+    if not what:
+        raise SpecError("nothing to work on; give OP KEY=VALUE..., FILE.py:FUNCTION ARG..., or --spec FILE")
+    if function := _FUNCTION.match(what[0]):
+        from .cli_function import task_from_function
+
+        task = task_from_function(
+            function["path"], function["name"], what[1:], target=read_target(target), threads=threads
+        )
+        return Request(task=task, name=what[0], words=what[1:])
+
+    from .nn.registry import get_task, parse_arguments
+
+    task = get_task(what[0], target=read_target(target), threads=threads, **parse_arguments(what[0], what[1:]))
+    return Request(task=task, name=what[0], words=what[1:])
+
+
+def _request_from_file(path: str, target: str | None, threads: int | None) -> Request:
+    from .spec.spec_file import load_spec
+
+    spec = load_spec(path)
+    changed: dict[str, Any] = {}
+    if target is not None:
+        changed["target"] = read_target(target)
+    if threads is not None:
+        changed["threads"] = threads
+    task = attrs.evolve(spec.task, **changed) if changed else spec.task
+    return Request(task=task, name=task.op.name if task.op else None, words=(), schedule=spec.schedule)
+
+
+def read_target(text: str | None) -> Target:
+    """The target that ``--target`` says: a kind, or a JSON object."""
+    if text is None:
+        return Target()
+    if text.lstrip().startswith("{"):
+        from .spec.json_text import read_json
+
+        return target_from_value(read_json(text))
+    return target_from_value(text)

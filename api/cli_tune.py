@@ -1,0 +1,85 @@
+"""``autosched tune``: the fastest schedule, from the store if a search was finished before, else by searching."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from .cli_report import result_json, result_text
+from .cli_request import read_request, request_options, store_option
+from .tuning import finished, search_failures, searched
+
+if TYPE_CHECKING:
+    from .cli_request import Request
+    from .result import Result
+    from .store.store import Store
+
+
+@click.command()
+@request_options
+@click.option("--trials", type=click.IntRange(min=1), default=64, show_default=True, metavar="N", help="In all.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Stop after so long.")
+@click.option("--method", default="auto", show_default=True, metavar="M", help="auto, evolutionary or random.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of all that is left to chance.")
+@store_option
+@click.option("-o", "--output", metavar="FILE", help="Also write the spec file of what was found.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def tune(
+    *,
+    what: tuple[str, ...],
+    spec_path: str | None,
+    target: str | None,
+    threads: int | None,
+    trials: int,
+    seconds: float | None,
+    method: str,
+    seed: int,
+    store: Store,
+    output: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    r"""Find the fastest schedule of a task, at once if it was searched for before.
+
+    \b
+    autosched tune gemm N=1024 K=1024 M=1024
+    autosched tune my_file.py:my_te_function 1024 1024
+    autosched tune --spec received.json
+    """
+    begin = time.perf_counter()
+    request = read_request(what, spec_path, target, threads)
+    result = finished(request.task, store, trials)
+    if result is None:
+        from .cli_progress import open_progress
+
+        starts = () if request.schedule is None else (request.schedule,)
+        with open_progress(quiet) as watch:
+            result = searched(
+                request.task,
+                store,
+                trials=trials,
+                seconds=seconds,
+                method=method,
+                seed=seed,
+                starts=starts,
+                watch=watch,
+            )
+    if output is not None:
+        from .sharing import save_spec
+
+        save_spec(result, output)
+    report(request, result, store, as_json, begin)
+
+
+def report(request: Request, result: Result, store: Store, as_json: bool, begin: float) -> None:
+    """Prints a result for programs or for people."""
+    state = store.search_state(request.task)
+    if as_json:
+        failures = search_failures(request.task, store)
+        wall_s = time.perf_counter() - begin
+        click.echo(result_json(request, result, state=state, failures=failures, wall_s=wall_s), nl=False)
+    else:
+        click.echo(result_text(request, result, state))

@@ -1,0 +1,112 @@
+"""Looking up and tuning: from a task and a store to a result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+from .result import Result
+from .spec.claim import Protocol
+from .spec.errors import AutoschedError
+from .store.machine import this_machine
+from .store.store import DEFAULT_ALLOW, Store
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Collection, Sequence
+
+    from .search.progress import Watch
+    from .spec.schedule import Schedule
+    from .spec.task import Task
+
+StoreLike: TypeAlias = "Store | str | os.PathLike[str] | None"
+
+
+class NothingMeasuredError(AutoschedError):
+    """No schedule of a task could be built, run and verified; `failures` counts them by kind."""
+
+    def __init__(self, failures: tuple[tuple[str, int], ...]) -> None:
+        counts = ", ".join(f"{count} {kind}" for kind, count in failures) or "no trial was made"
+        super().__init__(f"nothing was measured: {counts}; see the records of the store for each one's reason")
+        self.failures = dict(failures)
+
+
+def lookup(task: Task, store: StoreLike = None, *, allow: Collection[str] = DEFAULT_ALLOW) -> Result | None:
+    """The best that `store` knows of `task` on this machine; None where it knows nothing. Never measures.
+
+    `store` is a Store or a folder; None means AUTOSCHED_STORE or ~/.cache/autosched. `allow` lists the accuracy classes
+    that will do.
+    """
+    record = open_store(store).best(task, allow=allow)
+    return None if record is None else Result(record=record, source="store")
+
+
+def lookup_or_tune(
+    task: Task,
+    store: StoreLike = None,
+    *,
+    trials: int = 64,
+    seconds: float | None = None,
+    method: str = "auto",
+    seed: int = 0,
+    threads: int | None = None,
+    watch: Watch | None = None,
+) -> Result:
+    """The best schedule of `task` for this machine: from the store if a search was finished before, else by searching.
+
+    `trials` is a total: what earlier searches measured counts, and is not measured again. A search also ends `seconds`
+    after it began, and the next one goes on from there. `method` is "auto", "evolutionary" or "random"; `threads`
+    replaces the task's. `watch` is told of every trial. NothingMeasuredError where every trial failed.
+    """
+    if threads is not None and threads != task.threads:
+        task = attrs.evolve(task, threads=threads)
+    opened = open_store(store)
+    found = finished(task, opened, trials)
+    if found is not None:
+        return found
+    return searched(task, opened, trials=trials, seconds=seconds, method=method, seed=seed, watch=watch)
+
+
+def searched(
+    task: Task,
+    store: Store,
+    *,
+    trials: int,
+    seconds: float | None,
+    method: str,
+    seed: int,
+    starts: Sequence[Schedule] = (),
+    watch: Watch | None = None,
+) -> Result:
+    """What a search finds, or the next part of one; `starts` are schedules from elsewhere that are tried first."""
+    from .search.progress import unwatched
+    from .search.tuner import Budget, tune
+
+    budget = Budget(trials=trials, seconds=seconds)
+    tuned = tune(task, store, budget, method=method, seed=seed, starts=starts, watch=watch or unwatched)
+    if tuned.record is None:
+        raise NothingMeasuredError(tuned.failures)
+    source = "default" if tuned.record.schedule == tuned.default else "search"
+    return Result(record=tuned.record, source=source)
+
+
+def search_failures(task: Task, store: Store) -> dict[str, int]:
+    """How many of a task's trials on this machine failed, by kind."""
+    records = store.records(task, this_machine(), Protocol(threads=task.threads))
+    counts = Counter(record.failure.kind for record in records if record.failure is not None)
+    return dict(sorted(counts.items()))
+
+
+def finished(task: Task, store: Store, trials: int) -> Result | None:
+    """What a search for `trials` in all has found; None where there was none, or it is not that far."""
+    state = store.search_state(task)
+    if state is None or not state.covers(trials):
+        return None
+    return lookup(task, store)
+
+
+def open_store(store: StoreLike) -> Store:
+    """The store itself, or that of a folder."""
+    return store if isinstance(store, Store) else Store(store)
