@@ -345,13 +345,13 @@ def _joined_extent(name: str, digits: Sequence[tuple[int, int, int]], whole: int
     """Neighbouring values of an axis given (stride, extent, inner extent) of its digits."""
     if not digits:
         return whole
-    extent, full = 1, True
-    for _, digit_extent, length in sorted(digits):
-        if length > 1 and not full:
-            message = (
-                f"axis {name!r} would be needed in pieces: an outer digit moves inside the loop, an inner one outside"
-            )
-            raise SpecError(f"{message}; attach further out or reorder", "at.loop")
+    extent = 1
+    *inner, last = sorted(digits)
+    for _, digit_extent, length in inner:
+        if length < digit_extent:
+            # TVM takes whole inner digits here, and would read what is not computed yet.
+            message = f"axis {name!r} is laid out in pieces of {digit_extent} and only {length} of one are done inside"
+            raise SpecError(f"{message} the loop; attach further out, or order the inner piece's loops inside", "at.loop")
         extent *= length
-        full = full and length == digit_extent
+    extent *= last[2]
     return min(extent, whole)

@@ -92,6 +92,10 @@ def _split(state: Lowering, nest: StageNest) -> None:
     block = state.block(nest)
     own = sch.get_loops(block)[-len(nest.axes) :] if nest.axes else []
     for axis, loop in zip(nest.axes, own, strict=True):
+        found = sch.get(loop).extent
+        if not isinstance(found, tvm.tirx.IntImm) or int(found) != axis.extent:
+            message = f"axis {axis.name!r} of {nest.stage.name!r} should run {axis.extent} steps, TVM made it {found}"
+            raise LoweringError(f"{message}; please report this schedule")
         pieces = sorted((piece for piece in nest.loops if piece.axis == axis.name), key=lambda piece: -piece.stride)
         split = next((s for s in nest.nest.splits if s.axis == axis.name), None)
         if split is None:
