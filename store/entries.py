@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import sqlite3
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
@@ -33,8 +34,8 @@ _DIGITS: Final = 16  # 64 bits: against damage, not against an enemy, who could 
 _PAGE: Final = 500
 
 FORMAT_KEY: Final = "format"
-FORMAT_VERSION: Final = 1
-"""Raised when an older autosched could not make sense of the entries any more."""
+FORMAT: Final[Json] = {"format": "autosched/store", "version": 1}
+"""What the store says of itself; the version is raised when an older autosched could not make sense of the entries."""
 
 
 def _no_number(name: str) -> NoReturn:
@@ -69,6 +70,7 @@ class Entries:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._cache: Cache | None = None
+        self._opening = threading.Lock()
         self._warned: set[str] = set()
 
     def read(self, key: str, parse: Callable[[Json], T]) -> T | None:
@@ -81,19 +83,7 @@ class Entries:
     def read_sealed(self, key: str, parse: Callable[[str, str], T]) -> T | None:
         """Like `read`; `parse` has the key and the sealed text and unseals it itself, or knows the text from before."""
         cache = self._opened()
-        if cache is None:
-            return None
-        try:
-            sealed = cache.get(key)
-            return None if sealed is None else parse(key, sealed)
-        except (DamageError, SpecError) as error:
-            self.warn(key, str(error))
-            return None
-        except (sqlite3.Error, Timeout) as error:
-            if "decode" in str(error):  # how sqlite3 calls text that is not UTF-8
-                self.warn(key, "it is not UTF-8")
-                return None
-            raise store_error(self.folder, error) from error
+        return None if cache is None else self._read(cache, key, parse)
 
     def scan(self, prefix: str, parse: Callable[[Json], T]) -> Iterator[tuple[str, T]]:
         """Keys that begin with `prefix`, sorted, and what `parse` makes of their entries; damage is left out.
@@ -128,7 +118,7 @@ class Entries:
         try:
             with cache.transact():
                 if FORMAT_KEY not in cache:
-                    cache.set(FORMAT_KEY, seal(FORMAT_KEY, {"format": "autosched/store", "version": FORMAT_VERSION}))
+                    cache.set(FORMAT_KEY, seal(FORMAT_KEY, FORMAT))
                 yield
         except (sqlite3.Error, Timeout, OSError) as error:
             # diskcache leaves a transaction open whose COMMIT failed; closing rolls it back.
@@ -179,15 +169,34 @@ class Entries:
     def _opened(self, make: bool = False) -> Cache | None:
         # Not `if not self._cache`: a cache has a length, so an empty one is false.
         if self._cache is None and (make or has_store(self.folder)):
-            self._cache = cache = open_cache(self.folder)
-            weakref.finalize(self, cache.close)
-            if self.read(FORMAT_KEY, _version) not in (None, FORMAT_VERSION):
-                self._cache = None
-                raise StoreError(
-                    f"store {self.folder}: written by another version of autosched, in a format that this one does not "
-                    f"know; upgrade autosched, or name another folder with --store or AUTOSCHED_STORE"
-                )
+            # One cache for all threads: with two, a thread could wait in one for the transaction it holds in the other.
+            with self._opening:
+                if self._cache is None:
+                    self._cache = self._open()
         return self._cache
+
+    def _open(self) -> Cache:
+        cache = open_cache(self.folder)
+        weakref.finalize(self, cache.close)
+        if self._read(cache, FORMAT_KEY, unseal) not in (None, FORMAT):
+            raise StoreError(
+                f"store {self.folder}: written by another version of autosched, in a format that this one does not "
+                f"know; upgrade autosched, or name another folder with --store or AUTOSCHED_STORE"
+            )
+        return cache
+
+    def _read(self, cache: Cache, key: str, parse: Callable[[str, str], T]) -> T | None:
+        try:
+            sealed = cache.get(key)
+            return None if sealed is None else parse(key, sealed)
+        except (DamageError, SpecError) as error:
+            self.warn(key, str(error))
+            return None
+        except (sqlite3.Error, Timeout) as error:
+            if "decode" in str(error):  # how sqlite3 calls text that is not UTF-8
+                self.warn(key, "it is not UTF-8")
+                return None
+            raise store_error(self.folder, error) from error
 
     def _rows(self, prefix: str) -> Iterator[tuple[str, tuple[object, ...]]]:
         # diskcache has no range of keys: this reads its table, whose layout is its file format. Page by page, so that
@@ -218,10 +227,6 @@ class Entries:
 
 def _checksum(key: str, text: str) -> str:
     return hashlib.sha256(f"{key}\n{text}".encode()).hexdigest()[:_DIGITS]
-
-
-def _version(entry: Json) -> Json:
-    return entry.get("version") if isinstance(entry, dict) else None
 
 
 def _text(data: bytes) -> str:

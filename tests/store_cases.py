@@ -74,4 +74,15 @@ def record(*measurements: Measurement, **changes: object) -> Record:
     return Record(**{**given, **changes})  # type: ignore[arg-type]
 
 
+def numbered(number: int) -> Record:
+    """A record of a schedule of its own; a lower number is faster."""
+    schedule = Schedule(nests=(Nest(stage="C", unroll_limit=number),))
+    return record(timed(0.001 * (number + 1)), schedule=schedule)
+
+
+def dated(number: int) -> Record:
+    """A session of its own of one schedule."""
+    return record(timed(0.1, date=f"day {number:03}"))
+
+
 EFFORT = Effort(strategy="evolve", trials=64, seconds=12.5, seed=0)

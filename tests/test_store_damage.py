@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import pickle
+import shutil
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -28,13 +29,22 @@ if TYPE_CHECKING:
 STATE = SearchState(strategy="random", trials=8, finished=8, seconds=1.0, date="2026-11-23")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with two records, the faster one leading, and a search state."""
-    with Store(tmp_path / "store") as store:
+    path = tmp_path_factory.mktemp("template") / "store"
+    with Store(path) as store:
         store.put(record(timed(0.1)))
         store.put(record(timed(0.2), schedule=tiled(factor=16)))
         store.finish_search(gemm(), STATE, MACHINE)
+    return path
+
+
+@pytest.fixture
+def store(template: Path, tmp_path: Path) -> Iterator[Store]:
+    """A copy of the template, to be damaged."""
+    shutil.copytree(template, tmp_path / "store")
+    with Store(tmp_path / "store") as store:
         yield store
 
 
@@ -91,21 +101,7 @@ def test_any_text_is_an_entry_or_damage(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value",
-    [
-        "",
-        "{}",
-        "null",
-        "not json",
-        '{"sha256":"0000000000000000","entry":{}}',
-        "\u00e9" * 50,
-        5,
-        2.5,
-        None,
-        b"\xff\xfe",
-        b"{}",
-    ],
-    ids=repr,
+    "value", ["", "no JSON", '{"sha256":"0000000000000000","entry":{}}', "\u00e9" * 50, 5, None, b"\xff\xfe"], ids=repr
 )
 @pytest.mark.parametrize("kind", ["best", "record", "search", "task", "machine", "protocol"])
 def test_a_damaged_entry_is_one_warning(
@@ -127,9 +123,9 @@ def test_a_damaged_entry_is_one_warning(
         assert any(line.startswith(key) for line in fresh.check())
 
 
-@pytest.mark.parametrize("kind", ["best", "record", "search", "task", "machine", "protocol"])
+@pytest.mark.parametrize("kind", ["best", "record", "search", "task", "machine", "protocol", "format"])
 def test_text_that_is_not_utf8_is_damage(store: Store, kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    key = key_of(store, kind)
+    key = "format" if kind == "format" else key_of(store, kind)
     tamper(store, "UPDATE Cache SET value = CAST(? AS TEXT) WHERE key = ?", b'{"sha256":"\xff\xfe"}', key)
     with Store(store.path) as fresh, caplog.at_level(logging.WARNING, "autosched.store"):
         fresh.best(gemm(), MACHINE)
@@ -141,9 +137,7 @@ def test_text_that_is_not_utf8_is_damage(store: Store, kind: str, caplog: pytest
 
 
 @pytest.mark.parametrize("kind", ["best", "record", "search", "task", "machine", "protocol"])
-@pytest.mark.parametrize(
-    "entry", [[], {}, None, 5, [5], [{}], {"spec": 1}, [{"accuracy": "exact", "record": {}}]], ids=repr
-)
+@pytest.mark.parametrize("entry", [[], {}, None, [5], {"spec": 1}, [{"accuracy": "exact", "record": {}}]], ids=repr)
 def test_a_rightly_sealed_entry_of_the_wrong_form_is_damage(
     store: Store, kind: str, entry: object, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -226,6 +220,15 @@ def test_a_planted_pickle_is_never_loaded(store: Store, kind: str, caplog: pytes
         assert any("it holds a pickle" in line for line in fresh.check())
         fresh.put(record(timed(0.3)))
     assert "it holds a pickle" in caplog.text
+
+
+@pytest.mark.parametrize("mode", [0, 2, 3, 4])
+def test_text_that_calls_itself_something_else_is_not_read(store: Store, mode: int) -> None:
+    key = key_of(store, "search")
+    tamper(store, "UPDATE Cache SET mode = ? WHERE key = ?", mode, key)
+    with Store(store.path) as fresh:
+        assert fresh.search_state(gemm(), MACHINE) is None
+        assert len(fresh.check()) == 1
 
 
 def test_a_planted_pickle_file_is_never_loaded(store: Store) -> None:
