@@ -112,8 +112,8 @@ class _FunctionReader:
         else:
             refuse(
                 around,
-                f"is opaque: it holds a {type(stmt).__name__} outside of any inner block, as extern calls, scans and "
-                "lowered code do; write the computation as blocks of scalar stores",
+                f"is opaque: it holds {type(stmt).__name__} statements outside of inner blocks, as extern calls, scans "
+                "and lowered code do; write the computation as blocks of scalar stores",
             )
 
     def check_loop(self, loop: Node, loops: list[Node], around: str) -> None:

@@ -99,6 +99,7 @@ def stage_from_block(
     _check_plain(realize)
     update = _stores(block, block.body)
     at = list(update[0].indices)
+    _check_places(block, update, at)
     axes = _axes(realize, loops, at)
     outputs = {store.buffer: slot for slot, store in enumerate(update)}
     _check_stores(block, update, at, axes, buffers)
@@ -151,8 +152,8 @@ def _stores(block: Node, body: Node) -> list[Node]:
         elif not isinstance(stmt, stmts.Bind):
             refuse(
                 block.name_hint,
-                f"is opaque: it holds a {type(stmt).__name__}, as extern calls, sorts and scatters do; only stores of "
-                "scalar expressions can be read",
+                f"is opaque: it holds {type(stmt).__name__} statements, as extern calls, sorts and scatters do; only "
+                "stores of scalar expressions can be read",
             )
     if not found:
         refuse(block.name_hint, "stores nothing")
@@ -204,8 +205,18 @@ def _axes(realize: Node, loops: list[Node], at: list[Node]) -> _Axes:
     return _Axes(values, spatial, tuple(axis for _, axis in reduce))
 
 
+def _check_places(block: Node, update: list[Node], at: list[Node]) -> None:
+    """All outputs are stored at the same place, which plain variables give."""
+    for store in update:
+        where = f"{store.buffer.name}[{', '.join(map(str, store.indices))}]"
+        if not all(isinstance(i, tirx.Var) for i in store.indices):
+            refuse(block.name_hint, f"stores to {where}; each index must be a spatial axis: no scatters, no arithmetic")
+        if len(store.indices) != len(at) or not same_indices(store.indices, at):
+            refuse(block.name_hint, f"stores its outputs at different places, one of them {where}; use one block each")
+
+
 def _check_stores(block: Node, update: list[Node], at: list[Node], axes: _Axes, buffers: Mapping[Node, Buffer]) -> None:
-    """Every output is stored once, whole, and at the same place as the others."""
+    """Every output is stored once, and whole."""
     seen: set[Node] = set()
     for store in update:
         record = buffers.get(store.buffer)
@@ -214,13 +225,9 @@ def _check_stores(block: Node, update: list[Node], at: list[Node], axes: _Axes, 
         if store.buffer in seen:
             refuse(block.name_hint, f"stores twice to {store.buffer.name}; store one value")
         seen.add(store.buffer)
-        where = f"{store.buffer.name}[{', '.join(map(str, store.indices))}]"
-        if len(store.indices) != len(at) or not all(isinstance(i, tirx.Var) for i in store.indices):
-            refuse(block.name_hint, f"stores to {where}; each index must be a spatial axis: no scatters, no arithmetic")
-        if len(set(store.indices)) != len(at) or any(i not in axes.spatial for i in store.indices):
+        if len(set(at)) != len(at) or any(i not in axes.spatial for i in at):
+            where = f"{store.buffer.name}[{', '.join(map(str, at))}]"
             refuse(block.name_hint, f"stores to {where}; each index must be a spatial axis of its own")
-        if not same_indices(store.indices, at):
-            refuse(block.name_hint, f"stores its outputs at different places, one of them {where}; use one block each")
         if record.shape != tuple(axes.spatial[var].extent for var in at):
             refuse(
                 block.name_hint, f"fills only a part of {store.buffer.name}; make the buffer as large as what is stored"

@@ -80,6 +80,7 @@ class ExprReader:
         self.block = block
         self.index_dtype = index_dtype
         self.values: dict[Node, Typed] = dict(axes)
+        self.sizes: dict[Node, int] = {}
         self.buffers = buffers
         self.outputs = outputs
         self.at = at
@@ -92,23 +93,29 @@ class ExprReader:
         return self._settled(self.read(node), dtype)
 
     def bind(self, name: Node, node: Node) -> None:
-        """Remembers a let, to be put in where its name is used."""
+        """Remembers a let, to be put in where its name is used: every use counts as all of its nodes."""
+        before = self.nodes
         self.values[name] = self.read(node)
+        self.sizes[name] = self.nodes - before
 
     def read(self, node: Node) -> Typed:
         """The expression and its type; LoweringError where our language has no word for it."""
-        self.nodes += 1
+        self.count(1)
+        self.depth += 1
+        try:
+            return _READERS.get(type(node), _unknown)(self, node)
+        finally:
+            self.depth -= 1
+
+    def count(self, nodes: int) -> None:
+        """Counts nodes of the block's expressions; LoweringError before they are too many to work with."""
+        self.nodes += nodes
         if self.nodes > MAX_NODES or self.depth > MAX_DEPTH:
             refuse(
                 self.block,
                 f"computes an expression of more than {MAX_NODES} nodes or {MAX_DEPTH} levels once its lets and shared "
                 "parts are written out; split the computation into stages",
             )
-        self.depth += 1
-        try:
-            return _READERS.get(type(node), _unknown)(self, node)
-        finally:
-            self.depth -= 1
 
     def pair(self, left: Node, right: Node) -> tuple[Expr, Expr, str]:
         """Two operands of one type, and the type."""
@@ -180,6 +187,7 @@ def _var(reader: ExprReader, node: Node) -> Typed:
             reader.block,
             f"uses {node.name}, which is neither an axis of it nor a let; bind every loop to a variable of the block",
         )
+    reader.count(reader.sizes.get(node, 0))
     return found
 
 

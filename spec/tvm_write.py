@@ -9,10 +9,10 @@ Before (a stage of the workload)               After (TensorIR)
                                                                C[v_i, v_j] = T.float32(0)
                                                            C[v_i, v_j] = C[v_i, v_j] + A[v_i, v_k] * B[v_k, v_j]
 
-Nodes are made directly: a lowering starts here each time, and TE's way through its own graph and simplifier is slower
-and changes expressions. `tvm_read.py` reads the function back to the same workload. What LLVM
-has no code for is written as something equal, and read back from it: abs of integers as a select, fmod as `Mod`,
-comparisons of bools as those of uint8, and some intrinsics on short floats by way of float32.
+Nodes are made directly: TE would simplify the expressions, and guess the reads of reducers over several outputs.
+`tvm_read.py` reads the function back to the same workload. What LLVM has no code for is written as something equal,
+and read back from it: abs of integers as a select, fmod as `Mod`, comparisons of bools as those of uint8, and some
+intrinsics on short floats by way of float32.
 """
 
 from __future__ import annotations

@@ -1,0 +1,499 @@
+"""What cannot be read is refused by a LoweringError that says where and why: one case for each rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import tvm
+from tvm import te, topi
+from tvm.s_tir.stmt import SBlock, SBlockRealize
+from tvm.script import tirx as T  # noqa: N812 # what TVMScript calls it
+
+from autosched.spec.errors import LoweringError
+from autosched.spec.tvm_read import workload_from_primfunc
+from autosched.spec.tvm_te import workload_from_te
+from autosched.spec.tvm_write import primfunc_from_workload
+from sample_workloads import gemm, softmax
+
+
+def refusal(func: Any) -> str:
+    with pytest.raises(LoweringError) as caught:
+        workload_from_primfunc(func)
+    return str(caught.value)
+
+
+def te_refusal(*tensors: Any) -> str:
+    with pytest.raises(LoweringError) as caught:
+        workload_from_te(tensors)
+    return str(caught.value)
+
+
+# --- already scheduled ------------------------------------------------------------------------------------------------
+
+
+def product() -> tvm.s_tir.Schedule:
+    return tvm.s_tir.Schedule(primfunc_from_workload(gemm(8, 16, 32)))
+
+
+def scheduled(change: Any) -> Any:
+    sch = product()
+    block = sch.get_sblock("C")
+    change(sch, block, *sch.get_loops(block))
+    return sch.mod["main"]
+
+
+BOUND = "block 'C' binds {} to {}, not to a loop of its own: the function is already scheduled"
+LOOP = "block 'root' stands around loop 'j', which is parallel, vectorized, unrolled, bound or annotated"
+
+SCHEDULES = {
+    "split": (lambda sch, block, i, j, k: sch.split(j, [4, 4]), BOUND.format("v_j", "j_0 * 4 + j_1")),
+    "fuse": (lambda sch, block, i, j, k: sch.fuse(i, j), BOUND.format("v_i", "i_j_fused // 16")),
+    "tail": (lambda sch, block, i, j, k: sch.split(j, [3, 6]), "block 'C' runs only where j_0 * 6 + j_1 < 16"),
+    "parallel": (lambda sch, block, i, j, k: sch.parallel(j), LOOP),
+    "vectorize": (lambda sch, block, i, j, k: sch.vectorize(j), LOOP),
+    "bind": (lambda sch, block, i, j, k: sch.bind(j, "threadIdx.x"), LOOP),
+    "annotate": (lambda sch, block, i, j, k: sch.annotate(j, "pragma_auto_unroll_max_step", 16), LOOP),
+    "decompose": (
+        lambda sch, block, i, j, k: sch.decompose_reduction(block, i),
+        "block 'C_update' reduces without an init, so over what is in the buffer already; add one",
+    ),
+    "blockize": (
+        lambda sch, block, i, j, k: sch.blockize(j),
+        "block 'C_o' holds loops or blocks: it is already blockized, or opaque",
+    ),
+    "scope": (
+        lambda sch, block, i, j, k: sch.set_scope(sch.cache_read(block, 0, "global"), 0, "shared"),
+        "buffer 'A_global_shared' lies in scope 'shared' or has a layout: the function is already scheduled",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_scheduled_functions(name: str) -> None:
+    change, message = SCHEDULES[name]
+    assert refusal(scheduled(change)).startswith(message)
+
+
+def test_compute_at() -> None:
+    sch = tvm.s_tir.Schedule(primfunc_from_workload(softmax(4, 8)))
+    sch.compute_at(sch.get_sblock("total"), sch.get_loops(sch.get_sblock("Y"))[0])
+    assert refusal(sch.mod["main"]) == (
+        "block 'Y' shares loops with the block that fills total, which it reads: the function is already scheduled; "
+        "give each block loops of its own"
+    )
+
+
+def test_a_function_marked_as_scheduled() -> None:
+    func = primfunc_from_workload(gemm(4, 4, 4)).with_attr("tirx.is_scheduled", True)
+    assert refusal(func) == "the function is marked as scheduled; pass it as it was before"
+
+
+def test_a_lowered_function() -> None:
+    lowered = tvm.s_tir.transform.LowerInitBlock()(tvm.IRModule({"main": primfunc_from_workload(gemm(4, 4, 4))}))
+    assert refusal(lowered["main"]).startswith("block 'C' is opaque: it holds IfThenElse statements")
+
+
+# --- what a workload has no words for ---------------------------------------------------------------------------------
+
+
+def test_things_that_are_no_function() -> None:
+    assert refusal(3) == "found a int; pass a tvm.tirx.PrimFunc, for TE tensors workload_from_te"
+
+
+def test_a_function_without_blocks() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4,), "float32")):
+        T.evaluate(0)
+
+    assert refusal(func) == "the function's body is a Evaluate, not blocks: already lowered, or nothing is computed"
+
+
+def test_stores_outside_of_blocks() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4,), "float32")):
+        with T.sblock("fill"):
+            for i in range(4):
+                A[i] = T.float32(0)
+
+    assert refusal(func) == (
+        "block 'fill' is opaque: it holds BufferStore statements outside of inner blocks, as extern calls, scans and "
+        "lowered code do; write the computation as blocks of scalar stores"
+    )
+
+
+def test_stores_at_different_places() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4, 4), "float32"), B: T.Buffer((4, 4), "float32")):
+        for i, j in T.grid(4, 4):
+            with T.sblock("AB"):
+                vi, vj = T.axis.remap("SS", [i, j])
+                A[vi, vj] = T.float32(0)
+                B[vj, vi] = T.float32(1)
+
+    assert refusal(func) == (
+        "block 'AB' stores its outputs at different places, one of them B[vj, vi]; use one block each"
+    )
+
+
+def test_stores_of_a_diagonal() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4, 4), "float32")):
+        for i in range(4):
+            with T.sblock("A"):
+                vi = T.axis.spatial(4, i)
+                A[vi, vi] = T.float32(1)
+
+    assert refusal(func) == "block 'A' stores to A[vi, vi]; each index must be a spatial axis of its own"
+
+
+def test_stores_by_a_reduce_axis() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4,), "float32")):
+        for k in range(4):
+            with T.sblock("A"):
+                vk = T.axis.reduce(4, k)
+                with T.init():
+                    A[vk] = T.float32(0)
+                A[vk] = A[vk] + T.float32(1)
+
+    assert refusal(func) == "block 'A' stores to A[vk]; each index must be a spatial axis of its own"
+
+
+def test_symbolic_shapes() -> None:
+    @T.prim_func(s_tir=True)
+    def func(a: T.handle, n: T.int32):
+        A = T.match_buffer(a, (n,))
+        for i in range(n):
+            with T.sblock("A"):
+                vi = T.axis.spatial(n, i)
+                A[vi] = T.float32(0)
+
+    assert refusal(func) in {
+        "buffer 'A' has the shape (n); give it whole numbers",
+        "parameter 'a' is no buffer; symbolic sizes cannot be read, give numbers",
+    }
+
+
+def test_scalar_parameters() -> None:
+    @T.prim_func(s_tir=True)
+    def func(n: T.int32, A: T.Buffer((4,), "float32")):
+        for i in range(4):
+            with T.sblock("A"):
+                vi = T.axis.spatial(4, i)
+                A[vi] = T.cast(n, "float32")
+
+    assert refusal(func) == "parameter 'n' is no buffer; symbolic sizes cannot be read, give numbers"
+
+
+def test_strides() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4, 4), "float32", strides=(8, 1)), B: T.Buffer((4, 4), "float32")):
+        for i, j in T.grid(4, 4):
+            with T.sblock("B"):
+                vi, vj = T.axis.remap("SS", [i, j])
+                B[vi, vj] = A[vi, vj]
+
+    assert refusal(func) == "buffer 'A' has strides or an offset of its own; use a dense one"
+
+
+def test_dtypes() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4,), "float8_e4m3fn"), B: T.Buffer((4,), "float8_e4m3fn")):
+        for i in range(4):
+            with T.sblock("B"):
+                vi = T.axis.spatial(4, i)
+                B[vi] = A[vi]
+
+    assert refusal(func).startswith(
+        "buffer 'A' holds float8_e4m3fn; allowed: float16, bfloat16, float32, float64, int8"
+    )
+
+
+def test_in_place_updates() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4,), "float32")):
+        for i in range(4):
+            with T.sblock("A"):
+                vi = T.axis.spatial(4, i)
+                A[vi] = A[vi] * T.float32(2)
+
+    assert refusal(func) == "block 'A' updates a buffer in place; write to a buffer of its own"
+
+
+def test_overwritten_inputs() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4,), "float32"), B: T.Buffer((4,), "float32")):
+        for i in range(4):
+            with T.sblock("B"):
+                vi = T.axis.spatial(4, i)
+                B[vi] = A[vi]
+        for i in range(4):
+            with T.sblock("A"):
+                vi = T.axis.spatial(4, i)
+                A[vi] = T.float32(0)
+
+    assert refusal(func) == "block 'A' overwrites A, which was read before; write to a buffer of its own"
+
+
+def test_buffers_that_are_filled_twice() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4,), "float32")):
+        for i in range(4):
+            with T.sblock("first"):
+                vi = T.axis.spatial(4, i)
+                A[vi] = T.float32(1)
+        for i in range(4):
+            with T.sblock("second"):
+                vi = T.axis.spatial(4, i)
+                A[vi] = T.float32(2)
+
+    assert refusal(func) == "block 'second' fills A, as a block before it does; give each a buffer of its own"
+
+
+def test_buffers_that_nothing_has_filled() -> None:
+    @T.prim_func(s_tir=True)
+    def func(B: T.Buffer((4,), "float32")):
+        A = T.sblock_alloc_buffer((4,))
+        for i in range(4):
+            with T.sblock("B"):
+                vi = T.axis.spatial(4, i)
+                B[vi] = A[vi]
+
+    assert refusal(func) == "block 'B' reads A, which nothing has filled yet"
+
+
+def test_scans() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4, 8), "float32"), B: T.Buffer((4, 8), "float32")):
+        for i, j in T.grid(4, 8):
+            with T.sblock("B"):
+                vi = T.axis.spatial(4, i)
+                vj = T.axis.scan(8, j)
+                B[vi, vj] = A[vi, vj] + T.if_then_else(vj > 0, B[vi, vj - 1], T.float32(0))
+
+    assert refusal(func) == "block 'B' has a scan axis, vj; only spatial and reduce axes can be read"
+
+
+def test_recurrences_over_space() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4, 8), "float32"), B: T.Buffer((4, 8), "float32")):
+        for i, j in T.grid(4, 8):
+            with T.sblock("B"):
+                vi, vj = T.axis.remap("SS", [i, j])
+                B[vi, vj] = A[vi, vj] + T.if_then_else(vj > 0, B[vi, vj - 1], T.float32(0))
+
+    assert refusal(func) == (
+        "block 'B' reads elements of B that it fills itself; scans and in-place updates have no form here: write to a "
+        "buffer of its own"
+    )
+
+
+def test_scatters() -> None:
+    @T.prim_func(s_tir=True)
+    def func(at: T.Buffer((4,), "int32"), A: T.Buffer((4,), "float32"), B: T.Buffer((4,), "float32")):
+        for i in range(4):
+            with T.sblock("B"):
+                vi = T.axis.spatial(4, i)
+                B[at[vi]] = A[vi]
+
+    assert (
+        refusal(func) == "block 'B' stores to B[at[vi]]; each index must be a spatial axis: no scatters, no arithmetic"
+    )
+
+
+def test_partial_stores() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4,), "float32"), B: T.Buffer((8,), "float32")):
+        for i in range(4):
+            with T.sblock("B"):
+                vi = T.axis.spatial(4, i)
+                B[vi] = A[vi]
+
+    assert refusal(func) == "block 'B' fills only a part of B; make the buffer as large as what is stored"
+
+
+def test_repeated_stores() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4, 8), "float32"), B: T.Buffer((4,), "float32")):
+        for i, j in T.grid(4, 8):
+            with T.sblock("B"):
+                vi, vj = T.axis.remap("SS", [i, j])
+                B[vi] = A[vi, vj]
+
+    assert refusal(func) == "block 'B' stores each element 8 times, for each vj; use a reduce axis"
+
+
+def test_loops_that_repeat_a_block() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4,), "float32"), B: T.Buffer((4,), "float32")):
+        for _again, i in T.grid(3, 4):
+            with T.sblock("B"):
+                vi = T.axis.spatial(4, i)
+                B[vi] = A[vi]
+
+    assert (
+        refusal(func) == "block 'B' stands in a loop _again that it does not use: it would be computed again and again"
+    )
+
+
+def test_loops_that_start_elsewhere() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4,), "float32"), B: T.Buffer((4,), "float32")):
+        for i in range(1, 4):
+            with T.sblock("B"):
+                vi = T.axis.spatial((1, 4), i)
+                B[vi] = A[vi]
+
+    assert refusal(func) == "block 'root' stands around loop 'i', which runs over (1, 3); give it a fixed range from 0"
+
+
+def test_siblings_that_read_each_other() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4,), "float32"), B: T.Buffer((4,), "float32"), C: T.Buffer((4,), "float32")):
+        for i in range(4):
+            with T.sblock("B"):
+                vi = T.axis.spatial(4, i)
+                B[vi] = A[vi]
+            with T.sblock("C"):
+                vi = T.axis.spatial(4, i)
+                C[vi] = B[3 - vi]
+
+    assert refusal(func).startswith("block 'C' shares loops with the block that fills B, which it reads")
+
+
+def test_outputs_that_read_each_other() -> None:
+    @T.prim_func(s_tir=True)
+    def func(X: T.Buffer((4, 8), "float32"), A: T.Buffer((4,), "float32"), B: T.Buffer((4,), "float32")):
+        for i, k in T.grid(4, 8):
+            with T.sblock("AB"):
+                vi, vk = T.axis.remap("SR", [i, k])
+                with T.init():
+                    A[vi] = T.float32(0)
+                    B[vi] = T.float32(0)
+                A[vi] = A[vi] + X[vi, vk]
+                B[vi] = B[vi] + A[vi]
+
+    assert refusal(func) == (
+        "block 'AB' reads A after storing it, for another output; compute all values before the stores"
+    )
+
+
+def test_starts_that_are_no_constants() -> None:
+    @T.prim_func(s_tir=True)
+    def func(X: T.Buffer((4, 8), "float32"), Y: T.Buffer((4,), "float32"), A: T.Buffer((4,), "float32")):
+        for i, k in T.grid(4, 8):
+            with T.sblock("A"):
+                vi, vk = T.axis.remap("SR", [i, k])
+                with T.init():
+                    A[vi] = Y[vi]
+                A[vi] = A[vi] + X[vi, vk]
+
+    assert refusal(func) == (
+        "block 'A' starts a reduction from something that is no constant; add it in a stage of its own"
+    )
+
+
+def test_conditional_stores() -> None:
+    @T.prim_func(s_tir=True)
+    def func(A: T.Buffer((4,), "float32"), B: T.Buffer((4,), "float32")):
+        for i in range(4):
+            with T.sblock("B"):
+                vi = T.axis.spatial(4, i)
+                if vi > 1:
+                    B[vi] = A[vi]
+
+    assert refusal(func) == (
+        "block 'B' is opaque: it holds IfThenElse statements, as extern calls, sorts and scatters do; only stores of "
+        "scalar expressions can be read"
+    )
+
+
+def test_intrinsics_outside_the_language() -> None:
+    X = te.placeholder((4,), name="X")
+    message = te_refusal(X, te.compute((4,), lambda i: tvm.tirx.isnan(X[i]), name="Y"))
+    assert message.startswith("block 'Y' calls tirx.isnan, which is not in the language; allowed: exp, log, ")
+
+
+def test_nan() -> None:
+    message = te_refusal(te.compute((4,), lambda i: tvm.tirx.FloatImm("float32", float("nan")), name="Y"))
+    assert message == "block 'Y': a constant is nan; allowed are finite numbers and inf"
+
+
+def test_loads_out_of_bounds() -> None:
+    X = te.placeholder((4,), name="X")
+    assert te_refusal(X, te.compute((4,), lambda i: X[i + 1], name="Y")) == (
+        "block 'Y': X[i + 1]: index 0 runs over 1..4, allowed is 0..3; guard it with 'x if cond else y'"
+    )
+
+
+def test_loops_of_two_integer_types() -> None:
+    X = te.placeholder((4,), name="X")
+    Y = te.compute((tvm.tirx.IntImm("int64", 4),), lambda i: X[i], name="Y")
+    Z = te.compute((4,), lambda i: X[i] + 1.0, name="Z")
+    message = te_refusal(X, Y, Z)
+    assert message.startswith("block 'root' stands around loop 'i', which is int")
+    assert message.endswith("; give all extents one type")
+
+
+def test_lets_that_explode_when_put_in() -> None:
+    X, Y = (tvm.tirx.decl_buffer((4,), "float32", name, layout=None) for name in "XY")
+    i, vi = tvm.tirx.Var("i", "int32"), tvm.tirx.Var("v_i", "int32")
+    lets, value = [], X[vi]
+    for number in range(30):
+        name = tvm.tirx.Var(f"square{number}", "float32")
+        lets.append(tvm.tirx.Bind(name, value * value))
+        value = name
+    body = tvm.tirx.SeqStmt([*lets, tvm.tirx.BufferStore(Y, value, [vi])])
+    axis = tvm.tirx.IterVar(tvm.ir.Range(0, 4), vi, tvm.tirx.IterVar.DataPar)
+    block = SBlockRealize([i], True, SBlock([axis], [], [], "Y", body))
+    loop = tvm.tirx.For(i, 0, 4, tvm.tirx.ForKind.SERIAL, block)
+    root = SBlockRealize([], True, SBlock([], [], [], "root", loop))
+    message = refusal(tvm.tirx.PrimFunc([X, Y], root))
+    assert message.startswith("block 'Y' computes an expression of more than 4096 nodes or 200 levels")
+
+
+# --- TE ---------------------------------------------------------------------------------------------------------------
+
+
+def reduced(**options: Any) -> list[te.Tensor]:
+    X, k = te.placeholder((4, 8), name="X"), te.reduce_axis((0, 8), "k")
+    given = {name: value(k) for name, value in options.items()}
+    return [X, te.compute((4,), lambda i: te.sum(X[i, k], axis=k, **given), name="Y")]
+
+
+def test_conditions_of_reductions_which_tvm_drops() -> None:
+    assert te_refusal(*reduced(where=lambda k: k > 3)) == (
+        "TE operation 'Y' reduces only where k > 3, which TVM drops without a word; put the condition into the value "
+        "with te.if_then_else"
+    )
+
+
+def test_start_values_of_reductions_which_tvm_drops() -> None:
+    assert te_refusal(*reduced(init=lambda _: 5.0)) == (
+        "TE operation 'Y' reduces from a start value of its own, which TVM drops without a word; add it afterwards"
+    )
+
+
+@pytest.mark.parametrize("make", [topi.cumsum, topi.sort, topi.argsort])
+def test_opaque_operations(make: Any) -> None:
+    X = te.placeholder((4, 8), name="X")
+    message = te_refusal(X, make(X))
+    assert message.startswith("TE operation '")
+    assert message.endswith("is a ExternOp, which is opaque; write it with te.compute to have it scheduled")
+
+
+def test_a_symbolic_te_shape() -> None:
+    X = te.placeholder((te.var("n"),), name="X")
+    assert te_refusal(X, te.compute(X.shape, lambda i: X[i])) == (
+        "TE operation 'compute' has the shape (n); give it whole numbers"
+    )
+
+
+def test_wrong_arguments_of_te() -> None:
+    X = te.placeholder((4,), name="X")
+    Y = te.compute((4,), lambda i: X[i], name="Y")
+    assert te_refusal(Y) == "TE operation 'X' is an input but not listed; list all inputs, then the outputs"
+    assert te_refusal(X, X, Y) == "tensor 'X' is listed twice; list each once"
+    assert te_refusal(X, 3) == "argument 1 is a int; pass TE tensors: inputs, then outputs"
+    assert te_refusal() == "found a tuple; pass a list of TE tensors: inputs, then outputs"
