@@ -1,0 +1,154 @@
+"""A scheduled workload as text for people: its buffers, and every nest with the stages computed inside it.
+
+# C.acc: float32[8, 32, 8, 32]; temporary; k = kb * 64 + kt
+parallel par in 256:  # jo, io
+C.acc[jo, io, ii, ji] = 0.0
+for kb in 4:
+for kt in 64:
+unroll ii in 8:
+vectorize ji in 32:
+C.acc[jo, io, ii, ji] += A[io * 8 + ii, k] * B[k, jo * 32 + ji]
+# C: float32[256, 256]; here i: 8, j: 32
+for i in 8:
+for j in 32:
+C[i, j] = C.acc[j // 32, i // 8, i % 8, j % 32]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .check import check_schedule
+from .expr_text import text_from_expr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .nest import BoundLoop, Plan, StageNest
+    from .schedule import Schedule
+    from .task import Task
+    from .workload import Workload
+
+_WORDS: Final = {"serial": "for"}
+_UPDATES: Final = {"sum": "{0} += {1}", "prod": "{0} *= {1}"}
+_INDENT: Final = "  "
+
+
+def text_from_schedule(schedule: Schedule, task: Task) -> str:
+    """The task and its loops under `schedule`; SpecError where the schedule does not fit."""
+    plan = check_schedule(schedule, task.workload)
+    return "\n".join([*_task_lines(task), "", text_from_plan(plan)])
+
+
+def text_from_plan(plan: Plan) -> str:
+    """Every nest, in the order in which they run."""
+    nests = ("\n".join(_nest_lines(plan, nest)) for nest in plan.nests if nest.at is None)
+    return "\n\n".join(nests)
+
+
+def _task_lines(task: Task) -> Iterator[str]:
+    if task.op is not None:
+        yield " ".join([task.op.name, *(f"{a.name}={_argument(a.value)}" for a in task.op.args)])
+    options = "".join(f" {option.name}={option.value}" for option in task.target.options)
+    yield f"for {task.target.kind}{options}, {task.threads} thread{'s' * (task.threads != 1)}"
+    yield from _parameter_lines(task.workload, frozenset(task.constants))
+
+
+def _argument(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _parameter_lines(workload: Workload, constants: frozenset[str]) -> Iterator[str]:
+    width = max(len(name) for name in workload.params)
+    for name in workload.params:
+        buffer = workload.buffers[name]
+        role = "out" if name in workload.writer else "constant" if name in constants else "in"
+        yield f"  {name.ljust(width)}  {buffer.dtype}[{', '.join(map(str, buffer.shape))}]  {role}"
+
+
+def _nest_lines(plan: Plan, nest: StageNest, depth: int = 0) -> Iterator[str]:
+    """The lines of a nest, with those of the stages computed inside it."""
+    yield f"{_INDENT * depth}# {nest.stage.name}: {_stage_text(plan, nest)}"
+    done = 0
+    for number, bound in enumerate(nest.bound):
+        indent = _INDENT * (depth + number)
+        if nest.nest.start == bound.name:
+            yield from (f"{indent}{target} = {start}" for target, start in _starts(nest))
+        yield f"{indent}{_loop_text(bound)}"
+        done += len(bound.parts)
+        for inner in plan.inside(nest.stage.name, done - 1):
+            if not inner.consumer:
+                yield from _nest_lines(plan, inner, depth + number + 1)
+    indent = _INDENT * (depth + len(nest.bound))
+    yield from (f"{indent}if {condition}:" for condition in _tails(nest))
+    inside = indent + _INDENT * bool([*_tails(nest)])
+    yield from (f"{inside}{line}" for line in _body_lines(nest))
+    for number in range(len(nest.bound) - 1, -1, -1):
+        for inner in plan.inside(nest.stage.name, done - 1):
+            if inner.consumer:
+                yield from _nest_lines(plan, inner, depth + number + 1)
+        done -= len(nest.bound[number].parts)
+
+
+def _stage_text(plan: Plan, nest: StageNest) -> str:
+    """What is said of a stage above its loops: dtype and shape, and how much of it is computed at a time."""
+    stage = nest.stage
+    shapes = ", ".join(f"{output.dtype}[{', '.join(map(str, stage.shape))}]" for output in stage.outputs)
+    notes = [shapes]
+    if all(output.name not in plan.workload.params for output in stage.outputs):
+        notes.append("temporary")
+    if nest.at is not None:
+        part = ", ".join(f"{axis.name}: {axis.extent}" for axis in nest.axes)
+        notes.append(f"here {part}")
+    if stage.reducer is not None and nest.nest.start is None:
+        notes.append(f"from {', '.join(start.text for start in stage.reducer.init)}")
+    if pieces := _pieces(nest):
+        notes.append(pieces)
+    if nest.nest.unroll_limit is not None:
+        notes.append(f"unrolled up to {nest.nest.unroll_limit} steps")
+    return "; ".join(notes)
+
+
+def _pieces(nest: StageNest) -> str:
+    """How split axes are put together from their loops: ``k = kb * 64 + kt``."""
+    by_axis: dict[str, list[str]] = {}
+    for loop in sorted(nest.loops, key=lambda loop: -loop.stride):
+        by_axis.setdefault(loop.axis, []).append(loop.name if loop.stride == 1 else f"{loop.name} * {loop.stride}")
+    sums = [f"{axis} = {' + '.join(terms)}" for axis, terms in by_axis.items() if terms != [axis]]
+    return ", ".join(sums)
+
+
+def _loop_text(bound: BoundLoop) -> str:
+    text = f"{_WORDS.get(bound.to, bound.to)} {bound.name} in {bound.extent}:"
+    fused = [part.name for part in bound.parts]
+    return text if fused == [bound.name] else f"{text}  # {', '.join(fused)}"
+
+
+def _tails(nest: StageNest) -> Iterator[str]:
+    """The conditions that skip surplus steps."""
+    extents = {axis.name: axis.extent for axis in nest.axes}
+    for split in nest.nest.splits:
+        if split.tail == "predicate":
+            yield f"{split.axis} < {extents[split.axis]}"
+
+
+def _starts(nest: StageNest) -> Iterator[tuple[str, str]]:
+    """Each output and its start value."""
+    assert nest.stage.reducer is not None
+    for target, start in zip(_targets(nest), nest.stage.reducer.init, strict=True):
+        yield target, start.text
+
+
+def _targets(nest: StageNest) -> list[str]:
+    where = ", ".join(axis.name for axis in nest.stage.axes)
+    return [f"{output.name}[{where}]" for output in nest.stage.outputs]
+
+
+def _body_lines(nest: StageNest) -> Iterator[str]:
+    reducer = nest.stage.reducer
+    for target, body in zip(_targets(nest), nest.stage.body, strict=True):
+        value = text_from_expr(body)
+        if reducer is None or reducer.op == "custom":
+            yield f"{target} = {value}"
+        else:
+            yield _UPDATES.get(reducer.op, f"{{0}} = {reducer.op}({{0}}, {{1}})").format(target, value)
