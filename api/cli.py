@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "tune": ("cli_tune", "find the fastest schedule: in the store, or by a search"),
     "lookup": ("cli_lookup", "what the store knows; never measures"),
+    "run": ("cli_run", "build a spec file, compare it with its own reference, time it here"),
+    "show": ("cli_files", "a spec file's loops, for people"),
+    "check": ("cli_files", "whether spec files are well formed, a line each"),
+    "lower": ("cli_lower", "a spec file as TensorIR, machine code, or pass by pass"),
+    "tasks": ("cli_tasks", "the operators and their arguments"),
+    "doctor": ("cli_doctor", "what tuning depends on here: TVM, threads, machine, store, ceiling"),
 }
 """Name → the module that has the command under that name, and what it does."""
 

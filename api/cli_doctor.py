@@ -1,0 +1,79 @@
+"""``autosched doctor``: what tuning depends on here, and whether it is as it should be."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from .cli import FAILED
+from .cli_request import store_option
+from .spec.cores import available_cores
+from .spec.errors import MeasureError
+from .store.keys import machine_key
+from .store.machine import this_machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .store.store import Store
+
+_PINNED = ("apache-tvm", "apache-tvm-ffi")
+
+
+@click.command()
+@store_option
+@click.option("--repair", is_flag=True, help="Remove damaged entries of the store and rank its records anew.")
+@click.option("--no-peak", is_flag=True, help="Do not measure the ceiling, which takes some seconds.")
+def doctor(*, store: Store, repair: bool, no_peak: bool) -> int:
+    """Say what tuning depends on here: the TVM pair, threads, the machine, the store, the multiply-add ceiling.
+
+    Exit status 1 where something is wrong.
+    """
+    wrong = list(wrong_versions())
+    for name in _PINNED:
+        click.echo(f"{name:16} {installed(name) or 'not installed'}")
+    machine = this_machine()
+    click.echo(f"{'machine':16} {machine.vendor} family {machine.family} model {machine.model}, {machine.arch}")
+    click.echo(f"{'fingerprint':16} {machine_key(machine)[:16]}")
+    click.echo(f"{'vector flags':16} {' '.join(f for f in machine.isa if 'avx' in f or 'sve' in f) or 'none'}")
+    click.echo(f"{'cores':16} {machine.cores}, this process may use {available_cores()}")
+    problems = store.check(repair=repair)
+    click.echo(f"{'store':16} {store.path}, {sum(1 for _ in store.tasks())} tasks")
+    if problems and repair:
+        click.echo(f"{'repaired':16} {len(problems)} entries")
+    elif problems:
+        wrong += [f"store: {problem}; autosched doctor --repair removes it" for problem in problems]
+    if not no_peak:
+        try:
+            click.echo(f"{'ceiling':16} {ceiling_gflops():.0f} GFLOP/s float32 on {available_cores()} threads")
+        except MeasureError as error:
+            wrong.append(f"ceiling: {error}")
+    for line in wrong:
+        click.echo(f"wrong: {line}", err=True)
+    return FAILED if wrong else 0
+
+
+def ceiling_gflops() -> float:
+    """Giga operations per second of multiply-adds in registers on all cores, measured now."""
+    from .search.peak import fma_peak_gflops
+
+    return fma_peak_gflops(available_cores())
+
+
+def installed(name: str) -> str | None:
+    """The version of a distribution; None where it is not there."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def wrong_versions() -> Iterator[str]:
+    """A line for each pinned distribution that is there in another version: wrong pairs of TVM crash."""
+    for requirement in importlib.metadata.requires("autosched") or ():
+        found = re.match(r"(apache-tvm(?:-ffi)?)\s*==\s*([\w.]+)", requirement)
+        if found and installed(found[1]) != found[2]:
+            yield f"{found[1]} is {installed(found[1]) or 'not there'}, needs {found[2]}: pip install '{found[0]}'"

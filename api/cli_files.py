@@ -1,0 +1,73 @@
+"""``autosched show`` and ``autosched check``: what is in spec files. Nothing in a file is ever run or imported."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+import click
+
+from .cli import BAD_INPUT
+from .cli_report import duration, text_from_value
+from .spec.errors import SpecError
+from .spec.spec_file import load_spec
+
+if TYPE_CHECKING:
+    from .spec.claim import Claim
+    from .spec.spec_file import SpecFile
+
+
+@click.command()
+@click.argument("path", metavar="FILE")
+def show(path: str) -> None:
+    """Print the loops of a spec file, and what it claims, for people."""
+    from .spec.show import text_from_schedule
+
+    spec = load_spec(path)
+    click.echo(text_from_schedule(spec.schedule, spec.task))
+    if spec.claims:
+        click.echo()
+    for claim in spec.claims:
+        click.echo(claim_text(claim))
+
+
+@click.command()
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True)
+def check(paths: tuple[str, ...]) -> int:
+    """Check spec files, a line each: form, task, and that the schedule fits it. Exit status 2 if any fails."""
+    status = 0
+    for path in paths:
+        try:
+            spec = load_spec(path)
+        except SpecError as error:
+            click.echo(f"{path}: {' '.join(str(error).split())}", err=True)
+            status = BAD_INPUT
+        else:
+            click.echo(f"{path}: well formed, {spec_text(spec)}")
+    return status
+
+
+def spec_text(spec: SpecFile) -> str:
+    """A spec file in a line."""
+    task = spec.task
+    name = task.op.name if task.op else "/".join(stage.name for stage in task.workload.stages)
+    args = "".join(f" {a.name}={text_from_value(a.value)}" for a in task.op.args) if task.op else ""
+    counts = {"staging": spec.schedule.stagings, "nest": spec.schedule.nests, "claim": spec.claims}
+    return f"{name}{args}; {', '.join(_count(len(found), word) for word, found in counts.items())}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
+def claim_text(claim: Claim) -> str:
+    """A claim in a line: the time, beside the default's, on which machine."""
+    machine = claim.machine
+    model = f"{machine.vendor} family {machine.family} model {machine.model}, {machine.cores} cores"
+    parts = [duration(statistics.median(claim.samples_s)) if claim.samples_s else "no samples"]
+    if claim.samples_s and claim.baseline_s:
+        ratio = statistics.median(claim.baseline_s) / statistics.median(claim.samples_s)
+        parts.append(f"{ratio:.2f} times the default")
+    parts.append("verified" if claim.verified else "not verified")
+    date = f" on {claim.date[:10]}" if claim.date else ""
+    return f"claimed{date}: {', '.join(parts)}; {claim.protocol.threads} threads of {model}"
