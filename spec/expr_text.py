@@ -9,6 +9,7 @@ axes (``k``), loads (``A[i, k]``, ``S[()]``), integers of the index type (``3``)
 from __future__ import annotations
 
 import ast
+import keyword
 import math
 import re
 from typing import Final
@@ -34,35 +35,18 @@ from .expr import (
 
 MAX_TEXT: Final = 16_384
 MAX_DEPTH: Final = 64
-NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*\Z")
-_KEYWORDS: Final = frozenset(
-    [
-        "and",
-        "or",
-        "not",
-        "if",
-        "else",
-        "in",
-        "is",
-        "lambda",
-        "for",
-        "while",
-        "def",
-        "class",
-        "None",
-        "True",
-        "False",
-        "acc",
-    ]
-)
+_PART: Final = rf"(?!(?:{'|'.join(keyword.kwlist)})\b)[A-Za-z_][A-Za-z0-9_]*"
+NAME: Final = re.compile(rf"(?!acc\Z){_PART}(\.{_PART})*\Z")
+"""What buffers, stages and axes may be called; a word of Python, even between dots, could not be read back."""
+_KEYWORDS: Final = frozenset({*keyword.kwlist, "acc"})
 RESERVED: Final = (
     _KEYWORDS | DTYPES.keys() | CALLS.keys() | {"cast", "select", "min", "max", "truncdiv", "truncmod", "inf"}
 )
 """Words of the language that no axis may be called by."""
 
 _INFIX: Final = {
-    "add": ("+", 7), "sub": ("-", 7), "mul": ("*", 8), "div": ("/", 8), "floordiv": ("//", 8), "floormod": ("%", 8),
-    "bitand": ("&", 5), "bitor": ("|", 3), "bitxor": ("^", 4), "shl": ("<<", 6), "shr": (">>", 6),
+    "add": ("+", 8), "sub": ("-", 8), "mul": ("*", 9), "div": ("/", 9), "floordiv": ("//", 9), "floormod": ("%", 9),
+    "bitand": ("&", 6), "bitor": ("|", 4), "bitxor": ("^", 5), "shl": ("<<", 7), "shr": (">>", 7),
 }  # fmt: skip
 _COMPARE: Final = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _FUNCTIONS: Final = ("min", "max", "truncdiv", "truncmod")
@@ -79,13 +63,13 @@ def text_from_expr(node: Expr) -> str:
 
 
 def _print(node: Expr, outer: int) -> str:
-    """Prints `node`, in parentheses where it binds weaker than `outer` (0 weakest … 9 an atom)."""
+    """Prints `node`, in parentheses where it binds weaker than `outer` (0 weakest … 10 an atom)."""
     match node:
         case Axis(name):
             return name
         case Const(dtype, text):
             negative = dtype == INDEX and text.startswith("-")
-            return (f"({text})" if negative and outer > 7 else text) if dtype == INDEX else f"{dtype}({text})"
+            return (f"({text})" if negative and outer > 8 else text) if dtype == INDEX else f"{dtype}({text})"
         case Load(buffer, indices):
             return f"{buffer}[{', '.join(_print(i, 0) for i in indices) or '()'}]"
         case Acc(slot):
@@ -98,11 +82,12 @@ def _print(node: Expr, outer: int) -> str:
         case Binary(op, a, b):
             return f"{op}({_print(a, 0)}, {_print(b, 0)})"
         case Compare(op, a, b):
-            return _wrap(f"{_print(a, 3)} {_COMPARE[op]} {_print(b, 3)}", 2, outer)
+            return _wrap(f"{_print(a, 4)} {_COMPARE[op]} {_print(b, 4)}", 3, outer)
         case Logic("not", (a,)):
-            return _wrap(f"not {_print(a, 2)}", 2, outer)
+            return _wrap(f"not {_print(a, 3)}", 3, outer)
         case Logic(op, (a, b)):
-            return _wrap(f"{_print(a, 1)} {op} {_print(b, 2)}", 1, outer)
+            level = 2 if op == "and" else 1
+            return _wrap(f"{_print(a, level)} {op} {_print(b, level + 1)}", level, outer)
         case Select(cond, then, otherwise):
             return f"select({_print(cond, 0)}, {_print(then, 0)}, {_print(otherwise, 0)})"
         case If(cond, then, otherwise):

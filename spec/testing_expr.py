@@ -1,14 +1,19 @@
-"""Hypothesis strategies of expressions: index arithmetic, conditions, and values of any dtype, all well typed."""
+"""Hypothesis strategies of expressions: index arithmetic, conditions, and values of any dtype, all well typed.
+
+Trees are drawn by plain recursion with a limit on depth: st.recursive takes 50 times as long on so many kinds of nodes.
+The first kind of every choice is a leaf, so that shrinking ends there.
+"""
 
 from __future__ import annotations
 
-from functools import reduce
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+import attrs
 from hypothesis import strategies as st
 
-from .dtypes import DTYPES, integer_bounds, is_float, is_integer
+from .dtypes import integer_bounds, is_float, is_integer
 from .expr import (
+    BINARY_OPS,
     CALLS,
     COMPARE_OPS,
     Axis,
@@ -25,47 +30,138 @@ from .expr import (
     const,
     index,
 )
+from .workload import Buffer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .workload import Buffer
+    Choice = TypeVar("Choice")
 
 _FLOAT_OPS: Final = ("add", "sub", "mul", "div", "min", "max")
-_INTEGER_OPS: Final = ("add", "sub", "mul", "min", "max", "bitand", "bitor", "bitxor")
+_INDEX_OPS: Final = ("add", "sub", "mul", "min", "max")
 _DIVISIONS: Final = ("floordiv", "floormod", "truncdiv", "truncmod")
+_BIT_OPS: Final = ("bitand", "bitor", "bitxor")
+_SHIFTS: Final = ("shl", "shr")
 
 
-def index_expressions(extents: Mapping[str, int], max_leaves: int = 6) -> st.SearchStrategy[Expr]:
-    """Index arithmetic on axes with these extents: sums, products, divisions by constants, extremes, guarded choices.
+@attrs.frozen
+class _Trees:
+    """Draws trees over some axes and buffers."""
 
-    Divisors are positive; nothing else is promised about the values.
+    draw: st.DrawFn
+    axes: tuple[str, ...]
+    buffers: tuple[Buffer, ...] = ()
+    in_bounds: bool = True
+
+    def pick(self, choices: Sequence[Choice]) -> Choice:
+        # An integer instead of sampled_from: hypothesis keeps those strategies, with what it found out about them.
+        return choices[self.draw(st.integers(0, len(choices) - 1))]
+
+    def index(self, depth: int) -> Expr:
+        kind = self.pick(["axis", "const", "binary", "divide", "scale", "if"][: 6 if depth else 2])
+        match kind:
+            case "axis" if self.axes:
+                return Axis(self.pick(self.axes))
+            case "axis" | "const":
+                return index(self.draw(st.integers(-3, 12)))
+            case "binary":
+                return Binary(self.pick(_INDEX_OPS), self.index(depth - 1), self.index(depth - 1))
+            case "divide":
+                return Binary(self.pick(_DIVISIONS), self.index(depth - 1), index(self.draw(st.integers(1, 8))))
+            case "scale":
+                return Binary("mul", self.index(depth - 1), index(self.draw(st.integers(-3, 8))))
+        return If(self.condition(depth - 1, None), self.index(depth - 1), self.index(depth - 1))
+
+    def condition(self, depth: int, dtype: str | None) -> Expr:
+        """A condition on values of `dtype`, on index arithmetic where that is None."""
+        kind = self.pick(["compare", "and", "or", "not"][: 4 if depth else 1])
+        if kind == "compare":
+            depth = max(depth - 1, 0)
+            sides = [self.index(depth) if dtype is None else self.value(dtype, depth) for _ in range(2)]
+            return Compare(self.pick(COMPARE_OPS), sides[0], sides[1])
+        if kind == "not":
+            return Logic("not", (self.condition(depth - 1, dtype),))
+        return Logic(kind, (self.condition(depth - 1, dtype), self.condition(depth - 1, None)))
+
+    def load(self, buffer: Buffer) -> Expr:
+        entries = [self.index(1) for _ in buffer.shape]
+        if self.in_bounds:
+            entries = [clamped(entry, extent) for entry, extent in zip(entries, buffer.shape, strict=True)]
+        return Load(buffer.name, tuple(entries))
+
+    def leaf(self, dtype: str) -> Expr:
+        alike = [buffer for buffer in self.buffers if buffer.dtype == dtype]
+        others = [buffer for buffer in self.buffers if buffer.dtype != dtype]
+        kinds = ["const", "cast index"] + ["load"] * 2 * bool(alike) + ["cast load"] * bool(others)
+        match self.pick(kinds):
+            case "load":
+                return self.load(self.pick(alike))
+            case "cast load":
+                return Cast(dtype, self.load(self.pick(others)))
+            case "cast index":
+                return Cast(dtype, self.index(1))
+        return self.draw(constants(dtype))
+
+    def value(self, dtype: str, depth: int) -> Expr:
+        kinds = ["leaf", "binary", "if", "select"]
+        kinds += ["call"] if is_float(dtype) else ["divide", "shift", "abs"] if is_integer(dtype) else ["condition"]
+        kind = self.pick(kinds if depth else kinds[:1])
+        if kind == "leaf":
+            return self.leaf(dtype)
+        if kind == "condition":
+            return self.condition(depth - 1, self.pick(["float32", "int32"]))
+        if kind in ("if", "select"):
+            on = None if dtype == "bool" else self.pick([None, dtype])
+            cond, a, b = self.condition(depth - 1, on), self.value(dtype, depth - 1), self.value(dtype, depth - 1)
+            return If(cond, a, b) if kind == "if" else Select(cond, a, b)
+        if kind == "call":
+            name = self.pick(tuple(CALLS))
+            return Call(name, tuple(self.value(dtype, depth - 1) for _ in range(CALLS[name])))
+        first = self.value(dtype, depth - 1)
+        match kind:
+            case "divide":
+                return Binary(self.pick(_DIVISIONS), first, const(dtype, self.draw(st.integers(1, 9))))
+            case "shift":
+                return Binary(self.pick(_SHIFTS), first, const(dtype, self.draw(st.integers(0, 5))))
+            case "abs":
+                return Call("abs", (first,))
+        integer_ops = [op for op in BINARY_OPS if op not in ("div", *_DIVISIONS, *_SHIFTS)]
+        ops = _FLOAT_OPS if is_float(dtype) else _BIT_OPS if dtype == "bool" else integer_ops
+        return Binary(self.pick(ops), first, self.value(dtype, depth - 1))
+
+
+@st.composite
+def index_expressions(draw: st.DrawFn, extents: Mapping[str, int], depth: int = 3) -> Expr:
+    """Index arithmetic on the axes of `extents`: sums, products, divisions, extremes, guarded choices.
+
+    Divisors are positive constants; nothing else is promised about the values.
     """
-    leaves = st.integers(-3, 12).map(index)
-    if extents:
-        leaves = st.one_of(st.sampled_from([Axis(name) for name in extents]), leaves)
-
-    def extend(inner: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
-        sums = st.builds(Binary, st.sampled_from(["add", "sub", "min", "max"]), inner, inner)
-        products = st.builds(Binary, st.just("mul"), inner, st.integers(-3, 8).map(index))
-        quotients = st.builds(Binary, st.sampled_from(_DIVISIONS), inner, st.integers(1, 8).map(index))
-        squares = st.builds(Binary, st.just("mul"), inner, inner)
-        choices = st.builds(If, conditions(inner), inner, inner)
-        return st.one_of(sums, products, quotients, squares, choices)
-
-    return st.recursive(leaves, extend, max_leaves=max_leaves)
+    return _Trees(draw, tuple(extents)).index(depth)
 
 
-def conditions(operands: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
-    """Comparisons of `operands`, and up to three of them joined by and, or, not."""
-    compared: st.SearchStrategy[Expr] = st.builds(Compare, st.sampled_from(COMPARE_OPS), operands, operands)
-    negated = st.builds(lambda a: Logic("not", (a,)), compared)
-    joined = st.builds(
-        lambda op, parts: reduce(lambda a, b: Logic(op, (a, b)), parts),
-        st.sampled_from(["and", "or"]),
-        st.lists(st.one_of(compared, negated), min_size=2, max_size=3),
-    )
-    return st.one_of(compared, joined, negated)
+@st.composite
+def conditions(draw: st.DrawFn, extents: Mapping[str, int], depth: int = 2) -> Expr:
+    """Comparisons of index arithmetic, joined by and, or, not."""
+    return _Trees(draw, tuple(extents)).condition(depth, None)
+
+
+@st.composite
+def expressions(
+    draw: st.DrawFn,
+    dtype: str,
+    extents: Mapping[str, int],
+    buffers: Sequence[Buffer] = (),
+    *,
+    in_bounds: bool = True,
+    depth: int = 3,
+) -> Expr:
+    """Well-typed expressions of `dtype` over the axes of `extents` and loads of `buffers`.
+
+    Every node of the language but accumulators is reached. Indices are clamped into the buffers' shapes unless
+    `in_bounds` is False; integers are divided by positive constants only. Floats may become nan and infinities: for
+    texts, types and rewriting. `workloads` generates what can be compared numerically.
+    """
+    return _Trees(draw, tuple(extents), tuple(buffers), in_bounds).value(dtype, depth)
 
 
 def constants(dtype: str) -> st.SearchStrategy[Const]:
@@ -73,70 +169,11 @@ def constants(dtype: str) -> st.SearchStrategy[Const]:
     if dtype == "bool":
         return st.integers(0, 1).map(lambda value: const(dtype, value))
     if is_float(dtype):
-        numbers = st.one_of(st.sampled_from([0.0, 1.0, -0.5, 0.1, 3.0]), st.floats(allow_nan=False))
-        return numbers.map(lambda value: const(dtype, value))
+        return st.floats(allow_nan=False).map(lambda value: const(dtype, value))
     low, high = integer_bounds(dtype)
-    return st.one_of(st.integers(max(low, -3), 9), st.integers(low, high)).map(lambda value: const(dtype, value))
+    return st.integers(low, high).map(lambda value: const(dtype, value))
 
 
 def clamped(node: Expr, extent: int) -> Expr:
     """`node` moved into 0 … extent - 1, so that it may index a dimension."""
     return Binary("min", Binary("max", node, index(0)), index(extent - 1))
-
-
-def loads_of(buffer: Buffer, indices: st.SearchStrategy[Expr], in_bounds: bool = True) -> st.SearchStrategy[Expr]:
-    """Loads of a buffer at drawn indices, clamped into its shape unless `in_bounds` is False."""
-
-    def load(entries: Sequence[Expr]) -> Expr:
-        pairs = zip(entries, buffer.shape, strict=True)
-        return Load(buffer.name, tuple(clamped(entry, extent) if in_bounds else entry for entry, extent in pairs))
-
-    return st.tuples(*[indices] * len(buffer.shape)).map(load)
-
-
-def expressions(
-    dtype: str,
-    extents: Mapping[str, int],
-    buffers: Sequence[Buffer] = (),
-    *,
-    in_bounds: bool = True,
-    max_leaves: int = 6,
-) -> st.SearchStrategy[Expr]:
-    """Well-typed expressions of `dtype` over axes with these extents and loads of `buffers`.
-
-    Every node of the language but accumulators is reached. Integers are divided by positive constants only. Floats may
-    become nan and infinities: for texts, types and rewriting; `workloads` generates what can be compared numerically.
-    """
-    indices = index_expressions(extents, max_leaves=3)
-    leaves: list[st.SearchStrategy[Expr]] = [constants(dtype)]
-    leaves += [loads_of(buffer, indices, in_bounds) for buffer in buffers if buffer.dtype == dtype]
-    leaves += [st.builds(Cast, st.just(dtype), indices)]
-    for other in buffers:
-        if other.dtype != dtype and dtype in DTYPES:
-            leaves.append(st.builds(Cast, st.just(dtype), loads_of(other, indices, in_bounds)))
-    return st.recursive(st.one_of(leaves), lambda inner: _extended(dtype, inner, indices), max_leaves=max_leaves)
-
-
-def _extended(dtype: str, inner: st.SearchStrategy[Expr], indices: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
-    on_axes = conditions(indices)
-    found: list[st.SearchStrategy[Expr]] = [
-        st.builds(If, on_axes, inner, inner),
-        st.builds(Select, on_axes, inner, inner),
-    ]
-    if dtype == "bool":
-        ops = st.sampled_from(["bitand", "bitor", "bitxor"])
-        return st.one_of(conditions(indices), st.builds(Binary, ops, inner, inner), *found)
-    found.append(st.builds(If, conditions(inner), inner, inner))
-    if is_float(dtype):
-        found.append(st.builds(Binary, st.sampled_from(_FLOAT_OPS), inner, inner))
-        for arity in (1, 2):
-            names = st.sampled_from([name for name, count in CALLS.items() if count == arity])
-            found.append(st.builds(Call, names, st.tuples(*[inner] * arity)))
-    if is_integer(dtype):
-        divisors = st.integers(1, 9).map(lambda value: const(dtype, value))
-        shifts = st.integers(0, 5).map(lambda value: const(dtype, value))
-        found.append(st.builds(Binary, st.sampled_from(_INTEGER_OPS), inner, inner))
-        found.append(st.builds(Binary, st.sampled_from(_DIVISIONS), inner, divisors))
-        found.append(st.builds(Binary, st.sampled_from(["shl", "shr"]), inner, shifts))
-        found.append(st.builds(Call, st.just("abs"), st.tuples(inner)))
-    return st.one_of(found)

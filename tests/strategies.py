@@ -9,7 +9,7 @@ from autosched.spec.workload import Buffer
 
 __all__ = [
     "AXES", "BUFFERS", "any_expressions", "conditions", "constants", "expressions", "index_expressions", "tasks",
-    "value_dtypes", "workloads",
+    "typed_expressions", "workloads",
 ]  # fmt: skip
 
 AXES = {"i": 5, "j": 3, "ko.x": 8, "one": 1}
@@ -24,10 +24,10 @@ BUFFERS = (
 )
 """Buffers that generated expressions read; together with `AXES`, the scope they are well typed in."""
 
-value_dtypes = st.sampled_from(["float32", "int32", "int8", "bool", "float16", "bfloat16", "uint64"])
+VALUE_DTYPES = ("float32", "int32", "int8", "bool", "float16", "bfloat16", "uint64")
+_OF_DTYPE = {dtype: expressions(dtype, AXES, BUFFERS) for dtype in VALUE_DTYPES}
 
-
-def any_expressions(max_leaves: int = 6) -> st.SearchStrategy:
-    """Index arithmetic, or a value of any dtype, over `AXES` and `BUFFERS`."""
-    of_dtype = value_dtypes.flatmap(lambda dtype: expressions(dtype, AXES, BUFFERS, max_leaves=max_leaves))
-    return st.one_of(index_expressions(AXES), of_dtype)
+typed_expressions = st.one_of([st.tuples(st.just(dtype), strategy) for dtype, strategy in _OF_DTYPE.items()])
+"""A dtype and an expression of it over `AXES` and `BUFFERS`."""
+any_expressions = st.one_of(index_expressions(AXES), *_OF_DTYPE.values())
+"""Index arithmetic, or a value of any dtype, over `AXES` and `BUFFERS`."""
