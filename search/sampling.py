@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..spec.claim import Protocol
 
 LOOK_SAMPLES: Final = 2
+MOST_CALLS: Final = 10**6
 SLOW_FACTOR: Final = 1.5
 """A candidate whose look is slower than this many times the best median is not looked at any longer."""
 HOPELESS_FACTOR: Final = 10.0
@@ -86,9 +87,8 @@ def calls_per_sample(kernel: Kernel, protocol: Protocol) -> int:
     if protocol.flush_cache:
         return protocol.number
     number = 1
-    for _ in range(4):
+    (call_s,) = timed(kernel, protocol, number, 1)
+    while call_s * number < protocol.min_sample_s / 10 and number < MOST_CALLS:
+        number = min(MOST_CALLS, max(2 * number, math.ceil(protocol.min_sample_s / 5 / max(call_s, 1e-8))))
         (call_s,) = timed(kernel, protocol, number, 1)
-        if call_s * number >= protocol.min_sample_s / 10:
-            break
-        number = math.ceil(protocol.min_sample_s / 5 / max(call_s, 1e-8))
     return max(protocol.number, math.ceil(protocol.min_sample_s / max(call_s, 1e-8)))
