@@ -127,7 +127,7 @@ def _write_axis(axis: IterAxis) -> str:
 
 
 def _read_tagged(hooks: Mapping[str, Hook]) -> Hook:
-    """The hook of ``{"tag": {...}}``."""
+    """The hook of ``{"tag": {...}}``. Paths leave the tag out, as those of the checks do: they follow the records."""
 
     def read(value: object, _: object) -> Any:
         if type(value) is not dict or len(value) != 1:
@@ -135,10 +135,7 @@ def _read_tagged(hooks: Mapping[str, Hook]) -> Hook:
         ((tag, body),) = value.items()
         if tag not in hooks:
             check_keys(value, hooks)
-        try:
-            return hooks[tag](body, None)
-        except FAULTS as error:
-            raise located(error).under(tag) from error
+        return hooks[tag](body, None)
 
     return read
 
@@ -161,9 +158,9 @@ def _read_bind(loop: Hook, fused: Hook) -> Hook:
 
 
 def _read_target(value: object, _: object) -> Target:
-    if type(value) is not dict:
-        raise unfit(value, "an object with kind and options")
-    kind = value.get("kind", "llvm")
+    if type(value) is not dict or "kind" not in value:
+        raise unfit(value, 'an object with a kind and options, as {"kind": "llvm"}')
+    kind = value["kind"]
     if type(kind) is not str:
         raise unfit(kind, "a target kind as text").under("kind")
     options = []
@@ -182,8 +179,10 @@ def _write_target(target: Target) -> Json:
 
 
 def _read_call(value: object, _: object) -> OperatorCall:
-    check_keys(value, ("op", "args"), ("op",))
+    check_keys(value, ("op", "args"))
     assert isinstance(value, dict)
+    if "op" not in value:
+        raise SpecError("arguments without an operator; add its name as op, or leave args out", "args")
     if type(value["op"]) is not str:
         raise unfit(value["op"], "an operator's name").under("op")
     args = value.get("args", {})
@@ -196,8 +195,9 @@ def _read_call(value: object, _: object) -> OperatorCall:
 
 def _argument(name: str, value: object) -> Any:
     if type(value) is list:
-        if not all(type(entry) is int for entry in value):
-            raise SpecError("found a list of other things; allowed: whole numbers", f"args.{name}")
+        for position, entry in enumerate(value):
+            if type(entry) is not int:
+                raise unfit(entry, "a whole number").under(f"args.{name}[{position}]")
         return tuple(value)
     if type(value) not in (int, str, bool, float):
         raise unfit(value, "a number, text, true, false or a list of whole numbers").under(f"args.{name}")
@@ -262,7 +262,7 @@ def _converter(detailed: bool) -> cattrs.Converter:
     bind = _read_bind(*(record_hook(cls, converter, detailed) for cls in (BindLoop, BindFused)))
     converter.register_structure_hook_func(lambda kind: kind == Bind, bind)
     call = {"op": override(struct_hook=lambda value, _: value)}
-    read(Task, _read_task(record_hook(Task, converter, detailed, call)))
+    read(Task, _read_task(record_hook(Task, converter, detailed, call, also=("args",))))
     unwritten = {"op": override(omit=True), "target": override(omit_if_default=False)}
     write(Task, _write_task(record_writer(Task, converter, unwritten)))
     return converter

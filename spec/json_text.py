@@ -32,8 +32,8 @@ def read_json(text: str | bytes) -> Json:
     try:
         value: Json = _DECODER.decode(decoded)
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise SpecError(f"not JSON: {error.msg} at {place}; mend it there") from error
+        reason = error.msg.removesuffix(" at").removesuffix(" starting").lower()
+        raise SpecError(f"not JSON at line {error.lineno}, column {error.colno}: {reason}; mend it there") from error
     if "\\u" in decoded:
         _check_surrogates(value)
     return value

@@ -66,8 +66,8 @@ def check_keys(value: object, allowed: Collection[str], required: Collection[str
     for key in value:
         if key not in allowed:
             close = difflib.get_close_matches(key, allowed, n=1)
-            meant = f"did you mean {close[0]!r}? " if close else ""
-            raise SpecError(f"unknown key {key[:60]!r}; {meant}Allowed: {listed}")
+            meant = f"did you mean {close[0]!r}? Allowed" if close else "allowed"
+            raise SpecError(f"unknown key {key[:60]!r}; {meant}: {listed}")
     for key in required:
         if key not in value:
             raise SpecError(f"key {key!r} is missing; required: {', '.join(required)}")
@@ -172,8 +172,9 @@ def record_hook(
     converter: cattrs.Converter,
     detailed: bool,
     special: Mapping[str, AttributeOverride] = NOTHING_SPECIAL,
+    also: Collection[str] = (),
 ) -> Hook:
-    """The hook that reads an object into `cls`."""
+    """The hook that reads an object into `cls`; `also` names keys that the caller takes out, for messages."""
     fields = attrs.fields(cls)
     generated = make_dict_structure_fn(
         cls,
@@ -184,7 +185,7 @@ def record_hook(
     )
     if not detailed:
         return generated
-    allowed = [key_of(f.name) for f in fields]
+    allowed = [*(key_of(f.name) for f in fields), *also]
     required = [key_of(f.name) for f in fields if f.default is attrs.NOTHING]
 
     def read(value: object, kind: object) -> Any:
@@ -220,6 +221,9 @@ def new_converter(detailed: bool) -> cattrs.Converter:
     )
     for kind, hook in PLAIN.items():
         converter.register_structure_hook(kind, hook)
+
+    # A whole number in a float's place would be another text than what is read back.
+    converter.register_unstructure_hook(float, float)
 
     def of_tuple(kind: Any) -> Hook:
         item = get_args(kind)[0]
