@@ -134,7 +134,7 @@ class Journal:
             self._finished = trials
 
     def close(self) -> SearchState:
-        """Stores how far the search came."""
+        """Notes how far the search came; in the store too, unless nothing was tried yet."""
         state = SearchState(
             strategy=self._method,
             trials=self.trials,
@@ -144,6 +144,8 @@ class Journal:
             space=SPACE,
             date=utc_now(),
         )
+        if not self._outcomes and not self.exhausted:
+            return state
         return self._store.finish_search(self._task, state, self._machine, self._protocol)
 
     def _seconds(self) -> float:

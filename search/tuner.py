@@ -14,6 +14,7 @@ from typing import Protocol as Interface
 import attrs
 
 from ..spec.claim import Failure, Protocol
+from ..spec.cores import available_cores
 from ..spec.errors import SpecError
 from ..spec.schedule import Schedule
 from ..store.folder import prepare_folder
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ..spec.claim import Machine
     from ..spec.task import Task
     from ..store.store import Store
+    from .budget import Budget
     from .space import Candidate
     from .strategy import Outcome, Strategy
 
@@ -58,20 +60,6 @@ class Bench(Interface):
     def retime(self, schedules: Sequence[Schedule], rounds: int) -> list[tuple[float, ...] | Failure]:
         """`rounds` samples of each schedule, taken in turn."""
         ...
-
-
-@attrs.frozen(kw_only=True)
-class Budget:
-    """When a search ends: at `trials` in all, those of earlier searches included, or after `seconds` of this one."""
-
-    trials: int = 64
-    seconds: float | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if type(self.trials) is not int or self.trials < 1:
-            raise SpecError(f"found {self.trials!r}; allowed: a whole number from 1", "trials")
-        if self.seconds is not None and not (type(self.seconds) in (int, float) and self.seconds > 0):
-            raise SpecError(f"found {self.seconds!r}; allowed: a time greater than 0, or None for no limit", "seconds")
 
 
 @attrs.frozen(kw_only=True)
@@ -123,7 +111,9 @@ def tune(
 
 
 def check_measurable(task: Task) -> None:
-    """Raises SpecError for a target whose code cannot run on this machine's CPU."""
+    """Raises SpecError for a task whose code cannot be timed here: another target, or more threads than cores."""
+    if task.threads > (cores := available_cores()):
+        raise SpecError(f"found {task.threads}; this process may use {cores} cores: allowed: 1 to {cores}", "threads")
     if task.target.kind != "llvm":
         raise SpecError(f"found {task.target.kind!r}; only 'llvm' can be measured so far: tune for that", "target.kind")
     if task.target.options:
