@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from .cli import BAD_INPUT
-from .cli_report import duration, text_from_value
+from .cli_report import duration
+from .cli_request import read_spec, text_from_value
 from .spec.errors import SpecError
-from .spec.spec_file import load_spec
 
 if TYPE_CHECKING:
     from .spec.claim import Claim
@@ -23,7 +23,7 @@ def show(path: str) -> None:
     """Print the loops of a spec file, and what it claims, for people."""
     from .spec.show import text_from_schedule
 
-    spec = load_spec(path)
+    spec = read_spec(path)
     click.echo(text_from_schedule(spec.schedule, spec.task))
     if spec.claims:
         click.echo()
@@ -38,9 +38,9 @@ def check(paths: tuple[str, ...]) -> int:
     status = 0
     for path in paths:
         try:
-            spec = load_spec(path)
+            spec = read_spec(path)
         except SpecError as error:
-            click.echo(f"{path}: {' '.join(str(error).split())}", err=True)
+            click.echo(" ".join(str(error).split()), err=True)
             status = BAD_INPUT
         else:
             click.echo(f"{path}: well formed, {spec_text(spec)}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .spec.spec_file import load_spec
+from .cli_request import read_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--explain", "form", flag_value="explain", help="What each staging and each pass does.")
 def lower(path: str, form: str) -> None:
     """Print what a spec file is lowered to."""
-    spec = load_spec(path)
+    spec = read_spec(path)
 
     # Here, because TVM takes a second to import and bad files need none of it.
     from .spec.tvm_build import compile_module, tvm_target

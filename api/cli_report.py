@@ -52,15 +52,15 @@ def result_json(
 def result_text(request: Request, result: Result, state: SearchState | None) -> str:
     """Two lines for people."""
     task = result.task
-    call = " ".join(f"{key}={text_from_value(value)}" for key, value in request.args.items())
-    head = " ".join(part for part in (request.name or "a task", call) if part)
     found = [duration(result.latency_s)]
     if result.gflops is not None:
         found.append(f"{result.gflops:.1f} GFLOP/s")
     if result.speedup is not None and result.default_latency_s is not None:
         found.append(f"{result.speedup:.2f} times the default ({duration(result.default_latency_s)})")
     found.append(_source(result, state))
-    return f"{head} on {task.target.kind}, {task.threads} thread{'s' * (task.threads != 1)}\n  {', '.join(found)}"
+    return (
+        f"{request.text} on {task.target.kind}, {task.threads} thread{'s' * (task.threads != 1)}\n  {', '.join(found)}"
+    )
 
 
 def _source(result: Result, state: SearchState | None) -> str:
@@ -68,11 +68,6 @@ def _source(result: Result, state: SearchState | None) -> str:
     if result.source == "default":
         return f"nothing beats the default{trials}"
     return f"from the {result.source}{trials}, {result.origin}"
-
-
-def text_from_value(value: object) -> str:
-    """An argument as it is written on a command line."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def duration(seconds: float) -> str:

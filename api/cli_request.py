@@ -16,6 +16,8 @@ from .store.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .spec.spec_file import SpecFile
+
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
 
@@ -37,6 +39,20 @@ class Request:
         if self.task.op is not None:
             return {argument.name: argument.value for argument in self.task.op.args}
         return {str(number): word for number, word in enumerate(self.words)}
+
+    @property
+    def text(self) -> str:
+        """The request as it is written on a command line."""
+        if self.task.op is not None:
+            words = tuple(f"{a.name}={text_from_value(a.value)}" for a in self.task.op.args)
+        else:
+            words = self.words
+        return " ".join((self.name or "a task", *words))
+
+
+def text_from_value(value: object) -> str:
+    """An argument as it is written on a command line."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def request_options(command: Command) -> Command:
@@ -87,9 +103,7 @@ def read_request(what: tuple[str, ...], spec_path: str | None, target: str | Non
 
 
 def _request_from_file(path: str, target: str | None, threads: int | None) -> Request:
-    from .spec.spec_file import load_spec
-
-    spec = load_spec(path)
+    spec = read_spec(path)
     changed: dict[str, Any] = {}
     if target is not None:
         changed["target"] = read_target(target)
@@ -97,6 +111,16 @@ def _request_from_file(path: str, target: str | None, threads: int | None) -> Re
         changed["threads"] = threads
     task = attrs.evolve(spec.task, **changed) if changed else spec.task
     return Request(task=task, name=task.op.name if task.op else None, words=(), schedule=spec.schedule)
+
+
+def read_spec(path: str) -> SpecFile:
+    """The spec in a file, checked; every error names the file."""
+    from .spec.spec_file import load_spec
+
+    try:
+        return load_spec(path)
+    except SpecError as error:
+        raise (error if repr(path) in str(error) else SpecError(f"{path}: {error}")) from error
 
 
 def read_target(text: str | None) -> Target:

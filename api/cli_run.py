@@ -11,11 +11,11 @@ import click
 from .cli import FAILED
 from .cli_files import spec_text
 from .cli_report import duration
+from .cli_request import read_spec
 from .spec.claim import Failure, Protocol
 from .spec.convert import unstructure
 from .spec.flops import flop_count
 from .spec.json_text import write_json
-from .spec.spec_file import load_spec
 
 if TYPE_CHECKING:
     from .spec.spec_file import SpecFile
@@ -39,7 +39,7 @@ def run(path: str, *, threads: int | None, as_json: bool) -> int:
 
     Exit status 1 where it cannot be built, does not end or gives wrong numbers.
     """
-    spec = load_spec(path)
+    spec = read_spec(path)
     spec = attrs.evolve(spec, task=attrs.evolve(spec.task, threads=_threads(spec, threads)))
     ran = ran_here(spec)
     click.echo(_json(spec, ran) if as_json else _text(path, spec, ran), nl=not as_json)

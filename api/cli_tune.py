@@ -9,6 +9,8 @@ import click
 
 from .cli_report import result_json, result_text
 from .cli_request import read_request, request_options, store_option
+from .search.budget import Budget
+from .search.methods import check_method
 from .tuning import finished, search_failures, searched
 
 if TYPE_CHECKING:
@@ -50,23 +52,16 @@ def tune(
     autosched tune --spec received.json
     """
     begin = time.perf_counter()
+    budget = Budget(trials=trials, seconds=seconds)
+    check_method(method)
     request = read_request(what, spec_path, target, threads)
-    result = finished(request.task, store, trials)
+    result = finished(request.task, store, budget)
     if result is None:
         from .cli_progress import open_progress
 
         starts = () if request.schedule is None else (request.schedule,)
         with open_progress(quiet) as watch:
-            result = searched(
-                request.task,
-                store,
-                trials=trials,
-                seconds=seconds,
-                method=method,
-                seed=seed,
-                starts=starts,
-                watch=watch,
-            )
+            result = searched(request.task, store, budget, method=method, seed=seed, starts=starts, watch=watch)
     if output is not None:
         from .sharing import save_spec
 

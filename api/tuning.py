@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from .result import Result
+from .search.budget import Budget
+from .search.methods import check_method
 from .spec.claim import Protocol
 from .spec.errors import AutoschedError
 from .store.machine import this_machine
@@ -63,18 +65,19 @@ def lookup_or_tune(
     if threads is not None and threads != task.threads:
         task = attrs.evolve(task, threads=threads)
     opened = open_store(store)
-    found = finished(task, opened, trials)
+    budget = Budget(trials=trials, seconds=seconds)
+    check_method(method)
+    found = finished(task, opened, budget)
     if found is not None:
         return found
-    return searched(task, opened, trials=trials, seconds=seconds, method=method, seed=seed, watch=watch)
+    return searched(task, opened, budget, method=method, seed=seed, watch=watch)
 
 
 def searched(
     task: Task,
     store: Store,
+    budget: Budget,
     *,
-    trials: int,
-    seconds: float | None,
     method: str,
     seed: int,
     starts: Sequence[Schedule] = (),
@@ -82,9 +85,8 @@ def searched(
 ) -> Result:
     """What a search finds, or the next part of one; `starts` are schedules from elsewhere that are tried first."""
     from .search.progress import unwatched
-    from .search.tuner import Budget, tune
+    from .search.tuner import tune
 
-    budget = Budget(trials=trials, seconds=seconds)
     tuned = tune(task, store, budget, method=method, seed=seed, starts=starts, watch=watch or unwatched)
     if tuned.record is None:
         raise NothingMeasuredError(tuned.failures)
@@ -99,10 +101,10 @@ def search_failures(task: Task, store: Store) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def finished(task: Task, store: Store, trials: int) -> Result | None:
-    """What a search for `trials` in all has found; None where there was none, or it is not that far."""
+def finished(task: Task, store: Store, budget: Budget) -> Result | None:
+    """What a search for as many trials in all has found; None where there was none, or it is not that far."""
     state = store.search_state(task)
-    if state is None or not state.covers(trials):
+    if state is None or not state.covers(budget.trials):
         return None
     return lookup(task, store)
 
