@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 MAX_REPORTED: Final = 16
-_CHUNK: Final = 2**20
+_CHUNK: Final = 2**15
+"""Elements compared at once: what is computed on the way stays in the cache."""
 _EDGES: Final = (8, 16, 32, 48, 64)
 """Tile sizes whose borders are looked at."""
 
