@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 MAX_REPORTED: Final = 16
-_CHUNK: Final = 2**15
+_CHUNK: Final = 2**18
 """Elements compared at once: what is computed on the way stays in the cache."""
 _EDGES: Final = (8, 16, 32, 48, 64)
 """Tile sizes whose borders are looked at."""
