@@ -56,8 +56,8 @@ class _Assembly:
             self.stagings.append(staging)
 
 
-def assemble(workload: Workload, choices: Mapping[str, StageChoice], hardware: Hardware) -> Schedule:
-    """The schedule of `workload` in which each reduction is done as chosen."""
+def assemble(workload: Workload, choices: Mapping[str, StageChoice], hardware: Hardware) -> tuple[Schedule, Workload]:
+    """The schedule in which each reduction is done as chosen, and the workload as its stagings leave it."""
     made = _Assembly(workload)
     _inline_maps(made)
     for stage in workload.stages:
@@ -68,7 +68,7 @@ def assemble(workload: Workload, choices: Mapping[str, StageChoice], hardware: H
         if stage.name not in made.nests:
             made.nests[stage.name] = plain_nest(stage, hardware)
     ordered = tuple(made.nests[stage.name] for stage in made.workload.stages)
-    return Schedule(stagings=tuple(made.stagings), nests=ordered)
+    return Schedule(stagings=tuple(made.stagings), nests=ordered), made.workload
 
 
 def _inline_maps(made: _Assembly) -> None:

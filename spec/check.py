@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from .errors import SpecError
@@ -11,7 +11,7 @@ from .nest import Plan, StageNest, plan_from_nests
 from .rewrite import rewrite
 
 if TYPE_CHECKING:
-    from .schedule import Schedule
+    from .schedule import Nest, Schedule
     from .workload import Workload
 
 MAX_LANES: Final = 64
@@ -23,15 +23,19 @@ def check_schedule(schedule: Schedule, workload: Workload) -> Plan:
 
     Raises SpecError whose path starts with ``schedule.stagings`` or ``schedule.nests``.
     """
-    rewritten = rewrite(schedule, workload)
-    plan = plan_from_nests(rewritten, schedule.nests)
-    place = {nest.stage: number for number, nest in enumerate(schedule.nests)}
+    return check_nests(schedule.nests, rewrite(schedule, workload))
+
+
+def check_nests(nests: Sequence[Nest], rewritten: Workload) -> Plan:
+    """The second half of `check_schedule`, on a workload with every staging applied."""
+    plan = plan_from_nests(rewritten, nests)
+    place = {nest.stage: number for number, nest in enumerate(nests)}
     for stage_nest in plan.nests:
         for rule in RULES:
             try:
                 rule(plan, stage_nest)
             except SpecError as error:
-                number = place.get(stage_nest.stage.name, len(schedule.nests))
+                number = place.get(stage_nest.stage.name, len(nests))
                 raise error.under(f"schedule.nests[{number}]") from error
     return plan
 

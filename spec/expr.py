@@ -208,9 +208,13 @@ def substitute(node: Expr, axes: Mapping[str, Expr]) -> Expr:
 
 def walk(node: Expr) -> Iterator[Expr]:
     """Every node of a tree, operands before the node that uses them."""
-    for child in children(node):
-        yield from walk(child)
-    yield node
+    found: list[Expr] = []
+    waiting = [node]
+    while waiting:
+        latest = waiting.pop()
+        found.append(latest)
+        waiting += children(latest)
+    return reversed(found)
 
 
 def loads(node: Expr) -> tuple[Load, ...]:

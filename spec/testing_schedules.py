@@ -6,6 +6,7 @@ schedule is always legal; what is drawn first, and what shrinking ends at, is th
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, TypeAlias
 
 from hypothesis import strategies as st
@@ -35,7 +36,7 @@ from .task import Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .workload import IterAxis, Stage, Workload
+    from .workload import Stage, Workload
 
 Draw: TypeAlias = st.DrawFn
 
@@ -143,34 +144,21 @@ def _after(loops: Sequence[tuple[str, int]], splits: Sequence[Split]) -> list[st
 
 
 def _nest(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest]) -> Nest:
-    at = None
-    hosts = [other for other in workload.stages if other.name != stage.name]
-    if hosts and draw(st.booleans()):
-        host = draw(st.sampled_from(hosts))
-        given = next((nest for nest in others if nest.stage == host.name), Nest(stage=host.name))
-        bound = plan_from_nests(workload, others).by_stage[host.name].bound if given in others else None
-        loops = [loop.name for loop in bound] if bound is not None else [axis.name for axis in _axes(host)]
-        if loops:
-            at = At(stage=host.name, loop=draw(st.sampled_from(loops)))
-    local = [(axis.name, axis.extent) for axis in _axes(stage)]
-    if at is not None:
-        try:
-            trial = plan_from_nests(workload, [*others, Nest(stage=stage.name, at=at)])
-        except SpecError:
-            at = None
-        else:
-            local = [(axis.name, axis.extent) for axis in trial.by_stage[stage.name].axes]
-    splits = _splits(draw, local, f"loop_{stage.name}".replace(".", "_"), "none" if at else "predicate")
-    splits = [split for split in splits if split.tail != "none" or _product(split) == dict(local)[split.axis]]
-    order = draw(st.permutations(_after(local, splits)))
-    reduce = {axis.name for axis in stage.reduce} | {
-        piece for split in splits if split.axis in {a.name for a in stage.reduce} for piece in split.into
-    }
-    start = draw(st.sampled_from([None, *order])) if stage.reducer is not None and order else None
+    at, local = _place(draw, workload, stage, others)
+    prefix = f"loop_{stage.name}".replace(".", "_")
+    splits = [
+        split
+        for split in _splits(draw, list(local.items()), prefix, "none" if at else "predicate")
+        if split.tail != "none" or math.prod(split.factors) == local[split.axis]
+    ]
+    order: list[str] = draw(st.permutations(_after(list(local.items()), splits)))
+    reduce = {axis.name for axis in stage.reduce}
+    reduce |= {piece for split in splits if split.axis in reduce for piece in split.into}
     bind = _binds(draw, order, reduce, attached=at is not None)
-    if start is not None:
-        start = next((b.as_ for b in bind if isinstance(b, BindFused) and start in b.fuse), start)
-    limit = draw(st.sampled_from([None, 0, 16]))
+    start: str | None = None
+    if stage.reducer is not None and order:
+        first = draw(st.sampled_from([None, *order]))
+        start = next((b.as_ for b in bind if isinstance(b, BindFused) and first in b.fuse), first)
     return Nest(
         stage=stage.name,
         splits=tuple(splits),
@@ -178,19 +166,30 @@ def _nest(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest]) 
         bind=tuple(bind),
         start=start,
         at=at,
-        unroll_limit=limit,
+        unroll_limit=draw(st.sampled_from([None, 0, 16])),
     )
 
 
-def _axes(stage: Stage) -> tuple[IterAxis, ...]:
-    return (*stage.axes, *stage.reduce)
+def _place(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest]) -> tuple[At | None, dict[str, int]]:
+    """Perhaps a loop of another stage where `stage` can be computed, and its axes' extents there."""
+    hosts = [other for other in workload.stages if other.name != stage.name]
+    if hosts and draw(st.booleans()):
+        near = [host for host in hosts if set(_buffers(host)) & {*stage.reads} or set(_buffers(stage)) & {*host.reads}]
+        host = draw(st.sampled_from(near or hosts))
+        loops = plan_from_nests(workload, others).by_stage[host.name].bound
+        if loops:
+            at = At(stage=host.name, loop=draw(st.sampled_from([loop.name for loop in loops])))
+            try:
+                trial = plan_from_nests(workload, [*others, Nest(stage=stage.name, at=at)])
+            except SpecError:
+                pass
+            else:
+                return at, {axis.name: axis.extent for axis in trial.by_stage[stage.name].axes}
+    return None, stage.extents
 
 
-def _product(split: Split) -> int:
-    total = 1
-    for factor in split.factors:
-        total *= factor
-    return total
+def _buffers(stage: Stage) -> list[str]:
+    return [output.name for output in stage.outputs]
 
 
 def _binds(draw: Draw, order: Sequence[str], reduce: set[str], *, attached: bool) -> list[Bind]:
