@@ -80,15 +80,17 @@ def tune(
     method: str = "auto",
     seed: int = 0,
     machine: Machine | None = None,
+    space: Space | None = None,
     starts: Sequence[Schedule] = (),
     watch: Watch = unwatched,
     bench: Callable[[Task, Protocol], AbstractContextManager[Bench]] = Measurer,
 ) -> Tuned:
     """Searches schedules of `task` within `budget`, going on from what `store` holds.
 
-    `starts` are schedules from elsewhere, tried right after the default. Ctrl-C ends the search with all that was
-    measured in the store. SpecError for a method or target that cannot be, StoreError for a store that cannot be
-    written; MeasureError where the harness fails.
+    `machine` is this one and `space` that of the rules where they are not given; `starts` are schedules from
+    elsewhere, tried right after the default. Ctrl-C ends the search with all that was measured in the store. SpecError
+    for a method or task that cannot be; StoreError for a store that cannot be written; MeasureError where the harness
+    fails.
     """
     check_method(method)
     check_measurable(task)
@@ -97,7 +99,7 @@ def tune(
     protocol = Protocol(threads=task.threads)
     begin = time.monotonic()
     journal = Journal(task, store, machine, protocol, method=method, seed=seed)
-    space = Space(task, machine)
+    space = space or Space(task, machine)
     default = default_candidate(space)
     search = _Search(journal, budget, begin, watch)
     try:

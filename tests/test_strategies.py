@@ -1,0 +1,147 @@
+"""Strategies without hardware: never the same twice, the same again for the same seed, and better than luck."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autosched.search.default import default_candidate, default_schedule
+from autosched.search.methods import METHODS, strategy_named
+from autosched.search.space import Candidate, Space
+from autosched.spec.claim import Failure
+from autosched.spec.errors import SpecError
+from pretended_bench import LARGE, SMALL, pretended_s
+from store_cases import MACHINE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from autosched.search.strategy import Outcome
+
+SPACE = Space(LARGE, MACHINE)  # it remembers the candidates it made, so one for all
+CRASH = Failure(kind="crash", detail="")
+
+methods = pytest.mark.parametrize("method", [method for method in METHODS if method != "auto"])
+
+
+def trajectory(
+    method: str, seed: int, sizes: list[int], outcome: Callable[[Candidate], Outcome], space: Space = SPACE
+) -> list[Candidate]:
+    strategy = strategy_named(method, space, seed)
+    found = []
+    for size in sizes:
+        proposed = strategy.propose(size)
+        assert len(proposed) <= size
+        for candidate in proposed:
+            strategy.learn(candidate, outcome(candidate))
+        found += proposed
+    return found
+
+
+def by_text(candidate: Candidate) -> float:
+    return pretended_s(candidate.schedule)
+
+
+@methods
+@settings(max_examples=6)
+@given(seed=st.integers(0, 2**32), sizes=st.lists(st.integers(0, 9), max_size=5), failing=st.integers(1, 3))
+def test_same_seed_and_outcomes_give_the_same_proposals_each_once(
+    method: str, seed: int, sizes: list[int], failing: int
+) -> None:
+    def outcome(candidate: Candidate) -> Outcome:
+        return CRASH if sum(candidate.point) % failing == 1 else by_text(candidate)
+
+    first = trajectory(method, seed, sizes, outcome)
+    assert [c.point for c in trajectory(method, seed, sizes, outcome)] == [c.point for c in first]
+    assert len({c.schedule for c in first}) == len(first) == sum(sizes)
+
+
+@methods
+def test_what_a_space_remembers_changes_nothing(method: str) -> None:
+    task = attrs.evolve(LARGE, threads=2)
+    warm = Space(task, MACHINE)
+    one, other, third = (trajectory(method, 5, [4, 4], by_text, space) for space in (warm, warm, Space(task, MACHINE)))
+    assert [c.point for c in one] == [c.point for c in other] == [c.point for c in third]
+
+
+@methods
+def test_seeds_differ(method: str) -> None:
+    one, other = (trajectory(method, seed, [8, 8], by_text) for seed in (1, 2))
+    assert {c.schedule for c in one} != {c.schedule for c in other}
+
+
+@methods
+def test_outcomes_matter_only_to_those_who_look(method: str) -> None:
+    one, other = (trajectory(method, 0, [16, 16], f) for f in (by_text, lambda c: 0.01 / by_text(c)))
+    assert [c.point for c in one[:16]] == [c.point for c in other[:16]]
+    assert ([c.point for c in one] == [c.point for c in other]) == (method == "random")
+
+
+@methods
+def test_all_of_a_small_space_is_proposed_and_then_nothing(method: str) -> None:
+    space = Space(SMALL, MACHINE)
+    everything = {c.schedule for c in map(space.candidate, space.points()) if c is not None}
+    strategy = strategy_named(method, space, 0)
+    found = []
+    while batch := strategy.propose(7):
+        found += batch
+    assert {c.schedule for c in found} == everything
+    assert len(found) == len(everything)
+
+
+@methods
+def test_what_was_learned_of_is_not_proposed(method: str) -> None:
+    first = trajectory(method, 0, [10], by_text)
+    strategy = strategy_named(method, SPACE, 0)
+    for candidate in first[:5]:
+        strategy.learn(candidate, 0.001)
+    assert not {c.schedule for c in first[:5]} & {c.schedule for c in strategy.propose(20)}
+
+
+def test_evolution_tries_every_sketch_first() -> None:
+    first = trajectory("evolutionary", 0, [len(SPACE.sketches)], by_text)
+    assert {c.point[0] for c in first} == set(range(len(SPACE.sketches)))
+
+
+def test_evolution_beats_luck_where_the_model_errs_by_sketch() -> None:
+    """Measured is predicted times a factor of the sketch that the model does not know."""
+
+    def measured(candidate: Candidate) -> float:
+        return (
+            candidate.predicted_s * (1 + candidate.point[0]) * (1 + 0.05 * random.Random(str(candidate.point)).random())
+        )
+
+    best = {
+        method: min(measured(c) for c in trajectory(method, 3, [8] * 6, measured))
+        for method in ("random", "evolutionary")
+    }
+    assert best["evolutionary"] < best["random"]
+
+
+def test_auto_is_one_of_the_others() -> None:
+    auto, evolution = (trajectory(method, 0, [4, 4], by_text) for method in ("auto", "evolutionary"))
+    assert [c.point for c in auto] == [c.point for c in evolution]
+
+
+def test_unknown_method() -> None:
+    with pytest.raises(SpecError, match="method: unknown method 'anneal'; allowed: auto, evolutionary, random"):
+        strategy_named("anneal", SPACE, 0)
+
+
+def test_the_default_of_a_small_space_is_the_least_predicted() -> None:
+    space = Space(SMALL, MACHINE)
+    least = min(c.predicted_s for c in map(space.candidate, space.points()) if c is not None)
+    assert default_candidate(space).predicted_s == least
+
+
+def test_the_default_is_always_the_same_and_better_than_a_sample() -> None:
+    default = default_candidate(SPACE)
+    assert default.schedule == default_schedule(LARGE, MACHINE) == default_candidate(Space(LARGE, MACHINE)).schedule
+    rng = random.Random(1)
+    sample = [c for c in (SPACE.candidate(SPACE.sample(rng)) for _ in range(50)) if c is not None]
+    assert default.predicted_s <= min(c.predicted_s for c in sample)
