@@ -250,9 +250,9 @@ def _compare(reader: ExprReader, node: Node) -> Typed:
 
 
 def _bools(node: Node) -> tuple[Node, Node]:
-    """The operands of a comparison; those of bools are written as uint8."""
+    """The operands of a comparison; those of bools are written as int8."""
     a, b = node.a, node.b
-    if all(isinstance(x, prim.Cast) and str(x.ty.dtype) == "uint8" and str(x.value.ty.dtype) == "bool" for x in (a, b)):
+    if all(isinstance(x, prim.Cast) and str(x.ty.dtype) == "int8" and str(x.value.ty.dtype) == "bool" for x in (a, b)):
         return a.value, b.value
     return a, b
 

@@ -11,7 +11,7 @@ Before (a stage of the workload)               After (TensorIR)
 
 Nodes are made directly: TE would simplify the expressions, and guess the reads of reducers over several outputs.
 `tvm_read.py` reads the function back to the same workload. What LLVM has no code for is written as something equal,
-and read back from it: abs of integers as a select, fmod as `Mod`, comparisons of bools as those of uint8, and some
+and read back from it: abs of integers as a select, fmod as `Mod`, comparisons of bools as those of int8, and some
 intrinsics on short floats by way of float32.
 """
 
@@ -38,6 +38,7 @@ from .expr import (
     const_value,
 )
 from .reducers import COMBINE
+from .tvm_build import TVM_ERRORS, useful_line
 from .tvm_names import (
     BINARY_NODES,
     COMPARE_NODES,
@@ -73,7 +74,7 @@ def primfunc_from_workload(workload: Workload) -> tirx.PrimFunc:
         name: _declared(buffer, workload.index_dtype, aligned=name not in workload.params)
         for name, buffer in workload.buffers.items()
     }
-    nests = [_StageWriter(stage, buffers, workload.index_dtype).nest() for stage in workload.stages]
+    nests = [_nest(stage, buffers, workload.index_dtype) for stage in workload.stages]
     temporaries = [buffers[name] for name in workload.writer if name not in workload.params]
     body = nests[0] if len(nests) == 1 else stmts.SeqStmt(nests)
     root = SBlock([], [], [], "root", body, alloc_buffers=temporaries)
@@ -82,6 +83,14 @@ def primfunc_from_workload(workload: Workload) -> tirx.PrimFunc:
         SBlockRealize([], True, root),
         attrs=ir.make_node("ir.DictAttrs", global_symbol="main", s_tir=True, **{"tirx.noalias": True}),
     )
+
+
+def _nest(stage: Stage, buffers: dict[str, Node], index_dtype: str) -> Node:
+    try:
+        return _StageWriter(stage, buffers, index_dtype).nest()
+    except TVM_ERRORS as error:
+        # TVM folds constants as it looks for regions, and stops at those that C leaves undefined: 1 // 0.
+        raise LoweringError(f"stage {stage.name!r} has no form in TensorIR: {useful_line(error)}") from error
 
 
 def _declared(buffer: Buffer, index_dtype: str, *, aligned: bool) -> Node:
@@ -208,7 +217,7 @@ class _StageWriter:
 
     def compare(self, op: str, a: Node, b: Node) -> Node:
         if str(a.ty.dtype) == "bool":
-            a, b = prim.Cast("uint8", a), prim.Cast("uint8", b)
+            a, b = prim.Cast("int8", a), prim.Cast("int8", b)
         return COMPARE_NODES[op](a, b)
 
     def call(self, name: str, args: list[Node]) -> Node:

@@ -28,7 +28,7 @@ from autosched.spec.builder import all as all_of
 from autosched.spec.builder import max as max_over
 from autosched.spec.builder import sum as sum_over
 from autosched.spec.dtypes import DTYPES, FLOATS, is_float, size_bytes
-from autosched.spec.errors import SpecError
+from autosched.spec.errors import LoweringError, SpecError
 from autosched.spec.expr import (
     BINARY_OPS,
     CALLS,
@@ -112,6 +112,14 @@ def test_temporaries_belong_to_the_root_and_keep_tvms_alignment() -> None:
     temporaries = func.body.block.alloc_buffers
     assert [buffer.name for buffer in temporaries] == ["top", "e", "total"]
     assert {buffer.ty.data_alignment for buffer in temporaries} == {64}
+
+
+def test_arithmetic_that_tvm_stops_at() -> None:
+    X = placeholder((4,), name="X")
+    zero = constant(0.0, "float32")
+    Y = compute((4,), lambda i: if_then_else(constant(1.0, "float32") / zero > zero, X[i], 0.0), name="Y")
+    with pytest.raises(LoweringError, match=r"stage 'Y' has no form in TensorIR: Check failed: .*Divide by zero"):
+        primfunc_from_workload(build([X, Y]))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
