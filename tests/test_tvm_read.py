@@ -276,7 +276,7 @@ def test_a_te_depthwise_convolution_is_the_builders() -> None:
     X, W = tensor(1, 4, 10, 10), tensor(4, 3, 3, name="W")
     r, s = (te.reduce_axis((0, 3), name) for name in "rs")
     Y = te.compute((1, 4, 8, 8), lambda n, c, h, w: te.sum(X[n, c, h + r, w + s] * W[c, r, s], axis=[r, s]))
-    ours_X, ours_W = placeholder((1, 4, 10, 10), name="in"), placeholder((4, 3, 3), name="taps")
+    ours_X, ours_W = placeholder((1, 4, 10, 10), name="image"), placeholder((4, 3, 3), name="taps")
     p, q = reduce_axis(3, "p"), reduce_axis(3, "q")
     ours = compute(
         (1, 4, 8, 8), lambda n, c, y, x: sum_over(ours_X[n, c, y + p, x + q] * ours_W[c, p, q], axis=[p, q]), name="out"
