@@ -106,6 +106,22 @@ def check_start(_: Plan, nest: StageNest) -> None:
             raise SpecError(f"{message}; start at {loop.name!r} or further out", "start")
 
 
+def check_custom_order(_: Plan, nest: StageNest) -> None:
+    """A custom reducer may depend on the order of its steps, so its reduce loops stay in the order of the axes."""
+    if nest.stage.reducer is None or nest.stage.reducer.op != "custom":
+        return
+    rank = {axis.name: number for number, axis in enumerate(nest.stage.reduce)}
+    steps = [(rank[loop.axis], -loop.stride) for loop in nest.loops if loop.reduce and loop.extent > 1]
+    if steps != sorted(steps):
+        names = ", ".join(
+            loop.name
+            for loop in sorted(
+                (loop for loop in nest.loops if loop.reduce), key=lambda loop: (rank[loop.axis], -loop.stride)
+            )
+        )
+        raise SpecError(f"a custom reducer runs in the order of its axes; keep the reduce loops as {names}", "order")
+
+
 def check_attached_consumer(plan: Plan, nest: StageNest) -> None:
     """A consumer sits outside every reduce loop of its producer, and all else it reads is there before."""
     if nest.at is None or not nest.consumer:
@@ -169,6 +185,7 @@ RULES: Final[tuple[Rule, ...]] = (
     check_vectorized_innermost,
     check_unrolled,
     check_start,
+    check_custom_order,
     check_attached_consumer,
     check_attached_producer,
     check_predicate_tails,

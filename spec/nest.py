@@ -278,11 +278,13 @@ def _extents_of_producer(stage: Stage, parent: StageNest, position: int, reads: 
                 if not isinstance(atom, Axis):
                     message = f"{parent.stage.name!r} reads {stage.name!r} by an index that is not a sum of its axes"
                     raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
+                if coefficient < 0:
+                    message = f"{parent.stage.name!r} reads {stage.name!r} backwards"
+                    raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
                 if atom.name in inner:
-                    reach += abs(coefficient) * (inner[atom.name] - 1)
+                    reach += coefficient * (inner[atom.name] - 1)
                 elif outer[atom.name] > 1:
                     base.append((atom, coefficient))
-                const += min(0, coefficient) * (inner.get(atom.name, 1) - 1)
             starts.append((const, frozenset(base)))
             length = max(length, const + reach)
         if len({base for _, base in starts}) > 1:
