@@ -107,9 +107,10 @@ class Journal:
             record = self._record(schedule, measurements=(measurement,))
             outcome = statistics.median(result)
         self._store.put(record)
-        self._outcomes.setdefault(schedule, outcome)
         if isinstance(outcome, Failure):
             self._outcomes[schedule] = outcome
+        else:
+            self._outcomes.setdefault(schedule, outcome)  # a final is not what a strategy is told
         return outcome
 
     def retract(self, schedules: Sequence[Schedule]) -> None:
