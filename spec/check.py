@@ -12,7 +12,7 @@ from .rewrite import rewrite
 
 if TYPE_CHECKING:
     from .schedule import Nest, Schedule
-    from .workload import Workload
+    from .workload import Stage, Workload
 
 MAX_LANES: Final = 64
 MAX_UNROLLED: Final = 4096
@@ -132,6 +132,9 @@ def check_attached_consumer(plan: Plan, nest: StageNest) -> None:
         if loop.reduce:
             message = f"loop {loop.name!r} of {parent.stage.name!r} is a reduction and not done at {nest.at.loop!r}"
             raise SpecError(f"{message}; attach outside every reduce loop", "at.loop")
+    if _reads_under_condition(nest.stage, {output.name for output in parent.stage.outputs}):
+        message = f"{nest.stage.name!r} reads {parent.stage.name!r} under a condition, so it has points of its own"
+        raise SpecError(f"{message}; give {nest.stage.name!r} a nest of its own", "at")
     for buffer in nest.stage.reads:
         writer = plan.workload.writer.get(buffer)
         if writer is not None and writer is not parent.stage and not _is_under(plan, writer.name, parent, position):
@@ -153,11 +156,17 @@ def check_attached_producer(plan: Plan, nest: StageNest) -> None:
             if reader is not parent.stage and not _is_under(plan, reader.name, parent, position):
                 message = f"{reader.name!r} reads {nest.stage.name!r} too, outside loop {nest.at.loop!r}"
                 raise SpecError(f"{message}; attach it further out or give it a nest of its own", "at")
-    for body in parent.stage.body:
-        for node in walk(body):
-            if isinstance(node, If) and any(load.buffer in outputs for load in loads(node)):
-                message = f"{parent.stage.name!r} reads {nest.stage.name!r} under a condition"
-                raise SpecError(f"{message}; give {nest.stage.name!r} a nest of its own", "at")
+    if _reads_under_condition(parent.stage, outputs):
+        message = f"{parent.stage.name!r} reads {nest.stage.name!r} under a condition"
+        raise SpecError(f"{message}; give {nest.stage.name!r} a nest of its own", "at")
+
+
+def _reads_under_condition(stage: Stage, buffers: set[str]) -> bool:
+    return any(
+        isinstance(node, If) and any(load.buffer in buffers for load in loads(node))
+        for body in stage.body
+        for node in walk(body)
+    )
 
 
 def _is_under(plan: Plan, stage: str, parent: StageNest, position: int) -> bool:
