@@ -1,0 +1,464 @@
+"""The command line: what each command prints and with which status it ends."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import autosched as at
+from autosched.cli import COMMANDS, main
+from autosched.search import measure, peak, tuner
+from autosched.spec.claim import Failure
+from autosched.spec.errors import MeasureError
+from autosched.spec.json_text import write_json
+from pretended_bench import PretendedBench
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GEMM = ["gemm", "N=16", "K=8", "M=24"]
+FIELDS = {
+    "op", "args", "target", "key", "source", "latency_s", "gflops", "default_latency_s", "speedup", "trials",
+    "failures", "wall_s", "spec",
+}  # fmt: skip
+"""What ``tune --json`` prints at least."""
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> PretendedBench:
+    """What measures in place of this machine."""
+    bench = PretendedBench()
+    monkeypatch.setattr(tuner, "tune", functools.partial(tuner.tune, bench=bench))
+    return bench
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with the store in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUTOSCHED_STORE", str(tmp_path / "store"))
+    return tmp_path
+
+
+@pytest.fixture
+def spec_file(folder: Path, bench: PretendedBench) -> Path:
+    path = folder / "best.json"
+    assert call("tune", *GEMM, "--trials", 3, "-q", "-o", path).exit_code == 0
+    assert bench.measured
+    return path
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+    """A store, the object printed and the progress of a real search in a process of its own."""
+    store = tmp_path_factory.mktemp("measured")
+    done = in_process("tune", *GEMM, "--trials", "3", "--json", "--store", str(store))
+    assert done.returncode == 0, done.stderr
+    return store, json.loads(done.stdout), done.stderr
+
+
+def in_process(*words: str) -> subprocess.CompletedProcess[str]:
+    code = "import sys; from autosched.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *words], capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+# --- tune and lookup, really measured ---------------------------------------------------------------------------------
+
+
+def test_tune_prints_one_object(measured: tuple[Path, dict[str, Any], str]) -> None:
+    _, printed, _ = measured
+    assert printed.keys() >= FIELDS
+    assert printed["op"] == "gemm"
+    assert printed["args"] == {"N": 16, "K": 8, "M": 24, "dtype": "float32"}
+    assert printed["target"] == {"kind": "llvm"}
+    assert printed["source"] in ("search", "default")
+    assert (printed["trials"], printed["failures"]) == (3, {})
+    assert 0 < printed["latency_s"] <= printed["default_latency_s"] < 1
+    assert printed["speedup"] == printed["default_latency_s"] / printed["latency_s"]
+    assert printed["gflops"] == 2 * 16 * 8 * 24 / printed["latency_s"] / 1e9
+    assert printed["wall_s"] > 0
+
+
+def test_progress_is_for_standard_error(measured: tuple[Path, dict[str, Any], str]) -> None:
+    lines = measured[2].splitlines()
+    assert lines[0] == "searching: 3 trials"
+    assert lines[1].startswith("trial 1/3  ")
+    assert lines[-1].startswith("finals of ")
+
+
+def test_what_was_found_is_found_again_without_numpy_or_tvm(measured: tuple[Path, dict[str, Any], str]) -> None:
+    store, printed, _ = measured
+    code = f"""
+        import sys
+        from autosched.cli import main
+        words = {[*GEMM, "--store", str(store), "--json"]!r}
+        for command in (["tune", *words, "--trials", "3"], ["lookup", *words]):
+            try:
+                main(command)
+            except SystemExit as end:
+                assert not end.code, end.code
+        heavy = {{"numpy", "tvm", "rich", "torch", "psutil", "subprocess"}} & set(sys.modules)
+        assert not heavy, heavy
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    tuned, found = _objects(done.stdout)
+    for again in (tuned, found):
+        assert again["source"] == "store"
+        assert {key: again[key] for key in FIELDS - {"source", "wall_s"}} == {
+            key: printed[key] for key in FIELDS - {"source", "wall_s"}
+        }
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """Every JSON object of a text."""
+    decoder, found = json.JSONDecoder(), []
+    text = text.strip()
+    while text:
+        value, end = decoder.raw_decode(text)
+        found.append(value)
+        text = text[end:].strip()
+    return found
+
+
+def test_run_agrees_with_the_reference(measured: tuple[Path, dict[str, Any], str], folder: Path) -> None:
+    store, printed, _ = measured
+    assert call("lookup", "--key", printed["key"][:8], "--store", store).exit_code == 0
+    result = at.lookup(at.get_task("gemm", N=16, K=8, M=24), store=store)
+    assert result is not None
+    at.save_spec(result, folder / "best.json")
+    ran = call("run", "best.json", "--json")
+    assert ran.exit_code == 0, ran.stderr
+    said = json.loads(ran.stdout)
+    assert said["verified"]
+    assert said["failure"] is None
+    assert said["latency_s"] > 0
+    assert said["default_latency_s"] > 0
+    assert len(said["claimed_s"]) == len(result.spec.claims)
+    assert not (folder / "store").exists(), "running stores nothing"
+
+
+# --- tune and lookup, pretended ---------------------------------------------------------------------------------------
+
+
+def test_tune_for_people(folder: Path, bench: PretendedBench) -> None:
+    done = call("tune", *GEMM, "--trials", 4, "--threads", 1)
+    assert done.exit_code == 0
+    head, rest = done.stdout.splitlines()
+    assert head == "gemm N=16 K=8 M=24 dtype=float32 on llvm, 1 thread"
+    assert " times the default (" in rest
+    assert " after 4 trials in " in rest
+    assert done.stderr.splitlines()[0] == "searching: 4 trials"
+    assert call("tune", *GEMM, "--trials", 6, "--threads", 1, "-q").stderr == ""
+    assert "searching: 7 trials, 6 of them made before" in call("tune", *GEMM, "--trials", 7, "--threads", 1).stderr
+    assert len(set(bench.measured)) == 7
+
+
+def test_seed_and_method_reach_the_search(folder: Path, bench: PretendedBench) -> None:
+    tried = []
+    for number, options in enumerate((("--seed", 1), ("--seed", 2), ("--method", "random"))):
+        begin = len(bench.measured)
+        assert call("tune", *GEMM, "--trials", 6, *options, "--store", number).exit_code == 0
+        tried.append(frozenset(bench.measured[begin:]))
+    assert len(set(tried)) == 3
+
+
+def test_a_miss_is_status_3(folder: Path) -> None:
+    done = call("lookup", *GEMM)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr.startswith("miss: nothing known of task ")
+    assert not (folder / "store").exists()
+    assert call("lookup", "--key", "abcdef0123").exit_code == 3
+
+
+def test_lookup_by_file_and_by_key(spec_file: Path) -> None:
+    by_file = json.loads(call("lookup", "--spec", spec_file, "--json").stdout)
+    by_key = json.loads(call("lookup", "--key", by_file["key"][:6], "--json").stdout)
+    by_words = json.loads(call("lookup", *GEMM, "--json").stdout)
+    for found in (by_file, by_key, by_words):
+        found.pop("wall_s")
+    assert by_file == by_key == by_words
+    assert by_file["source"] == "store"
+
+
+def test_tuning_a_file_begins_with_its_schedule(spec_file: Path, bench: PretendedBench) -> None:
+    spec = at.load_spec(spec_file)
+    at.save_spec(at.SpecFile(task=spec.task, schedule=at.Schedule()), spec_file)
+    bench.measured.clear()
+    assert call("tune", "--spec", spec_file, "--trials", 3, "--store", "other").exit_code == 0
+    assert bench.measured[:2] == [at.default_schedule(spec.task), at.Schedule()]
+
+
+FUNCTIONS = """
+    from tvm import te
+    def gemm(N, K, M):
+        A, B = te.placeholder((N, K), name="A"), te.placeholder((K, M), name="B")
+        k = te.reduce_axis((0, K), name="k")
+        return [A, B, te.compute((N, M), lambda i, j: te.sum(A[i, k] * B[k, j], axis=k), name="C")]
+    def func(*args):
+        return te.create_prim_func(gemm(*args))
+    def three(): return 3
+    def broken(n): return n // 0
+    number = 3
+"""
+
+
+@pytest.fixture
+def functions(folder: Path) -> Path:
+    path = folder / "mine.py"
+    path.write_text(textwrap.dedent(FUNCTIONS))
+    return path
+
+
+@pytest.mark.parametrize("words", [("mine.py:gemm", 16, 8, "M=24"), ("mine.py:func", 16, 8, 24)])
+def test_a_function_of_ones_own(spec_file: Path, functions: Path, words: tuple[object, ...]) -> None:
+    assert functions.exists()
+    done = call("lookup", *words, "--json")
+    assert done.exit_code == 0, "the same computation as the operator's, under whatever names"
+    printed = json.loads(done.stdout)
+    assert printed["op"] == words[0]
+    assert printed["key"] == json.loads(call("lookup", "--spec", spec_file, "--json").stdout)["key"]
+
+
+def test_nothing_measured_is_status_1_with_the_classes(folder: Path, bench: PretendedBench) -> None:
+    bench.first = lambda _: Failure(kind="build_error", detail="on\npurpose")
+    done = call("tune", *GEMM, "--trials", 2, "--json")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("autosched: nothing was measured: 2 build_error; ")
+    assert "trial 1/2  build_error: on purpose" in done.stderr
+
+
+def test_ctrl_c_is_status_130_and_keeps_what_there_is(folder: Path, bench: PretendedBench) -> None:
+    bench.stop_after = 2
+    done = call("tune", *GEMM, "--trials", 5)
+    assert done.exit_code == 130
+    assert done.stderr.splitlines()[-1] == "autosched: interrupted"
+    assert call("lookup", *GEMM).exit_code == 0
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_show(spec_file: Path) -> None:
+    done = call("show", spec_file)
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "gemm N=16 K=8 M=24 dtype=float32"
+    assert any(line.startswith("parallel ") for line in lines)
+    assert lines[-1].startswith("claimed on ")
+
+
+def test_check_says_a_line_for_each_file(spec_file: Path, folder: Path) -> None:
+    (folder / "bad.json").write_text('{"format": "autosched/spec", "version": 99}')
+    done = call("check", spec_file, "bad.json", "none.json")
+    assert done.exit_code == 2
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(f"{spec_file}: well formed, gemm N=16 K=8 M=24 dtype=float32; ")
+    assert done.stderr.splitlines() == [
+        (
+            "bad.json: version: file is version 99, this autosched reads up to 1; "
+            "upgrade autosched or ask for a version 1 file"
+        ),
+        "no file 'none.json'; check the name and the folder you are in",
+    ]
+    assert call("check", spec_file).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        (None, "@T.prim_func"),
+        ("--tir", "T.parallel("),
+        ("--asm", ".text"),
+        ("--explain", "=== bind_loops"),
+    ],
+)
+def test_lower(spec_file: Path, option: str | None, text: str) -> None:
+    done = call("lower", spec_file, *([option] if option else []))
+    assert done.exit_code == 0
+    assert text in done.stdout
+
+
+def test_run_says_what_failed(spec_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = PretendedBench(lambda _: Failure(kind="wrong_answer", detail="C[0, 0] is 1, expected 2"))
+    monkeypatch.setattr(measure, "Measurer", bench)
+    done = call("run", spec_file)
+    assert done.exit_code == 1
+    assert "wrong_answer: C[0, 0] is 1, expected 2" in done.stdout
+    failure = json.loads(call("run", spec_file, "--json").stdout)["failure"]
+    assert failure == {"kind": "wrong_answer", "detail": "C[0, 0] is 1, expected 2"}
+
+
+def test_run_uses_no_more_threads_than_there_are(spec_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "Measurer", PretendedBench())
+    content = json.loads(spec_file.read_text())
+    content["task"]["threads"] = 4000
+    for claim in content["claims"]:
+        claim["protocol"]["threads"] = 4000
+    spec_file.write_text(write_json(content))
+    done = call("run", spec_file, "--json")
+    assert done.exit_code == 0, done.stderr
+    assert 1 <= json.loads(done.stdout)["threads"] < 4000
+
+
+def test_a_strangers_file_runs_nothing(spec_file: Path, folder: Path) -> None:
+    """Expressions are parsed by a grammar of our own: what looks like code is an error, in every command."""
+    content = json.loads(spec_file.read_text())
+    attack = f"__import__('pathlib').Path({str(folder / 'owned')!r}).touch()"
+    content["task"]["workload"]["stages"][0]["body"] = attack
+    spec_file.write_text(json.dumps(content))
+    for command in ("run", "show", "check", "lower"):
+        done = call(command, spec_file)
+        assert done.exit_code == 2
+        assert len(done.stderr.splitlines()) == 1
+    assert call("tune", "--spec", spec_file).exit_code == 2
+    assert not (folder / "owned").exists()
+
+
+# --- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def test_tasks_lists_operators() -> None:
+    done = call("tasks")
+    assert "gemm  N, K, M, dtype=float32" in done.stdout.splitlines()
+    assert len(call("tasks", "--op", "gemv").stdout.splitlines()) == 2
+    assert call("tasks", "--op", "gemn").stderr.startswith("autosched: no operator 'gemn' (did you mean 'gem")
+
+
+def test_doctor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peak, "fma_peak_gflops", lambda threads: 100.0 * threads)
+    done = call("doctor", "--store", "none")
+    assert done.exit_code == 0, done.stderr
+    words = {line.split()[0] for line in done.stdout.splitlines()}
+    assert words == {"apache-tvm", "apache-tvm-ffi", "machine", "fingerprint", "vector", "cores", "store", "ceiling"}
+    assert not (folder / "none").exists()
+    assert "ceiling" not in call("doctor", "--store", "none", "--no-peak").stdout
+
+
+def test_doctor_says_what_is_wrong_and_repairs(spec_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlite3
+
+    def fail(_: int) -> float:
+        raise MeasureError("the workers cannot start")
+
+    with sqlite3.connect(folder / "store" / "cache.db") as database:
+        database.execute("UPDATE Cache SET value = 'damaged' WHERE key LIKE 'best/%'")
+    database.close()
+    monkeypatch.setattr(peak, "fma_peak_gflops", fail)
+    done = call("doctor")
+    assert done.exit_code == 1
+    assert "wrong: ceiling: the workers cannot start" in done.stderr
+    assert "autosched doctor --repair removes it" in done.stderr
+    assert "repaired" in call("doctor", "--repair", "--no-peak").stdout
+    assert call("doctor", "--no-peak").exit_code == 0
+    assert call("lookup", "--spec", spec_file).exit_code == 0
+
+
+def test_wrong_versions_of_tvm_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from autosched import cli_doctor
+
+    assert list(cli_doctor.wrong_versions()) == []
+    monkeypatch.setattr(cli_doctor, "installed", lambda name: "0.1" if name == "apache-tvm-ffi" else "0.27.0.post1")
+    (line,) = cli_doctor.wrong_versions()
+    assert line.startswith("apache-tvm-ffi is 0.1, needs 0.")
+
+
+def test_help_names_every_command_and_each_has_its_own() -> None:
+    listed = call("--help").stdout
+    for command in COMMANDS:
+        assert f"  {command} " in listed
+        assert call(command, "--help").stdout.startswith(f"Usage: main {command}")
+    assert call().exit_code == 2
+
+
+# --- errors: status 2, one line, nothing written ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tune", "gem", "N=1"], "no operator 'gem' (did you mean 'gem"),
+        (["tune", "gemm", "N=1", "K=1"], "gemm: missing: M; arguments: N, K, M, dtype=float32"),
+        (["tune", *GEMM, "Z=1"], "gemm: no argument 'Z'"),
+        (["tune", "gemm", "N=0", "K=1", "M=1"], "gemm.N: found 0; allowed: a whole number from 1"),
+        (["tune", "gemm", "N"], "gemm: found 'N'; write KEY=VALUE"),
+        (["tune", *GEMM, "--target", "cuda"], "target.kind: found 'cuda'; only 'llvm' can be measured so far"),
+        (["tune", *GEMM, "--target", "!"], "target: '!' is no target; write a kind"),
+        (["tune", *GEMM, "--target", '{"kind": "llvm", "bogus": 1}'], "target: TVM "),
+        (["tune", *GEMM, "--target", "{"], "not JSON"),
+        (["tune", *GEMM, "--threads", "4000"], "threads: found 4000; this process may use "),
+        (["tune", *GEMM, "--threads", "0"], "Invalid value for '--threads': 0 is not in the range x>=1"),
+        (["tune", *GEMM, "--trials", "x"], "Invalid value for '--trials': 'x' is not a valid integer"),
+        (["tune", *GEMM, "--seconds", "0"], "Invalid value for '--seconds': 0.0 is not in the range x>0"),
+        (["tune", *GEMM, "--method", "luck"], "method: unknown method 'luck'; allowed: auto, evolutionary, random"),
+        (["tune", *GEMM, "--spec", "x.json"], "found 'gemm' and --spec x.json; give one of them"),
+        (["tune", *GEMM, "--store", "mine.py"], "found a file, need a folder; name another folder with --store"),
+        (["tune", *GEMM, "--store", "/proc/none"], "store /proc/none: cannot be made"),
+        (["tune", *GEMM, "--bogus"], "No such option '--bogus'"),
+        (["tune"], "nothing to work on; give OP KEY=VALUE..., FILE.py:FUNCTION ARG..., or --spec FILE"),
+        (["tune", "--spec", "none.json"], "no file 'none.json'"),
+        (["tune", "mine.py:none"], "mine.py: no function 'none'; functions there: gemm, func, three, broken"),
+        (["tune", "mine.py:number"], "mine.py: 'number' is a int, not a function"),
+        (["tune", "mine.py:three"], "found a int; pass a list of TE tensors"),
+        (["tune", "mine.py:broken", "3"], "mine.py:broken failed at line 10: ZeroDivisionError: "),
+        (["tune", "mine.py:gemm", "3"], "mine.py:gemm failed: TypeError: gemm() missing 2 required"),
+        (["tune", "mine.py:gemm", "N=3", "4"], "found '4' after KEY=VALUE; give words without a key first"),
+        (["tune", "none.py:gemm", "3"], "no file 'none.py'"),
+        (["tune", "syntax.py:gemm"], "syntax.py cannot be imported at line 1: SyntaxError: "),
+        (["lookup", *GEMM, "--key", "abcdef"], "found --key and a task; give one of them"),
+        (["lookup", "--key", "xyz"], "'xyz' is not a task's key; allowed: 6 to 64 digits"),
+        (["show", "mine.py"], "mine.py: not JSON at line 2, column 1"),
+        (["run", "later.json"], "later.json: version: file is version 99, this autosched reads up to 1"),
+        (["lower", "later.json"], "later.json: version: "),
+        (["show", "unknown.json"], "unknown.json: "),
+        (["bogus"], "No such command 'bogus'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input(folder: Path, functions: Path, words: list[str], message: str) -> None:
+    (folder / "later.json").write_text('{"format": "autosched/spec", "version": 99}')
+    (folder / "unknown.json").write_text('{"format": "autosched/spec", "version": 1, "job": {}}')
+    (folder / "syntax.py").write_text("def gemm(:\n")
+    before = sorted(folder.rglob("*"))
+    done = call(*words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("autosched: ")
+    assert message in line
+    assert [path for path in sorted(folder.rglob("*")) if path.name != "__pycache__"] == before
+    assert functions.exists()
+
+
+def test_factors_that_do_not_fit_are_named_by_their_place(spec_file: Path) -> None:
+    content = json.loads(spec_file.read_text())
+    content["schedule"] = {"nests": [{"stage": "C", "splits": [{"axis": "i", "into": ["a", "b"], "factors": [3, 3]}]}]}
+    spec_file.write_text(json.dumps(content))
+    done = call("check", spec_file)
+    assert done.exit_code == 2
+    assert "schedule.nests[0].splits[0]" in done.stderr
+    assert "(3, 3)" in done.stderr
+
+
+def test_a_store_that_is_not_writable(folder: Path, bench: PretendedBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autosched.store import folder as store_folder
+
+    monkeypatch.setattr(store_folder, "is_writable", lambda _: False)  # root may write everywhere
+    done = call("tune", *GEMM)
+    assert done.exit_code == 2
+    assert "not writable for this user" in done.stderr
+    assert bench.measured == []
