@@ -52,21 +52,25 @@ class Access:
         return total
 
     def lines(self, extents: Mapping[str, int]) -> float:
-        """Cache lines touched while the loops in `extents` run."""
-        total = 1.0
-        for dimension, (steps, size) in enumerate(zip(self.steps, self.shape, strict=True)):
+        """Cache lines touched while the loops in `extents` run.
+
+        The innermost dimensions make one run in memory as far as they are touched whole.
+        """
+        run, outer, joined = 1.0, 1.0, True
+        for steps, size in zip(reversed(self.steps), reversed(self.shape), strict=True):
             reach, count = 1, 1
             for loop, step in steps.items():
-                reach += abs(step) * (extents.get(loop, 1) - 1)
-                count *= extents.get(loop, 1)
+                extent = extents.get(loop, 1)
+                reach += abs(step) * (extent - 1)
+                count *= extent
             touched = min(reach, count, size)
-            if dimension == len(self.shape) - 1:
-                per_line = _LINE // self.element_bytes
-                spread = max(1.0, reach / max(1, touched))
-                total *= max(1.0, min(touched, reach / per_line * min(spread, per_line) / spread))
+            if joined:
+                # Lines between widely spaced elements are not touched.
+                run *= min(reach, size, touched * (_LINE // self.element_bytes))
+                joined = touched == size
             else:
-                total *= touched
-        return total
+                outer *= touched
+        return outer * max(1.0, run * self.element_bytes / _LINE)
 
 
 @attrs.frozen(kw_only=True)
@@ -261,16 +265,20 @@ def _with_registers(
     hardware: Hardware,
 ) -> float:
     """Cycles with what spilled accumulators and a short chain of them cost."""
-    reduce = {loop.name for loop in nest.loops if loop.reduce}
-    held = float(instructions)
-    for loop, extent in tile.items():
-        if loop not in reduce:
-            held *= extent
+    along = nest.loops[-1].axis
+    vectors, rows = float(instructions), 1.0
+    for loop in nest.loops:
+        if loop.name in tile and loop.axis == along:
+            vectors *= loop.extent
+        elif loop.name in tile and not loop.reduce:
+            rows *= loop.extent
+    held = vectors * rows
     if not _accumulates_in_registers(nest):
         return cycles + 2 * held
-    needed = held + 1 + instructions
-    if needed > hardware.vector_registers:
-        cycles += 2.0 * (needed - hardware.vector_registers)
+    # Either the vectors or the rows' broadcasts are held, the others come from memory operand by operand.
+    needed = held + 1 + min(vectors, rows)
+    over = max(0.0, needed - (hardware.vector_registers - 3))
+    cycles *= 1 + 0.5 * over * over
     chain = hardware.fma_latency * hardware.fma_per_cycle
     return cycles * max(1.0, chain / held)
 
@@ -284,22 +292,39 @@ def _traffic(
     the loops further out. The first of those costs nothing for an access that it leaves where it is.
     """
     levels = (hardware.l1_bytes * 0.8, hardware.l2_bytes * 0.8, hardware.l3_bytes * 0.8 / max(1, threads))
-    names = [(loop.name, loop.extent) for loop in nest.loops]
-    moved = []
-    for capacity in levels:
-        inner: dict[str, int] = {}
-        boundary = len(names)
-        for number in range(len(names) - 1, -1, -1):
-            trial = {**inner, names[number][0]: names[number][1]}
-            if sum(access.lines(trial) * _LINE for access in accesses) > capacity and number < len(names) - 1:
-                break
-            inner, boundary = trial, number
-        total = 0.0
-        for access in accesses:
-            amount = access.lines(inner) * _LINE
-            for distance, (name, extent) in enumerate(reversed(names[:boundary])):
-                if access.moves_with(name) or distance > 0:
-                    amount *= extent
-            total += amount
-        moved.append(total)
-    return moved[0], moved[1], moved[2]
+    loops = [(loop.name, loop.extent) for loop in nest.loops]
+    l1, l2, l3 = (_moved_into(capacity, loops, accesses) for capacity in levels)
+    return l1, l2, l3
+
+
+def _moved_into(capacity: float, loops: Sequence[tuple[str, int]], accesses: Sequence[Access]) -> float:
+    """Bytes moved into a cache of `capacity` bytes."""
+
+    def footprint(extents: Mapping[str, int]) -> float:
+        return sum(access.lines(extents) for access in accesses) * _LINE
+
+    inner: dict[str, int] = {}
+    boundary = len(loops)
+    while boundary > 0:
+        name, extent = loops[boundary - 1]
+        if footprint({**inner, name: extent}) > capacity:
+            break
+        inner[name] = extent
+        boundary -= 1
+    turns = [extent for _, extent in loops[:boundary]]
+    if boundary > 0:
+        # As many steps of the first loop that does not fit as do.
+        name, extent = loops[boundary - 1]
+        steps = 1
+        while 2 * steps < extent and footprint({**inner, name: 2 * steps}) <= capacity:
+            steps *= 2
+        inner[name] = steps
+        turns[-1] = -(-extent // steps)
+    total = 0.0
+    for access in accesses:
+        amount = access.lines(inner) * _LINE
+        for distance, ((name, _), turn) in enumerate(zip(reversed(loops[:boundary]), reversed(turns), strict=True)):
+            if access.moves_with(name) or distance > 0:
+                amount *= turn
+        total += amount
+    return total
