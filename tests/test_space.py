@@ -1,0 +1,188 @@
+"""The space of a task: what it yields is legal, right and reproducible, for operators and for any workload."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autosched.nn.registry import get_task
+from autosched.search.analytic import predict_s, stage_costs
+from autosched.search.default import default_candidate, default_schedule
+from autosched.search.hardware import hardware_from_machine
+from autosched.search.space import Space
+from autosched.spec.check import check_schedule
+from autosched.spec.claim import Machine
+from autosched.spec.schedule import Accumulate, Reindex
+from autosched.spec.task import Task
+from autosched.spec.testing import workloads
+from autosched.spec.testing_lowering import assert_lowers_correctly, assert_rewrites_correctly
+
+AVX512 = Machine(
+    arch="x86_64",
+    vendor="AuthenticAMD",
+    family=25,
+    model=17,
+    isa=("avx", "avx2", "avx512f", "fma"),
+    cores=2,
+    l1d_bytes=32768,
+    l2_bytes=1048576,
+    l3_bytes=33554432,
+)
+NEON = Machine(
+    arch="aarch64", vendor="ARM", family=8, model=1, isa=("asimd",), cores=4, l1d_bytes=65536, l2_bytes=0, l3_bytes=0
+)
+SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+
+OPERATORS = {
+    "gemm": {"N": 24, "K": 20, "M": 48},
+    "gemm of primes": {"N": 17, "K": 13, "M": 29},
+    "batch_gemm": {"B": 3, "N": 8, "K": 16, "M": 32},
+    "gemv": {"N": 32, "K": 64},
+    "conv2d": {"N": 1, "C": 8, "H": 9, "W": 9, "K": 32, "R": 3, "S": 3, "stride": 1, "padding": 1},
+    "conv2d with stride": {"N": 2, "C": 5, "H": 11, "W": 9, "K": 7, "R": 3, "S": 2, "stride": 2, "padding": 1},
+    "conv2d with epilogue": {
+        "N": 1, "C": 4, "H": 6, "W": 6, "K": 16, "R": 3, "S": 3, "padding": 1, "bias": True, "relu": True,
+    },
+    "depthwise_conv2d": {"N": 1, "C": 6, "H": 14, "W": 14, "R": 3, "S": 3, "stride": 1, "padding": 1},
+}  # fmt: skip
+
+
+def task_of(name: str, threads: int = 2) -> Task:
+    return get_task(name.split(" ", maxsplit=1)[0], threads=threads, **OPERATORS[name])
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_sampled_candidates_compute_the_task(name):
+    task = task_of(name)
+    space = Space(task, AVX512)
+    rng = random.Random(7)
+    seen = set()
+    for number in range(len(space.sketches)):
+        point = next(p for p in iter(lambda: space.sample(rng), None) if p[0] == number)
+        candidate = space.candidate(point)
+        assert candidate is not None, space.sketches[number].text
+        seen.add(candidate.schedule)
+        assert_rewrites_correctly(candidate.schedule, task)
+        if number % 2 == 0:
+            assert_lowers_correctly(candidate.schedule, task)
+    assert len(seen) == len(space.sketches)
+
+
+@SLOW
+@given(workloads(max_stages=3), st.sampled_from([AVX512, NEON]), st.integers(0, 2**16))
+def test_spaces_of_any_workload_yield_legal_and_right_schedules(workload, machine, seed):
+    task = Task(workload=workload, threads=2)
+    space = Space(task, machine)
+    rng = random.Random(seed)
+    for _ in range(3):
+        candidate = space.candidate(space.sample(rng))
+        if candidate is not None:
+            check_schedule(candidate.schedule, workload)
+            assert candidate.predicted_s > 0
+            assert_rewrites_correctly(candidate.schedule, task)
+
+
+@SLOW
+@given(workloads(max_stages=2), st.integers(0, 2**16))
+def test_candidates_of_any_workload_lower_to_right_numbers(workload, seed):
+    task = Task(workload=workload, threads=2)
+    space = Space(task, AVX512)
+    candidate = space.candidate(space.sample(random.Random(seed)))
+    if candidate is not None:
+        assert_lowers_correctly(candidate.schedule, task)
+
+
+@SLOW
+@given(workloads(max_stages=3))
+def test_every_workload_has_a_default_schedule(workload):
+    check_schedule(default_schedule(Task(workload=workload, threads=2), AVX512), workload)
+
+
+def test_rules_offer_packing_and_register_tiles_for_a_matrix_product():
+    space = Space(get_task("gemm", threads=2, N=1024, K=1024, M=1024), AVX512)
+    texts = [sketch.text for sketch in space.sketches]
+    assert "C: vectors along j, rows i, B staged" in texts
+    assert "C: vectors along j, rows i, A and B staged" in texts
+    best = default_candidate(space)
+    accumulate = next(s for s in best.schedule.stagings if isinstance(s, Accumulate))
+    assert any(isinstance(s, Reindex) for s in best.schedule.stagings)
+    assert any(split.factors[-1] % 16 == 0 for split in accumulate.splits)
+
+
+def test_a_fused_tile_over_rows_of_an_image_is_offered():
+    space = Space(get_task("conv2d", threads=2, N=1, C=16, H=14, W=14, K=32, R=3, S=3, padding=1), AVX512)
+    assert any("vectors along h*w, rows k" in sketch.text for sketch in space.sketches)
+
+
+def test_dot_products_are_summed_in_parts():
+    space = Space(get_task("gemv", threads=2, N=64, K=256), AVX512)
+    assert any("partial sums along k" in sketch.text for sketch in space.sketches)
+
+
+def test_sampling_repeats_with_the_seed_and_stays_inside():
+    task = task_of("conv2d")
+    first, second = Space(task, AVX512), Space(task, AVX512)
+    a, b = random.Random(3), random.Random(3)
+    for _ in range(20):
+        point = first.sample(a)
+        assert point == second.sample(b)
+        mutated = first.mutated(point, a)
+        assert mutated == second.mutated(point, b)
+        for p in (point, mutated, *first.neighbours(point)):
+            knobs = first.sketches[p[0]].knobs
+            assert len(p) == len(knobs) + 1
+            assert all(0 <= i < len(knob.values) for i, knob in zip(p[1:], knobs, strict=True))
+
+
+def test_points_are_counted_and_enumerated_once():
+    space = Space(get_task("gemv", threads=1, N=16, K=32), AVX512)
+    points = list(space.points())
+    assert len(points) == len(set(points)) == space.size
+
+
+def test_neighbours_differ_in_one_knob():
+    space = Space(task_of("gemm"), AVX512)
+    point = space.sample(random.Random(0))
+    near = list(space.neighbours(point))
+    assert near
+    for other in near:
+        assert sum(a != b for a, b in zip(point, other, strict=True)) == 1
+
+
+def test_the_default_is_the_same_every_time():
+    task = task_of("conv2d")
+    assert default_schedule(task, AVX512) == default_schedule(task, AVX512)
+
+
+def test_the_model_prefers_tiles_that_fit_registers():
+    space = Space(get_task("gemm", threads=2, N=512, K=512, M=512), AVX512)
+    number = next(i for i, s in enumerate(space.sketches) if s.text == "C: vectors along j, rows i, B staged")
+    tiles = space.sketches[number].knobs[0].values
+    rest = tuple(0 for _ in space.sketches[number].knobs[1:])
+
+    def predicted(tile: tuple[int, ...]) -> float:
+        candidate = space.candidate((number, tiles.index(tile), *rest))
+        assert candidate is not None
+        return candidate.predicted_s
+
+    assert predicted((16, 2, 8)) < predicted((16, 1, 1))
+    assert predicted((16, 2, 8)) < predicted((16, 1, 2))
+
+
+def test_the_model_charges_packing_and_tells_its_bounds():
+    space = Space(get_task("gemm", threads=2, N=512, K=512, M=512), AVX512)
+    candidate = default_candidate(space)
+    costs = stage_costs(candidate.plan, space.hardware)
+    assert {cost.stage for cost in costs} == {stage.name for stage in candidate.plan.workload.stages}
+    assert all(cost.seconds >= max(cost.compute_s, cost.l2_s, cost.l3_s, cost.memory_s) for cost in costs)
+    assert sum(cost.seconds for cost in costs) == pytest.approx(predict_s(candidate.plan, space.hardware))
+
+
+def test_more_threads_predict_less_time():
+    task = get_task("gemm", threads=1, N=512, K=512, M=512)
+    plan = default_candidate(Space(task, AVX512)).plan
+    one, four = (predict_s(plan, hardware_from_machine(AVX512, threads)) for threads in (1, 4))
+    assert four < one / 2
