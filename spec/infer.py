@@ -28,9 +28,7 @@ from .expr import (
 from .expr_text import text_from_expr
 from .workload import Buffer
 
-_INTEGER_ONLY = frozenset(
-    {"floordiv", "floormod", "truncdiv", "truncmod", "bitand", "bitor", "bitxor", "shl", "shr"}
-)
+_INTEGER_ONLY = frozenset({"floordiv", "floormod", "truncdiv", "truncmod", "bitand", "bitor", "bitxor", "shl", "shr"})
 
 
 @attrs.frozen(kw_only=True)

@@ -352,8 +352,9 @@ def _joined_extent(name: str, digits: Sequence[tuple[int, int, int]], whole: int
     for _, digit_extent, length in inner:
         if length < digit_extent:
             # TVM takes whole inner digits here, and would read what is not computed yet.
-            message = f"axis {name!r} is laid out in pieces of {digit_extent} and only {length} of one are done inside"
-            raise SpecError(f"{message} the loop; attach further out, or order the inner piece's loops inside", "at.loop")
+            message = f"axis {name!r} is laid out in pieces of {digit_extent}, and only {length} of one are done inside"
+            remedy = "attach further out, or order the inner piece's loops inside"
+            raise SpecError(f"{message} the loop; {remedy}", "at.loop")
         extent *= length
     extent *= last[2]
     return min(extent, whole)

@@ -173,9 +173,9 @@ def _nest(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest]) 
 def _place(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest]) -> tuple[At | None, dict[str, int]]:
     """Perhaps a loop of another stage where `stage` can be computed, and its axes' extents there."""
     hosts = [other for other in workload.stages if other.name != stage.name]
-    if hosts and draw(st.booleans()):
+    if draw(st.booleans()) and hosts:
         near = [host for host in hosts if set(_buffers(host)) & {*stage.reads} or set(_buffers(stage)) & {*host.reads}]
-        host = draw(st.sampled_from(near or hosts))
+        host: Stage = draw(st.sampled_from(near or hosts))
         loops = plan_from_nests(workload, others).by_stage[host.name].bound
         if loops:
             at = At(stage=host.name, loop=draw(st.sampled_from([loop.name for loop in loops])))

@@ -6,8 +6,8 @@ per dimension, outermost first), reducing over its reduce axes: ``C[i, j] = sum 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -15,6 +15,9 @@ from .dtypes import DTYPES
 from .errors import SpecError
 from .expr import Const, Expr, Load, walk
 from .expr_text import NAME, RESERVED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 REDUCERS = ("sum", "prod", "min", "max", "custom")
 MAX_EXTENT = 2**40
@@ -157,5 +160,3 @@ class Workload:
     def readers(self, buffer: str) -> tuple[Stage, ...]:
         """The stages that read `buffer`, in order."""
         return tuple(stage for stage in self.stages if buffer in stage.reads)
-
-

@@ -136,9 +136,7 @@ def run(*command: str, cwd: Path | None = None) -> None:
     # A PYTHONPATH or an activated environment must not lend its packages to the clean one.
     clean = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}}
     done = subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, check=False)
-    check(
-        done.returncode == 0, f"{' '.join(command)} exited with {done.returncode}\n{done.stdout}{done.stderr}"
-    )
+    check(done.returncode == 0, f"{' '.join(command)} exited with {done.returncode}\n{done.stdout}{done.stderr}")
 
 
 if __name__ == "__main__":

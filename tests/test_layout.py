@@ -101,9 +101,7 @@ def test_imports_point_down(path: Path) -> None:
 
 @each_module
 def test_imports_inside_the_package_are_relative(path: Path) -> None:
-    wrong = [
-        line for line, name in absolute_imports(tree_of(path)) if name.split(".")[0] in {"autosched", *LAYERS}
-    ]
+    wrong = [line for line, name in absolute_imports(tree_of(path)) if name.split(".")[0] in {"autosched", *LAYERS}]
     assert wrong == [], (
         f"{module_id(path)}: lines {wrong}; write `from ..spec import x`, from api/ `from .spec import x`"
     )
@@ -155,9 +153,7 @@ def test_roots_without_init() -> None:
 
 def test_no_module_of_api_hides_a_folder() -> None:
     names = {path.stem for path in (ROOT / "api").iterdir()}
-    assert names.isdisjoint(LAYERS), (
-        "api/ is the root of the package: its modules and the folders share one namespace"
-    )
+    assert names.isdisjoint(LAYERS), "api/ is the root of the package: its modules and the folders share one namespace"
 
 
 def test_every_tvm_module_named_exists() -> None:
