@@ -6,8 +6,8 @@ per dimension, outermost first), reducing over its reduce axes: ``C[i, j] = sum 
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 # cattrs resolves the types of cached properties too
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import attrs
 
@@ -15,9 +15,6 @@ from .dtypes import DTYPES
 from .errors import SpecError
 from .expr import Const, Expr, Load, walk
 from .expr_text import NAME, RESERVED
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 REDUCERS = ("sum", "prod", "min", "max", "custom")
 MAX_EXTENT = 2**40
