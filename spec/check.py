@@ -132,9 +132,10 @@ def check_attached_consumer(plan: Plan, nest: StageNest) -> None:
         if loop.reduce:
             message = f"loop {loop.name!r} of {parent.stage.name!r} is a reduction and not done at {nest.at.loop!r}"
             raise SpecError(f"{message}; attach outside every reduce loop", "at.loop")
-    if _reads_under_condition(nest.stage, {output.name for output in parent.stage.outputs}):
-        message = f"{nest.stage.name!r} reads {parent.stage.name!r} under a condition, so it has points of its own"
-        raise SpecError(f"{message}; give {nest.stage.name!r} a nest of its own", "at")
+    here = [n.stage for n in plan.nests if n is parent or _is_under(plan, n.stage.name, parent, position)]
+    if _reads_under_condition(nest.stage, {output.name for stage in here for output in stage.outputs}):
+        message = f"{nest.stage.name!r} reads what is computed at {nest.at.loop!r} under a condition"
+        raise SpecError(f"{message}, so it has points of its own; give it a nest of its own", "at")
     for buffer in nest.stage.reads:
         writer = plan.workload.writer.get(buffer)
         if writer is not None and writer is not parent.stage and not _is_under(plan, writer.name, parent, position):
@@ -151,14 +152,18 @@ def check_attached_producer(plan: Plan, nest: StageNest) -> None:
     outputs = {output.name for output in nest.stage.outputs}
     if outputs & {*plan.workload.params}:
         raise SpecError(f"{nest.stage.name!r} is an output; compute it by a nest of its own", "at")
+    readers = {reader.name for output in outputs for reader in plan.workload.readers(output)}
+    if len(readers) > 1:
+        message = f"{nest.stage.name!r} is read by {' and '.join(sorted(readers))}"
+        raise SpecError(f"{message}; give it a nest of its own, or stage what they read apart", "at")
     for output in outputs:
         for reader in plan.workload.readers(output):
             if reader is not parent.stage and not _is_under(plan, reader.name, parent, position):
                 message = f"{reader.name!r} reads {nest.stage.name!r} too, outside loop {nest.at.loop!r}"
                 raise SpecError(f"{message}; attach it further out or give it a nest of its own", "at")
-    if _reads_under_condition(parent.stage, outputs):
-        message = f"{parent.stage.name!r} reads {nest.stage.name!r} under a condition"
-        raise SpecError(f"{message}; give {nest.stage.name!r} a nest of its own", "at")
+            if _reads_under_condition(reader, outputs):
+                message = f"{reader.name!r} reads {nest.stage.name!r} under a condition"
+                raise SpecError(f"{message}; give {nest.stage.name!r} a nest of its own", "at")
 
 
 def _reads_under_condition(stage: Stage, buffers: set[str]) -> bool:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .errors import SpecError
-from .expr import Axis, Binary, Expr, Load, index, loads, substitute
 from .layout import check_factors
-from .linear import facts_from_extents, linear
+from .region import local_extents
 from .schedule import At, BindFused, Nest, Split
 from .workload import IterAxis, Stage, Workload
 
@@ -132,8 +131,27 @@ def plan_from_nests(workload: Workload, nests: Sequence[Nest]) -> Plan:
         try:
             if name in path:
                 raise SpecError(f"{' is at '.join([*path, name])}: a circle; give one of them a nest of its own", "at")
-            parent = visit(_parent(nest.at, names), (*path, name)) if nest.at else None
-            done[name] = _stage_nest(workload, workload.stage(name), nest, parent)
+            stage = workload.stage(name)
+            if nest.at is None:
+                done[name] = _stage_nest(stage, nest, stage.extents, consumer=False)
+            else:
+                parent = visit(_parent(nest.at, names), (*path, name))
+                near = [other for other, (_, its) in given.items() if its.at == nest.at and other != name]
+                position = _position(parent, nest.at)
+                relatives = _relatives(stage, parent, [workload.stage(other) for other in near])
+                consumer = _reads(stage, relatives[0])
+                boxes = [
+                    local_extents(workload, stage, parent, position, consumer)
+                    if via is parent.stage
+                    else local_extents(workload, stage, visit(via.name, (*path, name)), -1, consumer)
+                    for via in relatives
+                ]
+                if any(box != boxes[0] for box in boxes):
+                    listed = " and ".join(repr(via.name) for via in relatives)
+                    message = f"{listed} need different parts of it or complete different ones"
+                    raise SpecError(f"{message}; give {name!r} a nest of its own", "at")
+                extents = boxes[0]
+                done[name] = _stage_nest(stage, nest, extents, consumer)
         except SpecError as error:
             raise (error if error.path.startswith("schedule") else error.under(f"schedule.nests[{number}]")) from error
         return done[name]
@@ -149,16 +167,31 @@ def _parent(at: At, names: Sequence[str]) -> str:
     return at.stage
 
 
-def _stage_nest(workload: Workload, stage: Stage, nest: Nest, parent: StageNest | None) -> StageNest:
-    consumer = False
-    extents = stage.extents
-    if parent is not None and nest.at is not None:
-        try:
-            position = parent.position(nest.at.loop)
-        except SpecError as error:
-            raise error.under("at.loop") from error
-        consumer = any(output.name in stage.reads for output in parent.stage.outputs)
-        extents = _local_extents(workload, stage, parent, position, consumer)
+def _position(parent: StageNest, at: At) -> int:
+    try:
+        return parent.position(at.loop)
+    except SpecError as error:
+        raise error.under("at.loop") from error
+
+
+def _reads(reader: Stage, producer: Stage) -> bool:
+    return any(output.name in reader.reads for output in producer.outputs)
+
+
+def _relatives(stage: Stage, parent: StageNest, near: Sequence[Stage]) -> list[Stage]:
+    """The stages that tell what part of an attached one is done in a step: its host and those at the same loop.
+
+    Stages that it reads come alone where there are any: it is then attached behind them.
+    """
+    around = [parent.stage, *near]
+    found = [other for other in around if _reads(stage, other)] or [other for other in around if _reads(other, stage)]
+    if not found:
+        message = f"{stage.name!r} and {parent.stage.name!r} do not read one another, nor does a stage at the same loop"
+        raise SpecError(f"{message}; attach a stage to one that reads it, or that it reads", "at.stage")
+    return found
+
+
+def _stage_nest(stage: Stage, nest: Nest, extents: Mapping[str, int], consumer: bool) -> StageNest:
     loops = _ordered(_split(stage, nest, extents), nest)
     axes = tuple(IterAxis(name=name, extent=extent) for name, extent in extents.items())
     return StageNest(stage=stage, nest=nest, axes=axes, loops=loops, bound=_bound(loops, nest), consumer=consumer)
@@ -248,113 +281,3 @@ def _bound(loops: Sequence[Loop], nest: Nest) -> tuple[BoundLoop, ...]:
         if final.count(name) > 1:
             raise SpecError(f"two loops are called {name!r}; give each its own name", "bind")
     return tuple(found)
-
-
-def _local_extents(
-    workload: Workload, stage: Stage, parent: StageNest, position: int, consumer: bool
-) -> dict[str, int]:
-    """What an attached stage computes for one step of the loop: each axis' extent there."""
-    if consumer:
-        return _extents_of_consumer(stage, parent, position)
-    reads = [load for body in parent.stage.body for load in loads(body) if workload.writer.get(load.buffer) is stage]
-    if not reads:
-        message = f"{stage.name!r} and {parent.stage.name!r} do not read one another"
-        raise SpecError(f"{message}; attach a stage to one that reads it, or that it reads", "at.stage")
-    return _extents_of_producer(stage, parent, position, reads)
-
-
-def _extents_of_producer(stage: Stage, parent: StageNest, position: int, reads: Sequence[Load]) -> dict[str, int]:
-    """The part of a producer that one step needs: affine reads, each dimension an interval of fixed length."""
-    values, inner, outer = _loop_values(parent, position)
-    facts = facts_from_extents({loop.name: loop.extent for loop in parent.loops})
-    extents = stage.extents
-    for dimension, axis in enumerate(stage.axes):
-        starts: list[tuple[int, frozenset[tuple[Expr, int]]]] = []
-        length = 0
-        for load in reads:
-            const, terms = linear(substitute(load.indices[dimension], values), facts)
-            reach, base = 1, []
-            for atom, coefficient in terms.items():
-                if not isinstance(atom, Axis):
-                    message = f"{parent.stage.name!r} reads {stage.name!r} by an index that is not a sum of its axes"
-                    raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
-                if coefficient < 0:
-                    message = f"{parent.stage.name!r} reads {stage.name!r} backwards"
-                    raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
-                if atom.name in inner:
-                    reach += coefficient * (inner[atom.name] - 1)
-                elif outer[atom.name] > 1:
-                    base.append((atom, coefficient))
-            starts.append((const, frozenset(base)))
-            length = max(length, const + reach)
-        if len({base for _, base in starts}) > 1:
-            message = f"{parent.stage.name!r} reads {stage.name!r} at places that move apart"
-            raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
-        extents[axis.name] = min(axis.extent, length - min(const for const, _ in starts))
-    return extents
-
-
-def _loop_values(parent: StageNest, position: int) -> tuple[dict[str, Expr], dict[str, int], dict[str, int]]:
-    """Each axis of `parent` by its loops, and the extents of the loops inside and outside `position`."""
-    values: dict[str, Expr] = {}
-    for loop in parent.loops:
-        term: Expr = Binary("mul", Axis(loop.name), index(loop.stride))
-        values[loop.axis] = Binary("add", values[loop.axis], term) if loop.axis in values else term
-    inner = {loop.name: loop.extent for loop in parent.loops[position + 1 :]}
-    outer = {loop.name: loop.extent for loop in parent.loops[: position + 1]}
-    return values, inner, outer
-
-
-def _extents_of_consumer(stage: Stage, parent: StageNest, position: int) -> dict[str, int]:
-    """The part of a consumer that one step of its producer completes.
-
-    Each dimension of the producer is an axis of the consumer, or a digit of one: ``j // 32`` and ``j % 32``.
-    """
-    reads = [
-        load for body in stage.body for load in loads(body) if load.buffer in {o.name for o in parent.stage.outputs}
-    ]
-    extents = stage.extents
-    digits: dict[str, list[tuple[int, int, int]]] = {axis.name: [] for axis in stage.axes}
-    if stage.reduce:
-        raise SpecError(f"{stage.name!r} reduces; attach stages without a reduction after their producer", "at.stage")
-    if len({load.indices for load in reads}) != 1:
-        raise SpecError(f"{stage.name!r} reads {parent.stage.name!r} in several ways; one is allowed", "at.stage")
-    for dimension, (axis, where) in enumerate(zip(parent.stage.axes, reads[0].indices, strict=True)):
-        length = parent.inner_extent(axis.name, position)
-        if length is None:
-            message = f"axis {axis.name!r} of {parent.stage.name!r} is not whole or one piece inside loop"
-            raise SpecError(f"{message} {parent.loops[position].name!r}; order its outer pieces outside", "at.loop")
-        match where:
-            case Axis(name):
-                digits[name].append((1, axis.extent, length))
-            case Binary("floordiv", Axis(name), by) if isinstance(by.text, str):  # type: ignore[union-attr] # a Const
-                digits[name].append((int(by.text), axis.extent, length))  # type: ignore[union-attr]
-            case Binary("floormod", Axis(name), _):
-                digits[name].append((1, axis.extent, length))
-            case Binary("floordiv", Binary("floormod", Axis(name), _), by):
-                digits[name].append((int(by.text), axis.extent, length))  # type: ignore[union-attr]
-            case _ if axis.extent == 1:
-                continue
-            case _:
-                message = f"{stage.name!r} reads {parent.stage.name!r}'s dimension {dimension} by more than one axis"
-                raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
-    for name, found in digits.items():
-        extents[name] = _joined_extent(name, found, extents[name])
-    return extents
-
-
-def _joined_extent(name: str, digits: Sequence[tuple[int, int, int]], whole: int) -> int:
-    """Neighbouring values of an axis given (stride, extent, inner extent) of its digits."""
-    if not digits:
-        return whole
-    extent = 1
-    *inner, last = sorted(digits)
-    for _, digit_extent, length in inner:
-        if length < digit_extent:
-            # TVM takes whole inner digits here, and would read what is not computed yet.
-            message = f"axis {name!r} is laid out in pieces of {digit_extent}, and only {length} of one are done inside"
-            remedy = "attach further out, or order the inner piece's loops inside"
-            raise SpecError(f"{message} the loop; {remedy}", "at.loop")
-        extent *= length
-    extent *= last[2]
-    return min(extent, whole)

@@ -175,16 +175,18 @@ def _place(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest])
     hosts = [other for other in workload.stages if other.name != stage.name]
     if draw(st.booleans()) and hosts:
         near = [host for host in hosts if set(_buffers(host)) & {*stage.reads} or set(_buffers(stage)) & {*host.reads}]
-        host: Stage = draw(st.sampled_from(near or hosts))
-        loops = plan_from_nests(workload, others).by_stage[host.name].bound
-        if loops:
-            at = At(stage=host.name, loop=draw(st.sampled_from([loop.name for loop in loops])))
-            try:
-                trial = plan_from_nests(workload, [*others, Nest(stage=stage.name, at=at)])
-            except SpecError:
-                pass
-            else:
-                return at, {axis.name: axis.extent for axis in trial.by_stage[stage.name].axes}
+        taken = [nest.at for nest in others if nest.at is not None and nest.stage in {host.name for host in near}]
+        if draw(st.booleans()) and taken:
+            at = draw(st.sampled_from(taken))
+        else:
+            host = draw(st.sampled_from(near or hosts))
+            loops = plan_from_nests(workload, others).by_stage[host.name].bound
+            at = At(stage=host.name, loop=draw(st.sampled_from([loop.name for loop in loops] or ["none"])))
+        try:
+            trial = plan_from_nests(workload, [*others, Nest(stage=stage.name, at=at)])
+        except SpecError:
+            return None, stage.extents
+        return at, {axis.name: axis.extent for axis in trial.by_stage[stage.name].axes}
     return None, stage.extents
 
 
