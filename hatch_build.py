@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-FOLDERS = ("spec", "store", "search", "nn")
+FOLDERS = ("spec", "store", "search", "nn", "bench")
 
 
 def link_package(root: Path) -> None:

@@ -2,7 +2,7 @@
 
 `python tests/check_wheel.py BUILD_DIR` (`make wheel`). What is proven:
 
-- the wheel holds each file of the five folders at its place under `autosched/`, and nothing else;
+- the wheel holds each file of the six folders at its place under `autosched/`, and nothing else;
 - the sdist holds what is needed to build, and the wheel built from it is the same file for file;
 - installed where there is no TVM, `autosched`, `autosched.spec` and `autosched.store` import, and the command
   line answers `--help`.
@@ -23,7 +23,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ("api", "spec", "store", "search", "nn")
+LAYERS = ("api", "spec", "store", "search", "nn", "bench")
 DIST_INFO = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
 SDIST_NEEDS = {"pyproject.toml", "hatch_build.py", "PKG-INFO", "LICENSE", "tests/check_wheel.py"}
 HEAVY = {"apache-tvm", "apache-tvm-ffi"}

@@ -1,0 +1,144 @@
+"""One work, all contenders: their kernels checked against one reference, then timed in turn."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import numpy as np
+
+from ..search.peak import peak_flops, peak_schedule, peak_task
+from ..search.pinning import cpus_for
+from ..search.reference import Reference, load_outputs
+from ..spec.errors import MeasureError
+from ..spec.spec_file import SpecFile, save_spec
+from .contenders import EXAMPLE, OURS, Child
+from .opened import ArrayFile, Order
+from .rounds import Samples, Seat, joined, take_rounds
+from .works import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ..spec.task import Task
+    from .contenders import Contender
+    from .suite import Ground
+
+PEAK: Final = "peak"
+TUNED: Final = "tuned"
+
+
+@attrs.frozen(kw_only=True)
+class Match:
+    """What came of it: samples by label, in all sessions, and threads that computed, the fewest of any session.
+
+    Labels are our kernels' names, `peak`, and the names of peers. `peak_gflop` is what one call of the peak computes.
+    """
+
+    work: Work
+    samples: Samples
+    threads: dict[str, int]
+    peak_gflop: float
+
+    def has(self, label: str) -> bool:
+        """True where that contender took part."""
+        return label in self.samples
+
+
+def play(ground: Ground, work: Work, specs: Mapping[str, Path], extra: Sequence[Contender] = ()) -> Match:
+    """Times our kernels, one for each of `specs`, the multiply-add peak and the peers that have the operator.
+
+    MeasureError where a contender gives wrong numbers.
+    """
+    ours = {**specs, PEAK: peak_spec(ground)}
+    peers = [peer for peer in (*ground.peers, *extra) if not peer.operators or work.op in peer.operators]
+    sessions: list[Samples] = []
+    threads: dict[str, int] = {}
+    for number in range(ground.sessions):
+        ground.say(f"{work.name}: timing in turn, session {number + 1} of {ground.sessions}")
+        samples, counted = _session(ground, work, ours, peers)
+        sessions.append(samples)
+        threads = {label: min(count, threads.get(label, count)) for label, count in counted.items()}
+    for label, count in threads.items():
+        if count != ground.options.threads:
+            ground.note(f"{work.name}: {label} computed on {count} of {ground.options.threads} threads")
+    gflop = peak_flops(peak_task(ground.options.threads)) / 1e9
+    return Match(work=work, samples=joined(sessions), threads=threads, peak_gflop=gflop)
+
+
+def peak_spec(ground: Ground) -> Path:
+    """The spec file of the multiply-add peak."""
+    path = ground.folder / "peak.json"
+    save_spec(SpecFile(task=peak_task(ground.options.threads), schedule=peak_schedule()), path)
+    return path
+
+
+def _session(
+    ground: Ground, work: Work, specs: Mapping[str, Path], peers: Sequence[Contender]
+) -> tuple[Samples, dict[str, int]]:
+    """Fresh processes for all, and one sample of each kernel in turn; with it the threads that compute in each."""
+    task = work.task(ground.options.threads)
+    seats: list[Seat] = []
+    threads: dict[str, int] = {}
+    with contextlib.ExitStack() as stack:
+        children = [stack.enter_context(Child(c, ground.options.threads, ground.folder)) for c in (OURS, *peers)]
+        order, reference = _order(ground, work, task, specs)
+        for child in children:
+            # Alone, as in the rounds: who computes is found by who uses the CPUs.
+            with ground.lock.timing():
+                opened = child.open(order, ground.burst_s)
+                child.settle()
+            for kernel, count in opened["threads"].items():
+                label = kernel if child.name == OURS.name else child.name
+                threads[label] = count
+                seats.append(Seat(label=label, child=child, kernel=kernel))
+                if label != PEAK:
+                    _check(ground, task, reference, child, kernel)
+        samples, restless = take_rounds(_spaced(seats), ground.rounds, ground.sample_s, ground.lock.timing)
+    if restless:
+        ground.note(f"{work.name}: {restless} samples began while another contender was not idle yet")
+    return samples, threads
+
+
+def _spaced(seats: Sequence[Seat]) -> list[Seat]:
+    """The order of a round: ours and each peer stand next to one another, then the peak, then the rest."""
+    rank = {TUNED: 0, EXAMPLE.name: 1, "torch": 2, PEAK: 3}
+    return sorted(seats, key=lambda seat: rank.get(seat.label, len(rank)))
+
+
+def _order(ground: Ground, work: Work, task: Task, specs: Mapping[str, Path]) -> tuple[Order, Path]:
+    """What every contender is told, and the folder of inputs and expected outputs: those of the search's reference."""
+    folder = ground.folder / f"reference-{work.name}"
+    if not folder.exists():
+        folder.mkdir()
+        Reference(task, folder)
+    workload = task.workload
+    inputs = [
+        ArrayFile(path=str(folder / f"input{number}.npy"), shape=list(buffer.shape), dtype=buffer.dtype)
+        for number, buffer in enumerate(workload.inputs)
+    ]
+    result = workload.buffers[workload.outputs[0]]
+    order = Order(
+        op=work.op,
+        args=work.all_args(),
+        inputs=inputs,
+        output=ArrayFile(path="", shape=list(result.shape), dtype=result.dtype),
+        threads=task.threads,
+        cpus=list(cpus_for(task.threads)),
+        specs={name: str(path) for name, path in specs.items()},
+        store=ground.store,
+    )
+    return order, folder
+
+
+def _check(ground: Ground, task: Task, reference: Path, child: Child, kernel: str) -> None:
+    """MeasureError unless a kernel's output agrees with the reference."""
+    path = ground.folder / f"{child.name}.npy"
+    child.ask({"do": "save", "kernel": kernel, "path": str(path)})
+    (expected,) = load_outputs(task, reference).values()
+    found: np.ndarray[Any, Any] = np.load(path, allow_pickle=False)
+    wrong, _ = expected.mismatch(found)
+    if wrong is not None:
+        raise MeasureError(f"{child.name} gives wrong numbers: {wrong.text(found.shape)}")

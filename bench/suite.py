@@ -1,0 +1,153 @@
+"""What every suite works with: its options, a store, a folder for its files, the machine's timing lock."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from ..search.timing_lock import TimingLock
+from ..spec.convert import unstructure
+from ..spec.cores import available_cores
+from ..spec.errors import SpecError
+from ..store.machine import this_machine
+from ..store.records import utc_now
+from .contenders import Contender, available_peers
+from .report import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .report import Row
+
+SUITES: Final = ("spine",)
+"""The modules of `suites`."""
+
+_DISTRIBUTIONS: Final = ("autosched", "apache-tvm", "apache-tvm-ffi", "numpy", "torch")
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What the user asked of a suite.
+
+    `store` is a folder, None for a new one that is thrown away, so that searches are real. `quick` takes small shapes
+    and few rounds, and drops the bars: it says that the suite works, nothing else.
+    """
+
+    against: tuple[str, ...] = ("torch", "numpy")
+    trials: int = 64
+    seconds: float = 60.0
+    threads: int = attrs.Factory(available_cores)
+    store: str | None = None
+    quick: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Ground:
+    """Where a suite runs."""
+
+    options: Options
+    folder: Path
+    store: str
+    peers: tuple[Contender, ...]
+    lock: TimingLock
+    say: Callable[[str], None]
+    notes: list[str]
+
+    @property
+    def sessions(self) -> int:
+        """How often all contenders are started anew: a library's time depends on where its memory came to lie."""
+        return 1 if self.options.quick else 3
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of a session."""
+        return 2 if self.options.quick else 10
+
+    @property
+    def sample_s(self) -> float:
+        """How long the calls of one sample last together."""
+        return 0.005 if self.options.quick else 0.05
+
+    @property
+    def burst_s(self) -> float:
+        """How long a kernel is watched to see which threads compute; the kernel counts in ticks of 10 ms."""
+        return 0.1 if self.options.quick else 0.3
+
+    @property
+    def processes(self) -> int:
+        """Fresh processes of a command whose time is taken whole."""
+        return 2 if self.options.quick else 5
+
+    @property
+    def entries(self) -> int:
+        """Tasks that are looked up: more than the store remembers by text, but for the quick."""
+        return 50 if self.options.quick else 600
+
+    def note(self, line: str) -> None:
+        """Adds a line to the report, once."""
+        if line not in self.notes:
+            self.notes.append(line)
+
+
+@contextlib.contextmanager
+def open_ground(options: Options, say: Callable[[str], None]) -> Iterator[Ground]:
+    """A folder that is removed in the end, and the lock."""
+    peers, lines = available_peers(options.against)
+    lock = TimingLock()
+    try:
+        with tempfile.TemporaryDirectory(prefix="autosched-bench-") as folder:
+            yield Ground(
+                options=options,
+                folder=Path(folder),
+                store=options.store or str(Path(folder, "store")),
+                peers=peers,
+                lock=lock,
+                say=say,
+                notes=list(lines),
+            )
+    finally:
+        lock.close()
+
+
+def run_suite(name: str, options: Options, say: Callable[[str], None]) -> Report:
+    """Runs a suite; SpecError where there is none of that name, MeasureError where it cannot be measured.
+
+    `say` gets a line for people whenever something begins.
+    """
+    if name not in SUITES:
+        raise SpecError(f"unknown suite {name!r}; allowed: {', '.join(SUITES)}")
+    date = utc_now()
+    module: Any = importlib.import_module(f".suites.{name}", __package__)
+    with open_ground(options, say) as ground:
+        rows: tuple[Row, ...] = tuple(module.run(ground))
+        notes = tuple(ground.notes)
+    if options.quick:
+        rows = tuple(attrs.evolve(row, bar=None) for row in rows)
+    machine: Any = unstructure(this_machine())
+    return Report(
+        suite=name,
+        date=date,
+        machine=machine,
+        versions=versions(),
+        threads=options.threads,
+        quick=options.quick,
+        rows=rows,
+        notes=notes,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the distributions that take part, where they are installed."""
+    found = {"python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

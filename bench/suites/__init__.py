@@ -1,0 +1,1 @@
+"""The suites: a module each with `run`, named in `autosched.bench.suite`."""

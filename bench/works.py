@@ -1,0 +1,49 @@
+"""What is computed: an operator of the registry with its arguments, under a short name for rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ..nn.registry import get_task
+from ..spec.flops import flop_count
+
+if TYPE_CHECKING:
+    from ..spec.task import Task
+
+
+@attrs.frozen(kw_only=True)
+class Work:
+    """A task of the registry; `args` as pairs, without the defaults."""
+
+    name: str
+    op: str
+    args: tuple[tuple[str, int], ...]
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The task as it is written on a command line."""
+        return (self.op, *(f"{name}={value}" for name, value in self.args))
+
+    def task(self, threads: int) -> Task:
+        """The task for so many threads."""
+        args: dict[str, Any] = dict(self.args)
+        return get_task(self.op, threads=threads, **args)
+
+    def all_args(self) -> dict[str, Any]:
+        """The arguments with the defaults."""
+        call = self.task(1).op
+        assert call is not None
+        return {argument.name: argument.value for argument in call.args}
+
+    def gflop(self) -> float:
+        """Operations of a call, in 1e9; two for a multiply-add."""
+        count = flop_count(self.task(1).workload)
+        assert count is not None, "works multiply"
+        return count / 1e9
+
+
+def work(name: str, op: str, **args: int) -> Work:
+    """A work, written like a call of `get_task`."""
+    return Work(name=name, op=op, args=tuple(args.items()))
