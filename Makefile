@@ -9,7 +9,7 @@ MAKEFLAGS   += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
 TRIALS ?= 32
-SUITE  ?= smoke
+SUITE  ?= spine
 
 BIN  := .venv/bin
 PIP  := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -31,8 +31,8 @@ demo: .venv/.installed links ## tune a matrix product, then find it in the store
 	@printf '\n\033[1mThe same again: now the store knows.\033[0m\n'
 	@time $(DEMO)
 
-bench: .venv/.bench links ## compare with peers (SUITE=smoke; installs torch)
-	@$(BIN)/autosched bench $(SUITE) --against torch
+bench: .venv/.bench links ## compare with peers (SUITE=spine; installs torch)
+	@$(BIN)/autosched bench $(SUITE)
 
 ##@ Check
 .PHONY: test check lint types wheel unit slow device examples cover

@@ -28,6 +28,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "lower": ("cli_lower", "a spec file as TensorIR, machine code, or pass by pass"),
     "tasks": ("cli_tasks", "the operators and their arguments"),
     "doctor": ("cli_doctor", "what tuning depends on here: TVM, threads, machine, store, ceiling"),
+    "bench": ("cli_bench", "suites of figures against peers, each beside its bar"),
 }
 """Name → the module that has the command under that name, and what it does."""
 

@@ -1,0 +1,51 @@
+"""``autosched bench``: suites of figures against peers. They stand above this layer, so they are found by name."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from .search.budget import Budget
+from .spec.cores import available_cores
+
+
+@click.command()
+@click.argument("suite")
+@click.option("--against", default="torch,numpy", show_default=True, metavar="P,Q", help="The peers.")
+@click.option("--trials", type=click.IntRange(min=1), default=64, show_default=True, metavar="N", help="Of a search.")
+@click.option("--seconds", type=float, default=60.0, show_default=True, metavar="S", help="Of the product's search.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: all cores.")
+@click.option("--store", metavar="DIR", help="Default: a new one, thrown away, so that the searches are real.")
+@click.option("--quick", is_flag=True, help="Small shapes and no bars: whether the suite works.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def bench(
+    suite: str,
+    *,
+    against: str,
+    trials: int,
+    seconds: float,
+    threads: int | None,
+    store: str | None,
+    quick: bool,
+    as_json: bool,
+) -> None:
+    r"""Measure a suite and print a table: each figure beside its bar.
+
+    \b
+    spine  search, a product and two convolutions against peers, and what commands and lookups cost
+    """
+    budget = Budget(trials=trials, seconds=seconds)
+    suites: Any = importlib.import_module(".bench.suite", __package__)
+    texts: Any = importlib.import_module(".bench.report", __package__)
+    options = suites.Options(
+        against=tuple(name for name in against.split(",") if name),
+        trials=budget.trials,
+        seconds=budget.seconds,
+        threads=threads or available_cores(),
+        store=store,
+        quick=quick,
+    )
+    report = suites.run_suite(suite, options, lambda line: click.echo(line, err=True))
+    click.echo(texts.json_from_report(report) if as_json else texts.text_from_report(report))
