@@ -99,19 +99,20 @@ def _check_split(split: Split, extents: Mapping[str, int], done: Mapping[str, Sp
         raise SpecError(f"no axis {split.axis!r} to split; axes here: {', '.join(extents)}", "axis")
     if split.axis in done:
         raise SpecError(f"axis {split.axis!r} is split twice; give one list of factors", "axis")
-    check_factors(split, extents[split.axis])
+    check_factors(split, extents[split.axis], "pad")
 
 
-def check_factors(split: Split, extent: int) -> None:
-    """Factors multiply to the extent or, with a tail, to the least multiple of the inner ones that covers it."""
+def check_factors(split: Split, extent: int, tail: str) -> None:
+    """Factors multiply to the extent or, with a tail, to the least multiple of the inner ones that covers it.
+
+    `tail` is the one that is allowed where the split stands.
+    """
     product = _product(split.factors)
     if product == extent:
         return
     listed = ", ".join(map(str, split.factors))
     if product < extent or split.tail == "none":
-        remedy = (
-            'use factors that divide it, or tail="pad" or "predicate"' if product > extent else "make them cover it"
-        )
+        remedy = f'use factors that divide it, or tail="{tail}"' if product > extent else "make them cover it"
         raise SpecError(
             f"factors ({listed}) of axis {split.axis!r} give {product}, extent is {extent}; {remedy}",
             "factors",

@@ -208,7 +208,7 @@ def _split(stage: Stage, nest: Nest, extents: Mapping[str, int]) -> list[Loop]:
                 raise SpecError(f"axis {split.axis!r} is split twice; give one list of factors", "axis")
             if split.tail == "pad":
                 raise SpecError('found "pad"; a nest takes "none" or "predicate", padding is a staging', "tail")
-            check_factors(split, extents[split.axis])
+            check_factors(split, extents[split.axis], "predicate")
         except SpecError as error:
             raise error.under(f"splits[{number}]") from error
         by_axis[split.axis] = split
