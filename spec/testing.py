@@ -1,11 +1,12 @@
-"""Property tests for schedules, ours and users': hypothesis strategies of expressions, workloads and tasks.
+"""Property tests for schedules, ours and users': hypothesis strategies, and a proof of one schedule by running it.
 
     from hypothesis import given
-    from autosched.spec.testing import workloads
+    from autosched.spec.testing import assert_lowers_correctly, schedules
 
 
-    @given(workloads())
-    def test_something(workload): ...
+    @given(schedules(task))
+    def test_every_schedule_computes_the_task(schedule):
+        assert_lowers_correctly(schedule, task)
 
 Needs hypothesis (``pip install autosched[testing]``); nothing else in the package imports this module.
 """
@@ -22,9 +23,20 @@ from .testing_schedules import schedules
 from .testing_workloads import workloads
 
 if TYPE_CHECKING:
+    from .schedule import Schedule
     from .workload import Workload
 
-__all__ = ["conditions", "constants", "expressions", "index_expressions", "schedules", "tasks", "workloads"]
+__all__ = [
+    "assert_lowers_correctly",
+    "assert_rewrites_correctly",
+    "conditions",
+    "constants",
+    "expressions",
+    "index_expressions",
+    "schedules",
+    "tasks",
+    "workloads",
+]
 
 
 def tasks(of: st.SearchStrategy[Workload] | None = None) -> st.SearchStrategy[Task]:
@@ -35,3 +47,18 @@ def tasks(of: st.SearchStrategy[Workload] | None = None) -> st.SearchStrategy[Ta
         target=st.just(Target()),
         threads=st.integers(1, 2),
     )
+
+
+def assert_rewrites_correctly(schedule: Schedule, task: Task | Workload, seed: int = 0) -> None:
+    """Raises AssertionError unless the rewritten workload computes what `task` asks for; builds nothing."""
+    # On use, here and below: the strategies must not pay for TVM's import.
+    from .testing_lowering import assert_rewrites_correctly as prove
+
+    prove(schedule, task, seed)
+
+
+def assert_lowers_correctly(schedule: Schedule, task: Task, seed: int = 0) -> None:
+    """Raises AssertionError unless `schedule` lowers, builds and computes what `task` asks for, on random inputs."""
+    from .testing_lowering import assert_lowers_correctly as prove
+
+    prove(schedule, task, seed)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 def assert_rewrites_correctly(schedule: Schedule, task: Task | Workload, seed: int = 0) -> None:
     """Raises AssertionError unless the rewritten workload computes what `task` asks for; needs no TVM."""
-    workload = task.workload if isinstance(task, Task) else task
-    inputs = random_inputs(workload, seed)
+    workload, ranges = (task.workload, task.ranges) if isinstance(task, Task) else (task, ())
+    inputs = random_inputs(workload, seed, ranges)
     rewritten = check_schedule(schedule, workload).workload
     _assert_close(evaluate(rewritten, inputs, precise=True), workload, inputs)
 
@@ -41,7 +41,7 @@ def assert_lowers_correctly(schedule: Schedule, task: Task, seed: int = 0) -> No
     outputs start as NaN, or as the dtype's pattern 0x7f, so that a point never written is found.
     """
     workload = task.workload
-    inputs = random_inputs(workload, seed)
+    inputs = random_inputs(workload, seed, task.ranges)
     sch = lower_plan(check_schedule(schedule, workload))
     executable = compile_module(sch.mod, tvm_target(task.target, task.threads))
     memory = {name: _memory(workload, name, inputs) for name in workload.params}
