@@ -39,25 +39,32 @@ _ELSEWHERE: Final = "name another folder with --store or AUTOSCHED_STORE"
 def store_folder(path: str | os.PathLike[str] | None) -> Path:
     """The absolute path of a store: `path`, or AUTOSCHED_STORE, or ~/.cache/autosched."""
     chosen = os.fspath(path) if path is not None else os.environ.get("AUTOSCHED_STORE") or "~/.cache/autosched"
-    return Path(os.path.abspath(Path(chosen).expanduser()))  # noqa: PTH100 # Path.resolve would follow links
+    try:
+        return Path(os.path.abspath(Path(chosen).expanduser()))  # noqa: PTH100 # Path.resolve would follow links
+    except RuntimeError as error:
+        raise StoreError(f"store {chosen}: no home folder is known for it; {_ELSEWHERE}") from error
 
 
 def has_store(folder: Path) -> bool:
     """True where a store was made before; StoreError where something else than a folder is in its place."""
-    if (folder / DATABASE).exists():
-        return True
-    if folder.exists() and not folder.is_dir():
+    try:
+        if (folder / DATABASE).exists():
+            return True
+        is_file = folder.exists() and not folder.is_dir()
+    except OSError as error:  # a name too long, a folder above it that this user may not enter
+        raise StoreError(f"store {folder}: cannot be looked into ({error.strerror}); {_ELSEWHERE}") from error
+    if is_file:
         raise StoreError(f"store {folder}: found a file, need a folder; {_ELSEWHERE}")
     return False
 
 
 def prepare_folder(folder: Path) -> None:
     """Makes the folder where it is absent; StoreError where a store cannot live there."""
-    for place in (folder, *folder.parents):
-        if place.exists() and not place.is_dir():
-            raise StoreError(f"store {folder}: {place} is a file, need a folder; {_ELSEWHERE}")
-    check_local(folder, mounts())
     try:
+        for place in (folder, *folder.parents):
+            if place.exists() and not place.is_dir():
+                raise StoreError(f"store {folder}: {place} is a file, need a folder; {_ELSEWHERE}")
+        check_local(folder, mounts())
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"store {folder}: cannot be made ({error.strerror}); {_ELSEWHERE}") from error
@@ -91,7 +98,7 @@ def check_local(folder: Path, mounted: tuple[tuple[str, str], ...]) -> None:
     if kind in NETWORK_TYPES:
         raise StoreError(
             f"store {folder}: lies on a network file system ({kind}), where writers on two machines destroy each "
-            f"other's entries; {_ELSEWHERE} on a local disk, and share spec files instead (autosched export, import)"
+            f"other's entries; {_ELSEWHERE} on a local disk, and share spec files instead"
         )
 
 
@@ -129,8 +136,7 @@ def store_error(folder: Path, error: sqlite3.Error | Timeout | OSError) -> Store
         return StoreError(f"store {folder}: the disk is full ({said}); free some space, or {_ELSEWHERE}")
     if "malformed" in said or "not a database" in said:
         return StoreError(
-            f"store {folder}: {DATABASE} is not a database any more ({said}); move the folder away and import what "
-            f"was exported (autosched import)"
+            f"store {folder}: {DATABASE} is not a database any more ({said}); move the folder away, or {_ELSEWHERE}"
         )
     if "readonly" in said or not is_writable(folder):
         return StoreError(f"store {folder}: not writable for this user, or moved away ({said}); {_ELSEWHERE}")

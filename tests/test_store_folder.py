@@ -88,6 +88,35 @@ def test_a_folder_that_may_not_be_written() -> None:
 
 
 @POSIX
+def test_a_folder_that_may_not_be_entered() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o000)
+        best = PUT.replace(
+            "put(store_cases.record(store_cases.timed(0.1)))", "best(store_cases.gemm(), store_cases.MACHINE)"
+        )
+        for use, failed_to in ((PUT, "be made"), (best, "be looked into")):
+            assert as_nobody(use.format(path=f"{name}/new")) == (
+                f"StoreError store {name}/new: cannot {failed_to} (Permission denied); name another folder with "
+                f"--store or AUTOSCHED_STORE"
+            )
+        Path(name).chmod(0o755)
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("~nobody-is-called-this/store", "no home folder is known for it; name another folder with --store or "),
+        ("/" + "a" * 300, "cannot be looked into (File name too long); name another folder with --store or "),
+    ],
+)
+def test_a_path_that_cannot_be(path: str, says: str) -> None:
+    with pytest.raises(StoreError) as error:
+        Store(path).best(gemm(), MACHINE)
+    assert one_line(error) == f"store {path}: {says}AUTOSCHED_STORE"
+
+
+@POSIX
 def test_a_store_that_may_not_be_written() -> None:
     with tempfile.TemporaryDirectory() as name:
         with Store(name) as store:
