@@ -134,6 +134,7 @@ class _Search:
         self._watch = watch
         self._measuring_s = 0.0
         self._measured = 0
+        self._left_out = False
 
     def run(self, bench: Bench, strategy: Strategy, default: Candidate, starts: Sequence[Schedule]) -> None:
         """Measures the default, what others claim, and then what the strategy proposes, until the budget is spent."""
@@ -148,7 +149,7 @@ class _Search:
         while self._left():
             candidates = strategy.propose(BATCH)
             if not candidates:
-                self._journal.exhausted = True
+                self._journal.exhausted = not self._left_out
                 return
             self._try(bench, strategy, candidates)
 
@@ -160,6 +161,7 @@ class _Search:
         for candidate, outcome in zip(candidates, known, strict=True):
             found = outcome if outcome is not None else next(fresh, None)
             if found is None:
+                self._left_out = True  # time runs out: the strategy will not propose it again, a later search will
                 return
             strategy.learn(candidate, found)
 

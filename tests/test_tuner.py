@@ -243,6 +243,23 @@ def test_a_time_limit_ends_a_search_that_then_goes_on(store: Store) -> None:
     assert run(store, PretendedBench(), tuned.state.trials + 1).state.finished == tuned.state.trials + 1
 
 
+def test_a_time_limit_does_not_make_a_space_look_exhausted(store: Store) -> None:
+    """Towards the end fewer are measured than were proposed: those left out were not tried."""
+
+    def slow(schedule: Schedule) -> float:
+        time.sleep(0.03)
+        return pretended_s(schedule)
+
+    everything = {c.schedule for c in map(SPACES[SMALL].candidate, SPACES[SMALL].points()) if c is not None}
+    bench = PretendedBench(slow)
+    tuned = run(store, bench, 10**6, SMALL, seconds=0.03 * len(everything))
+    assert set(bench.measured) < everything
+    assert not tuned.state.exhausted
+    again = PretendedBench()
+    assert run(store, again, 10**6, SMALL).state.exhausted
+    assert {*bench.measured, *again.measured} == everything
+
+
 def test_claims_are_timed_here_before_they_may_win(store: Store) -> None:
     space = SPACES[LARGE]
     claimed = next(c.schedule for c in map(space.candidate, space.points()) if c is not None)
