@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("cli_run", "build a spec file, compare it with its own reference, time it here"),
     "show": ("cli_files", "a spec file's loops, for people"),
     "check": ("cli_files", "whether spec files are well formed, a line each"),
+    "diff": ("cli_diff", "what two spec files say differently, names apart"),
     "lower": ("cli_lower", "a spec file as TensorIR, machine code, or pass by pass"),
     "tasks": ("cli_tasks", "the operators and their arguments"),
     "doctor": ("cli_doctor", "what tuning depends on here: TVM, threads, machine, store, ceiling"),
