@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -22,7 +23,6 @@ from .wire import STALL_S, Channel, Message, WireError, channel_from_fd, channel
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from pathlib import Path
 
     from ..spec.task import Task
 
@@ -83,6 +83,7 @@ class Workers:
             stdout=subprocess.DEVNULL,
             stderr=self._log,
             start_new_session=True,  # Ctrl-C and kill -9 of the tuner's group must not reach it: it tidies up
+            cwd=folder,  # with -m Python looks here first for every module: not in the folder of a stranger's file
             env=self._environment(),
         )
         theirs.close()
@@ -92,7 +93,7 @@ class Workers:
         return {
             **os.environ,
             MARK: self._mark,
-            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+            "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry),
             "OPENBLAS_NUM_THREADS": "1",  # its threads would exist before the fork, and beside the kernel's
             "OMP_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",

@@ -105,6 +105,16 @@ def test_more_threads_than_cpus_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "refused before anything was made"
 
 
+def test_nothing_is_imported_from_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs a stranger's spec file stands in the stranger's folder."""
+    for name in ("attrs.py", "numpy.py", "select.py"):
+        (tmp_path / name).write_text("raise RuntimeError('imported')")
+    monkeypatch.chdir(tmp_path)
+    with Measurer(gemm(16), protocol(), lock_path=tmp_path / "lock") as measurer:
+        ((_, found),) = measurer.measure([Schedule()])
+    assert isinstance(found, Measurement), found
+
+
 IN_A_PROCESS = """
 import os, sys
 sys.modules["torch"] = None
