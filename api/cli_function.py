@@ -9,6 +9,7 @@ import importlib.util
 import sys
 import traceback
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from .spec.errors import SpecError
@@ -20,11 +21,8 @@ if TYPE_CHECKING:
 
     from .spec.task import Target
 
-_ERRORS: Final = (
-    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError,
-    SyntaxError, TypeError, ValueError,
-)  # fmt: skip
-"""What Python code raises by mistake; a user's file may, and gets one line for it."""
+_ERRORS: Final = (Exception, SystemExit)
+"""What a user's file may raise: anything, errors of its own and ``sys.exit()`` too. It gets one line for it."""
 
 _CONSTANTS: Final = {"true": True, "false": False, "none": None}
 
@@ -35,13 +33,17 @@ def task_from_function(path: str, name: str, words: Sequence[str], *, target: Ta
     Words that are numbers become numbers, and ``KEY=VALUE`` a keyword argument. SpecError where there is no such
     function or it fails; LoweringError where what it returns cannot be read.
     """
-    function = _function(_module(path), path, name)
+    found = _named(_module(path), path, name)
     positional, keywords = _arguments(words)
+    if _is_primfunc(found):
+        if words:
+            raise SpecError(f"{path}:{name} is a TensorIR function, which takes no arguments; leave {words[0]!r} out")
+        return Task.from_primfunc(found, target=target, threads=threads)
     try:
-        made = function(*positional, **keywords)
+        made = found(*positional, **keywords)
     except _ERRORS as error:
         raise SpecError(f"{path}:{name} failed{_place(error, path)}: {_said(error)}") from error
-    if type(made).__name__ == "PrimFunc":
+    if _is_primfunc(made):
         return Task.from_primfunc(made, target=target, threads=threads)
     tensors = list(made) if isinstance(made, tuple) else made
     return Task.from_te(tensors, target=target, threads=threads)
@@ -51,10 +53,12 @@ def _module(path: str) -> ModuleType:
     place = Path(path)
     if not place.is_file():
         raise SpecError(f"no file {path!r}; check the name and the folder you are in")
-    found = importlib.util.spec_from_file_location(place.stem, place)
+    # A name of its own: the file may be called as a module that is loaded already.
+    found = importlib.util.spec_from_file_location(f"autosched_file_{place.stem}", place)
     assert found is not None  # it ends in .py
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
+    sys.modules[module.__name__] = module  # dataclasses and TVMScript look up the module they stand in
     sys.path.insert(0, str(place.resolve().parent))  # as for `python path.py`: it may import its neighbours
     try:
         found.loader.exec_module(module)
@@ -65,11 +69,16 @@ def _module(path: str) -> ModuleType:
     return module
 
 
-def _function(module: ModuleType, path: str, name: str) -> Callable[..., Any]:
+def _is_primfunc(value: object) -> bool:
+    """True for a TensorIR function; told by its class's name, for TVM may not be imported here."""
+    return type(value).__name__ == "PrimFunc"
+
+
+def _named(module: ModuleType, path: str, name: str) -> Callable[..., Any]:
     found = getattr(module, name, None)
     if not callable(found):
         defined = [
-            n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__
+            n for n, v in vars(module).items() if isinstance(v, FunctionType) and v.__module__ == module.__name__
         ]
         reason = f"no function {name!r}" if found is None else f"{name!r} is a {type(found).__name__}, not a function"
         raise SpecError(f"{path}: {reason}; functions there: {', '.join(defined) or 'none'}")

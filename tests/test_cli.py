@@ -205,7 +205,12 @@ def test_tuning_a_file_begins_with_its_schedule(spec_file: Path, bench: Pretende
 
 
 FUNCTIONS = """
+    from __future__ import annotations
+    import dataclasses, sys
     from tvm import te
+    class OwnError(Exception): pass
+    @dataclasses.dataclass
+    class Size: n: int
     def gemm(N, K, M):
         A, B = te.placeholder((N, K), name="A"), te.placeholder((K, M), name="B")
         k = te.reduce_axis((0, K), name="k")
@@ -214,6 +219,9 @@ FUNCTIONS = """
         return te.create_prim_func(gemm(*args))
     def three(): return 3
     def broken(n): return n // 0
+    def refused(): raise OwnError("not today")
+    def ended(): sys.exit()
+    primfunc = func(16, 8, 24)
     number = 3
 """
 
@@ -225,7 +233,7 @@ def functions(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("words", [("mine.py:gemm", 16, 8, "M=24"), ("mine.py:func", 16, 8, 24)])
+@pytest.mark.parametrize("words", [("mine.py:gemm", 16, 8, "M=24"), ("mine.py:func", 16, 8, 24), ("mine.py:primfunc",)])
 def test_a_function_of_ones_own(spec_file: Path, functions: Path, words: tuple[object, ...]) -> None:
     assert functions.exists()
     done = call("lookup", *words, "--json")
@@ -415,7 +423,10 @@ def test_help_names_every_command_and_each_has_its_own() -> None:
         (["tune", "mine.py:none"], "mine.py: no function 'none'; functions there: gemm, func, three, broken"),
         (["tune", "mine.py:number"], "mine.py: 'number' is a int, not a function"),
         (["tune", "mine.py:three"], "found a int; pass a list of TE tensors"),
-        (["tune", "mine.py:broken", "3"], "mine.py:broken failed at line 10: ZeroDivisionError: "),
+        (["tune", "mine.py:broken", "3"], "mine.py:broken failed at line 15: ZeroDivisionError: "),
+        (["tune", "mine.py:refused"], "mine.py:refused failed at line 16: OwnError: not today"),
+        (["tune", "mine.py:ended"], "mine.py:ended failed at line 17: SystemExit"),
+        (["tune", "mine.py:primfunc", "3"], "mine.py:primfunc is a TensorIR function, which takes no arguments; leave"),
         (["tune", "mine.py:gemm", "3"], "mine.py:gemm failed: TypeError: gemm() missing 2 required"),
         (["tune", "mine.py:gemm", "N=3", "4"], "found '4' after KEY=VALUE; give words without a key first"),
         (["tune", "none.py:gemm", "3"], "no file 'none.py'"),
