@@ -86,16 +86,16 @@ class Measurer:
         self.busy_s = 0.0
         """Wall seconds spent building and running so far; what is left of a tuner's time is overhead."""
         self._builders = builders or len(os.sched_getaffinity(0))
-        self._batch = batch or max(4, 2 * self._builders)
+        self._batch = batch or max(4, 4 * self._builders)
         cpus = cpus_for(protocol.threads)
         self._lock = TimingLock(lock_path)
         self._folder = Path(tempfile.mkdtemp(prefix="autosched-"))
         self._builder = builder
         self._restarts = 0
+        self._task_shared = False
         try:
             self._workers = self._start_workers()
             reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)  # while TVM is imported
-            self._workers.share_task()
         except BaseException:
             self.close()
             raise
@@ -145,6 +145,7 @@ class Measurer:
         Schedules are taken a batch at a time while the batch builds, so a generator can propose with what it has seen
         so far. Timing never overlaps building.
         """
+        self._share_task()
         source = iter(schedules)
         while True:
             batch: list[_Built] = []
@@ -162,6 +163,12 @@ class Measurer:
                 source = itertools.chain([built.schedule for built in batch[done:]], source)
             finally:
                 self._end_all(built.handle for built in batch[done:])
+
+    def _share_task(self) -> None:
+        """Hands the task to the workers, once; until then the caller's own work overlaps the import of TVM."""
+        if not self._task_shared:
+            self._workers.share_task()
+            self._task_shared = True
 
     def _restart(self, error: ZygoteError) -> None:
         """New workers in place of killed ones; gives up where that happens again and again."""
@@ -262,6 +269,7 @@ class Measurer:
         What disturbs the machine for longer than a round disturbs all alike: ratios hold where times drift. `beside` is
         a schedule of another task, timed with the others on the same threads but not verified: its samples come last.
         """
+        self._share_task()
         results: dict[int, tuple[float, ...] | Failure] = {}
         count = len(schedules) + (beside is not None)
         while len(results) < count:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from typing import TYPE_CHECKING, Final
 from typing import Protocol as Interface
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 
 LOOK_SAMPLES: Final = 2
 MOST_CALLS: Final = 10**6
-SLOW_FACTOR: Final = 1.5
-"""A candidate whose look is slower than this many times the best median is not looked at any longer."""
+SLOW_FACTOR: Final = 1.2
+"""A candidate whose look holds no sample within this many times the best median is not looked at any longer."""
 HOPELESS_FACTOR: Final = 10.0
 """One whose very first call is slower than this many times the best is not called again."""
 
@@ -44,7 +43,7 @@ def samples_of(kernel: Kernel, protocol: Protocol, first_s: float, best_s: float
         kernel.call()
     number = calls_per_sample(kernel, protocol)
     look = timed(kernel, protocol, number, min(LOOK_SAMPLES, protocol.repeats))
-    if len(look) == protocol.repeats or (best_s is not None and statistics.median(look) > SLOW_FACTOR * best_s):
+    if len(look) == protocol.repeats or (best_s is not None and min(look) > SLOW_FACTOR * best_s):
         return look
     return look + timed(kernel, protocol, number, protocol.repeats - len(look))
 

@@ -100,10 +100,10 @@ def tune(
     begin = time.monotonic()
     journal = Journal(task, store, machine, protocol, method=method, seed=seed)
     space = space or Space(task, machine)
-    default = default_candidate(space)
     search = _Search(journal, budget, begin, watch)
     try:
         with bench(task, protocol) as open_bench:
+            default = default_candidate(space)  # while workers import TVM
             search.run(open_bench, strategy_named(method, space, seed), default, starts)
             hold_finals(open_bench, journal, default.schedule, search.finals_end(), watch)
             journal.reached(budget.trials)

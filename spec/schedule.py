@@ -6,6 +6,7 @@ for each stage of the rewritten workload; a stage without one keeps its axes as 
 
 from __future__ import annotations
 
+import functools
 from typing import Final, TypeAlias
 
 import attrs
@@ -17,14 +18,20 @@ TAILS: Final = ("none", "pad", "predicate")
 BINDINGS: Final = ("parallel", "vectorize", "unroll", "serial")
 
 
+@functools.lru_cache(maxsize=4096)
+def _is_name(value: str) -> bool:
+    """Remembered, because the names of a store's schedules are few and a lookup checks dozens."""
+    return len(value) <= 128 and NAME.match(value) is not None and value not in RESERVED
+
+
 def _name(_: object, attribute: attrs.Attribute[str], value: str) -> None:
-    if type(value) is not str or len(value) > 128 or not NAME.match(value) or value in RESERVED:
+    if type(value) is not str or not _is_name(value):
         raise SpecError(f"{value!r} is not a name; use letters, digits, _ and dots, at most 128", attribute.name)
 
 
 def _names(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
     for position, name in enumerate(value):
-        if type(name) is not str or len(name) > 128 or not NAME.match(name) or name in RESERVED:
+        if type(name) is not str or not _is_name(name):
             raise SpecError(f"{name!r} is not a name; use letters, digits, _ and dots", f"{attribute.name}[{position}]")
     if len(set(value)) != len(value):
         raise SpecError(f"{', '.join(value)}: a name is listed twice", attribute.name)

@@ -22,7 +22,7 @@ from autosched.spec.claim import (
     Protocol,
     Tool,
 )  # fmt: skip
-from autosched.spec.expr_text import RESERVED
+from autosched.spec.expr_text import NAME, RESERVED
 from autosched.spec.schedule import (
     BINDINGS,
     TAILS,
@@ -48,7 +48,9 @@ if TYPE_CHECKING:
     from autosched.spec.workload import Workload
 
 words = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
-names = st.lists(words, min_size=1, max_size=2).map(".".join).filter(lambda name: name not in RESERVED)
+names = (
+    st.lists(words, min_size=1, max_size=2).map(".".join).filter(lambda name: name not in RESERVED and NAME.match(name))
+)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 positive = st.integers(1, 2**31 - 1)
 finite = st.floats(allow_nan=False, allow_infinity=False)

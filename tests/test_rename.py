@@ -16,7 +16,7 @@ from autosched.spec.canonical import Names, canonical, canonical_names, identity
 from autosched.spec.check import check_schedule
 from autosched.spec.convert import structure, unstructure
 from autosched.spec.errors import SpecError
-from autosched.spec.expr_text import RESERVED
+from autosched.spec.expr_text import NAME, RESERVED
 from autosched.spec.rename import _renamed as renamed_by
 from autosched.spec.rename import following, schedule_digest, schedule_from_canonical, schedule_to_canonical
 from autosched.spec.rewrite import rewrite
@@ -54,7 +54,9 @@ def gemm(A: str, B: str, C: str, *, i: str, j: str, k: str) -> Workload:
 def other_names(draw: st.DrawFn, workload: Workload) -> Workload:
     """A workload equal to `workload`, under other names."""
     form = canonical(workload)
-    word = st.from_regex(r"[a-zA-Z][a-zA-Z0-9]{0,2}", fullmatch=True).filter(lambda name: name not in RESERVED)
+    word = st.from_regex(r"[a-zA-Z][a-zA-Z0-9]{0,2}", fullmatch=True).filter(
+        lambda name: name not in RESERVED and NAME.match(name)
+    )
 
     def drawn(names: list[str]) -> dict[str, str]:
         new = draw(st.lists(word, min_size=len(names), max_size=len(names), unique=True))
