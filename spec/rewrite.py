@@ -38,6 +38,9 @@ from .workload import IterAxis, Output, Stage, Workload
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+MAX_NODES: Final = 2**14
+"""How large an expression may become: inlining again and again what is read twice doubles it every time."""
+
 
 def rewrite(schedule: Schedule, workload: Workload) -> Workload:
     """The workload with every staging applied in order; SpecError with a path where one does not fit."""
@@ -62,6 +65,8 @@ def inline(workload: Workload, staging: Inline) -> Workload:
     if stage.name in workload.params:
         raise SpecError(f"stage {stage.name!r} is an output; only intermediate stages can be inlined", "stage")
     names = [axis.name for axis in stage.axes]
+    reads = sum(load.buffer == stage.name for s in workload.stages for body in s.body for load in loads(body))
+    _check_size(stage.body[0], reads)
 
     def visit(node: Expr) -> Expr:
         if isinstance(node, Load) and node.buffer == stage.name:
@@ -351,7 +356,23 @@ def _ordered(axes: Sequence[IterAxis], order: Sequence[str], *, partial: bool = 
 
 def _with_body(stage: Stage, visit: Callable[[Expr], Expr]) -> Stage:
     facts = facts_from_extents(stage.extents)
-    return attrs.evolve(stage, body=tuple(simplify(transform(body, visit), facts) for body in stage.body))
+    new = [transform(body, visit) for body in stage.body]
+    for body in new:
+        _check_size(body)
+    return attrs.evolve(stage, body=tuple(simplify(body, facts) for body in new))
+
+
+def _check_size(node: Expr, copies: int = 1) -> None:
+    """Raises SpecError where `copies` of an expression are too much to work with, without walking all of it."""
+    left = MAX_NODES // max(1, copies)
+    waiting = [node]
+    while waiting:
+        left -= 1
+        if left < 0:
+            raise SpecError(
+                f"its value becomes an expression of more than {MAX_NODES} nodes; give it a buffer of its own", "stage"
+            )
+        waiting += children(waiting.pop())
 
 
 def _replaced(workload: Workload, stages: Mapping[str, tuple[Stage, ...]]) -> Workload:

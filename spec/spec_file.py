@@ -58,7 +58,10 @@ def spec_from_text(text: str | bytes) -> SpecFile:
     """The spec that a file's text says, checked; SpecError, with a path into the file, where it does not say one."""
     content = _content(read_json(text))
     spec = structure(content, SpecFile)
-    check_spec(spec)
+    try:
+        check_spec(spec)
+    except RecursionError as error:
+        raise SpecError("expressions nest too deep once stagings are applied; write them flatter") from error
     return spec
 
 
