@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_LANES: Final = 64
 MAX_UNROLLED: Final = 4096
+MAX_LOOPS: Final = 64
+"""Loops around a stage; TVM walks them by recursion and overflows its stack on a few thousand."""
 
 
 def check_schedule(schedule: Schedule, workload: Workload) -> Plan:
@@ -38,6 +40,17 @@ def check_nests(nests: Sequence[Nest], rewritten: Workload) -> Plan:
                 number = place.get(stage_nest.stage.name, len(nests))
                 raise error.under(f"schedule.nests[{number}]") from error
     return plan
+
+
+def check_depth(plan: Plan, nest: StageNest) -> None:
+    """At most MAX_LOOPS loops stand around a stage, those of the stages it is attached to included."""
+    depth, inner = len(nest.loops), nest
+    while inner.at is not None:
+        host = plan.by_stage[inner.at.stage]
+        depth += host.position(inner.at.loop) + 1
+        inner = host
+    if depth > MAX_LOOPS:
+        raise SpecError(f"{depth} loops stand around {nest.stage.name!r}; at most {MAX_LOOPS}: split less", "splits")
 
 
 def check_vectorized_innermost(plan: Plan, nest: StageNest) -> None:
@@ -195,6 +208,7 @@ def check_predicate_tails(_: Plan, nest: StageNest) -> None:
 
 Rule = Callable[[Plan, StageNest], None]
 RULES: Final[tuple[Rule, ...]] = (
+    check_depth,
     check_parallel,
     check_vectorized_innermost,
     check_unrolled,
