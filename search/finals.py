@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 FINALISTS: Final = 4
 ROUNDS: Final = 11
+"""More than the samples of a trial, so that a schedule that was lucky then is found out."""
 FEW_ROUNDS: Final = 5
 SLOW_S: Final = 0.1
-"""Kernels slower than this are timed for few rounds; so are all where finals are held again."""
+"""Kernels slower than this are timed for few rounds"""
 REPEATS: Final = 4
 """How often finals are held at most."""
 CLOSE: Final = 1.03
@@ -34,8 +35,8 @@ def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | 
     until who leads has won, and against the default without any allowance. `end`: no finals begin after that time.
     """
     finalists = list(dict.fromkeys([default, *journal.fastest(FINALISTS)]))
-    for number in range(REPEATS):
-        medians = _medians(bench, journal, finalists, default, again=number > 0)
+    for _ in range(REPEATS):
+        medians = _medians(bench, journal, finalists, default)
         if not medians:
             return
         winner = min(medians, key=lambda schedule: medians[schedule])
@@ -55,14 +56,12 @@ def _has_won(leader: Schedule, winner: Schedule, default: Schedule, medians: dic
     return medians[leader] <= min(medians.get(default, math.inf), CLOSE * medians[winner])
 
 
-def _medians(
-    bench: Bench, journal: Journal, finalists: list[Schedule], default: Schedule, *, again: bool
-) -> dict[Schedule, float]:
+def _medians(bench: Bench, journal: Journal, finalists: list[Schedule], default: Schedule) -> dict[Schedule, float]:
     """Each finalist's median of one finals, whose samples are in the store then; empty where none can be timed."""
     best_s = journal.best_s
     if best_s is None:
         return {}
-    results = bench.retime(finalists, FEW_ROUNDS if again or best_s >= SLOW_S else ROUNDS)
+    results = bench.retime(finalists, ROUNDS if best_s < SLOW_S else FEW_ROUNDS)
     timed = {s: r for s, r in zip(finalists, results, strict=True) if not isinstance(r, Failure)}
     for schedule, result in zip(finalists, results, strict=True):
         # Where all fail it is not their fault: they ran alone before.
