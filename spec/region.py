@@ -97,7 +97,7 @@ def _extents_of_consumer(stage: Stage, parent: StageNest, position: int) -> dict
             case _ if axis.extent == 1:
                 continue
             case _:
-                message = f"{stage.name!r} reads {parent.stage.name!r}'s dimension {dimension} by more than one axis"
+                message = f"{stage.name!r} reads dimension {dimension} of {parent.stage.name!r} by more than one axis"
                 raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
     for name, found in digits.items():
         extents[name] = _joined_extent(name, found, extents[name])
@@ -108,7 +108,12 @@ def _joined_extent(name: str, digits: Sequence[tuple[int, int, int]], whole: int
     """Neighbouring values of an axis given (stride, extent, inner extent) of its digits."""
     if not digits:
         return whole
-    extent = 1
+    extent, stride = 1, 1
+    for digit_stride, digit_extent, _ in sorted(digits):
+        stride *= digit_extent if digit_stride == stride else 0
+    if stride < whole:
+        message = f"axis {name!r} is read by some of its digits only, so no step completes values side by side"
+        raise SpecError(f"{message}; give the stage a nest of its own", "at.stage")
     *inner, last = sorted(digits)
     for _, digit_extent, length in inner:
         if length < digit_extent:
