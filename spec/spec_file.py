@@ -8,6 +8,7 @@ an equal record, and writing that again the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -131,4 +132,5 @@ def save_spec(spec: SpecFile, path: str | Path) -> None:
     except OSError as error:
         raise SpecError(f"{str(path)!r} cannot be written: {error.strerror}") from error
     finally:
-        draft.unlink(missing_ok=True)  # gone already where all went well
+        with contextlib.suppress(OSError):
+            draft.unlink()  # gone already where all went well, never there where its folder is none
