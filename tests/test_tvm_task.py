@@ -66,6 +66,7 @@ def test_options_are_scalars() -> None:
 
 def test_targets_that_this_tvm_builds_for() -> None:
     check_target(Target())
+    check_target(target_from_value({"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a72"}))
     check_target(target_from_value({"kind": "cuda", "arch": "sm_90"}))
 
 
@@ -75,6 +76,7 @@ def test_targets_that_this_tvm_builds_for() -> None:
         ({"kind": "fpga"}, 'Target kind "fpga" is not defined'),
         ({"kind": "llvm", "cpu": "znver5"}, "Unknown config option 'cpu'"),
         ({"kind": "llvm", "mcpu": 5}, "Option 'mcpu': expected type 'str'"),
+        ({"kind": "llvm", "mcpu": "no-such-cpu"}, "target.mcpu: LLVM knows no CPU 'no-such-cpu' here; it knows "),
         ({"kind": "vulkan"}, "generates no code for 'vulkan'; use 'llvm' or a kind it was built with"),
     ],
 )
