@@ -9,7 +9,7 @@ import click
 
 from .cli import BAD_INPUT
 from .cli_report import duration
-from .cli_request import read_spec, text_from_value
+from .cli_request import read_spec
 from .spec.errors import SpecError
 
 if TYPE_CHECKING:
@@ -50,10 +50,9 @@ def check(paths: tuple[str, ...]) -> int:
 def spec_text(spec: SpecFile) -> str:
     """A spec file in a line."""
     task = spec.task
-    name = task.op.name if task.op else "/".join(stage.name for stage in task.workload.stages)
-    args = "".join(f" {a.name}={text_from_value(a.value)}" for a in task.op.args) if task.op else ""
+    name = task.op.text if task.op else "/".join(stage.name for stage in task.workload.stages)
     counts = {"staging": spec.schedule.stagings, "nest": spec.schedule.nests, "claim": spec.claims}
-    return f"{name}{args}; {', '.join(_count(len(found), word) for word, found in counts.items())}"
+    return f"{name}; {', '.join(_count(len(found), word) for word, found in counts.items())}"
 
 
 def _count(number: int, word: str) -> str:

@@ -44,15 +44,8 @@ class Request:
     def text(self) -> str:
         """The request as it is written on a command line."""
         if self.task.op is not None:
-            words = tuple(f"{a.name}={text_from_value(a.value)}" for a in self.task.op.args)
-        else:
-            words = self.words
-        return " ".join((self.name or "a task", *words))
-
-
-def text_from_value(value: object) -> str:
-    """An argument as it is written on a command line."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            return self.task.op.text
+        return " ".join((self.name or "a task", *self.words))
 
 
 def request_options(command: Command) -> Command:

@@ -7,8 +7,6 @@ lookup by operator and arguments costs no more than the hash of the workload.
 import contextlib
 import importlib
 import inspect
-import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, get_args, get_type_hints
 
@@ -16,8 +14,9 @@ import attrs
 
 from ..spec import builder
 from ..spec.builder import Tensor
+from ..spec.cores import available_cores
 from ..spec.errors import SpecError
-from ..spec.task import Argument, OperatorCall, Target, Task
+from ..spec.task import Argument, OperatorCall, Option, Target, Task, target_from_value
 from ..spec.workload import Workload
 from .arguments import Kind, Parameter, Value
 
@@ -134,7 +133,9 @@ def get_operator(name: str) -> Operator:
     return _REGISTERED[name]
 
 
-def get_task(op: str, /, *, target: str | Target = "llvm", threads: int | None = None, **args: Any) -> Task:
+def get_task(
+    op: str, /, *, target: str | Mapping[str, Option] | Target = "llvm", threads: int | None = None, **args: Any
+) -> Task:
     """The task of an operator: ``get_task("gemm", N=1024, K=1024, M=1024)``.
 
     `threads` defaults to the CPUs this process may run on. `Task.op` has every argument, defaults included, in the
@@ -144,8 +145,8 @@ def get_task(op: str, /, *, target: str | Target = "llvm", threads: int | None =
     values = operator.complete(args)
     return Task(
         workload=operator.workload(values),
-        target=_checked_target(target),
-        threads=_checked_threads(threads),
+        target=target_from_value(target),
+        threads=available_cores() if threads is None else _checked_threads(threads),
         op=OperatorCall(name=op, args=tuple(Argument(name=name, value=value) for name, value in values.items())),
     )
 
@@ -169,20 +170,7 @@ def parse_arguments(op: str, words: Iterable[str]) -> dict[str, Any]:
     return values
 
 
-def _checked_target(target: str | Target) -> Target:
-    if isinstance(target, Target):
-        return target
-    if type(target) is not str or not re.fullmatch(r"[a-z][a-z0-9_]*", target):
-        raise SpecError(
-            f"found {target!r}; allowed: a kind such as 'llvm' or 'cuda', or a Target with options", "target"
-        )
-    return Target(kind=target)
-
-
-def _checked_threads(threads: int | None) -> int:
-    if threads is None:
-        # A container or taskset may leave this process fewer CPUs than the machine has.
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _checked_threads(threads: int) -> int:
     if type(threads) is not int or threads < 1:
         raise SpecError(f"found {threads!r}; allowed: a whole number from 1, or None for all CPUs", "threads")
     return threads

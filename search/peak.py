@@ -8,16 +8,21 @@ process (`Measurer.retime` with `beside`), it says what share of the machine tha
 from __future__ import annotations
 
 import statistics
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..spec.claim import Failure, Protocol
+from ..spec.dtypes import size_bytes
 from ..spec.errors import MeasureError
 from ..spec.expr import Acc, Axis, Binary, Cast, Const, Expr, Load, const
 from ..spec.schedule import Accumulate, At, BindLoop, Nest, Schedule
 from ..spec.task import Task, ValueRange
 from ..spec.workload import Buffer, IterAxis, Output, Reducer, Stage, Workload
+from ..store.machine import this_machine
+from .hardware import hardware_from_machine
 from .measure import Measurer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ACCUMULATORS: Final = 12
 STEPS: Final = 2**14
@@ -80,13 +85,7 @@ def peak_flops(task: Task) -> int:
 
 def vector_lanes() -> int:
     """Floats in a vector of this CPU."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
-    except OSError:
-        return 4
-    if "avx512f" in flags:
-        return 16
-    return 8 if "avx2" in flags else 4
+    return hardware_from_machine(this_machine(), threads=1).lanes(size_bytes(_FLOAT))
 
 
 def fma_peak_gflops(threads: int, *, lock_path: Path | None = None) -> float:

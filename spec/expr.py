@@ -1,6 +1,6 @@
 """Scalar expressions: the closed set of nodes that say what a stage computes.
 
-Nodes are frozen and hold no types of buffers; `typing.py` derives those. They print as, and are read from, a short
+Nodes are frozen and hold no types of buffers; `infer.py` derives those. They print as, and are read from, a short
 Python-like text (`expr_text.py`): ``X[n, c, h + r - 1, w] * W[k, c, r]``.
 """
 

@@ -65,8 +65,6 @@ def is_index(node: Expr) -> bool:
             return dtype == INDEX
         case Binary(op, a, b):
             return op not in ("div", "bitand", "bitor", "bitxor", "shl", "shr") and is_index(a) and is_index(b)
-        case Load():
-            return False
         case _:
             return False
 
@@ -208,7 +206,7 @@ def _atom_range(atom: Expr, facts: Facts) -> Range:
             return facts.axes.get(name, UNBOUNDED)
         case Load(buffer, _):
             return facts.buffers.get(buffer, _held(_dtype_of(atom, facts)))
-        case Const(dtype, text) if dtype not in ("float16", "bfloat16", "float32", "float64"):
+        case Const(dtype, text) if not is_float(dtype):
             return int(text), int(text)
         case Binary(op, a, b):
             found = _binary_range(op, value_range(a, facts), value_range(b, facts))
@@ -301,7 +299,7 @@ def narrowed(facts: Facts, cond: Expr, holds: bool) -> Facts:
 
 
 def _is_integer_form(node: Expr) -> bool:
-    """Index arithmetic, or a single integer load or cast compared with it (a gather's own guard)."""
+    """Index arithmetic, or a single load compared with it (a gather's own guard)."""
     return is_index(node) or isinstance(node, Load)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .dtypes import integer_bounds, is_float
 from .errors import SpecError
-from .expr import Binary, Const, Expr, const
+from .expr import Const, const
 
 COMBINE = {"sum": "add", "prod": "mul", "min": "min", "max": "max"}
 """Reducer → the binary operator that combines accumulator and value."""
@@ -20,8 +20,3 @@ def identity_element(op: str, dtype: str) -> Const:
         return const(dtype, float("inf") if op == "min" else float("-inf"))
     low, high = integer_bounds(dtype)
     return const(dtype, high if op == "min" else low)
-
-
-def combine(op: str, acc: Expr, value: Expr) -> Expr:
-    """``op(acc, value)`` as an expression."""
-    return Binary(COMBINE[op], acc, value)

@@ -48,14 +48,10 @@ def text_from_plan(plan: Plan) -> str:
 
 def _task_lines(task: Task) -> Iterator[str]:
     if task.op is not None:
-        yield " ".join([task.op.name, *(f"{a.name}={_argument(a.value)}" for a in task.op.args)])
+        yield task.op.text
     options = "".join(f" {option.name}={option.value}" for option in task.target.options)
     yield f"for {task.target.kind}{options}, {task.threads} thread{'s' * (task.threads != 1)}"
     yield from _parameter_lines(task.workload, frozenset(task.constants))
-
-
-def _argument(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _parameter_lines(workload: Workload, constants: frozenset[str]) -> Iterator[str]:

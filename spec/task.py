@@ -71,6 +71,12 @@ class Argument:
     name: str
     value: int | str | bool | float | tuple[int, ...]
 
+    @property
+    def text(self) -> str:
+        """``stride=1,2``."""
+        value = ",".join(map(str, self.value)) if isinstance(self.value, tuple) else str(self.value)
+        return f"{self.name}={value}"
+
 
 @attrs.frozen(kw_only=True)
 class OperatorCall:
@@ -78,6 +84,11 @@ class OperatorCall:
 
     name: str
     args: tuple[Argument, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The call as it is written on a command line: ``conv2d N=1 stride=1,2``."""
+        return " ".join([self.name, *(argument.text for argument in self.args)])
 
 
 @attrs.frozen(kw_only=True)

@@ -7,7 +7,7 @@ Entries, by key; a slot is ``<task>/<machine>/<protocol>``, three keys of 64 dig
 | ``task/<task>`` | the task with its workload, in the names of who put it first |
 | ``machine/<machine>``, ``protocol/<protocol>`` | the machine, the protocol |
 | ``record/<slot>/<schedule digest>`` | a `StoredRecord` |
-| ``best/<slot>`` | a `Best`: the leading record of each accuracy class, whole, so that a lookup is one small read |
+| ``best/<slot>`` | a list of `Leader`: the best record of each accuracy class, whole, so that a lookup is one read |
 | ``search/<slot>`` | the `SearchState` |
 """
 

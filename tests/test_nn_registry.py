@@ -131,6 +131,7 @@ def test_target_and_threads() -> None:
     target = Target(kind="llvm", options=(TargetOption(name="mcpu", value="znver5"),))
     assert get_task("gemm", **GEMM, target=target, threads=3).target is target
     assert get_task("gemm", **GEMM, target="cuda").target == Target(kind="cuda")
+    assert get_task("gemm", **GEMM, target={"kind": "llvm", "mcpu": "znver5"}).target == target
     assert get_task("gemm", **GEMM).target == Target()
     assert get_task("gemm", **GEMM, threads=3).threads == 3
 
@@ -194,7 +195,7 @@ print(get_task("gemv", N=1, K=1).threads)
         (
             "gemm",
             {**GEMM, "target": "llvm -mcpu=znver5"},
-            "target: found 'llvm -mcpu=znver5'; allowed: a kind such as 'llvm' or 'cuda', or a Target with options",
+            "target: 'llvm -mcpu=znver5' is no target; write a kind (\"llvm\") or a dict",
         ),
     ],
 )
