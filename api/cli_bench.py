@@ -31,11 +31,11 @@ def bench(
     quick: bool,
     as_json: bool,
 ) -> None:
-    r"""Measure a suite and print a table: each figure beside its bar.
+    """Measure a suite and print a table: each figure beside its bar.
 
     \b
     spine  search, a product and two convolutions against peers, and what commands and lookups cost
-    """
+    """  # noqa: D301 # click's mark for lines to keep is the character itself
     budget = Budget(trials=trials, seconds=seconds)
     suites: Any = importlib.import_module(".bench.suite", __package__)
     texts: Any = importlib.import_module(".bench.report", __package__)

@@ -33,12 +33,12 @@ def lookup(
     store: Store,
     as_json: bool,
 ) -> int:
-    r"""What the store knows of a task on this machine. Exit status 0 is a hit, 3 a miss. Never measures.
+    """What the store knows of a task on this machine. Exit status 0 is a hit, 3 a miss. Never measures.
 
     \b
     autosched lookup gemm N=1024 K=1024 M=1024
     autosched lookup --key 3f2a9c
-    """
+    """  # noqa: D301 # click's mark for lines to keep is the character itself
     begin = time.perf_counter()
     if key is not None:
         if what or spec_path is not None or target is not None or threads is not None:

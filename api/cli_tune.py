@@ -44,13 +44,13 @@ def tune(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    r"""Find the fastest schedule of a task, at once if it was searched for before.
+    """Find the fastest schedule of a task, at once if it was searched for before.
 
     \b
     autosched tune gemm N=1024 K=1024 M=1024
     autosched tune my_file.py:my_te_function 1024 1024
     autosched tune --spec received.json
-    """
+    """  # noqa: D301 # click's mark for lines to keep is the character itself
     begin = time.perf_counter()
     budget = Budget(trials=trials, seconds=seconds)
     check_method(method)

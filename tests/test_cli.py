@@ -390,7 +390,10 @@ def test_help_names_every_command_and_each_has_its_own() -> None:
     listed = call("--help").stdout
     for command in COMMANDS:
         assert f"  {command} " in listed
-        assert call(command, "--help").stdout.startswith(f"Usage: main {command}")
+        text = call(command, "--help").stdout
+        assert text.startswith(f"Usage: main {command}")
+        assert "\\b" not in text, "click's mark for lines to keep, printed instead of obeyed"
+    assert "\n  autosched tune --spec received.json\n" in call("tune", "--help").stdout
     assert call().exit_code == 2
 
 
