@@ -195,7 +195,10 @@ print(get_task("gemv", N=1, K=1).threads)
         (
             "gemm",
             {**GEMM, "target": "llvm -mcpu=znver5"},
-            "target: 'llvm -mcpu=znver5' is no target; write a kind (\"llvm\") or a dict",
+            (
+                "target: 'llvm -mcpu=znver5' is no target; write a kind (\"llvm\") or a dict "
+                '({"kind": "llvm", "mcpu": "znver5"})'
+            ),
         ),
     ],
 )
