@@ -19,12 +19,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("path", metavar="FILE")
-def show(path: str) -> None:
+@click.option("--cost", is_flag=True, help="Also what the analytic model reckons: steps, bytes touched, seconds here.")
+def show(path: str, *, cost: bool) -> None:
     """Print the loops of a spec file, and what it claims, for people."""
     from .spec.show import text_from_schedule
 
     spec = read_spec(path)
     click.echo(text_from_schedule(spec.schedule, spec.task))
+    if cost:
+        from .cli_cost import text_from_costs
+
+        click.echo()
+        click.echo(text_from_costs(spec))
     if spec.claims:
         click.echo()
     for claim in spec.claims:

@@ -7,70 +7,23 @@ models of Ansor and of BLIS ("Analytical Modeling Is Enough for High-Performance
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
-from ..spec.dtypes import size_bytes
-from ..spec.expr import Axis, Binary, Call, If, Load, axes_in, index, loads, substitute, walk
-from ..spec.linear import Facts, facts_from_extents, linear, value_range
+from ..spec.expr import Binary, Call, If, axes_in, loads, walk
+from ..spec.footprint import LINE_BYTES, accesses_of, outer_loops, register_tile, touched_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ..spec.footprint import Access
     from ..spec.nest import BoundLoop, Plan, StageNest
-    from ..spec.workload import Workload
     from .hardware import Hardware
 
-_LINE = 64
 _WAYS, _WAY_BYTES = 8, 4096
 """Sets of a first-level cache repeat every 4096 bytes; 8 ways is the least in use."""
 _CONFLICT_COST = 3.0
-
-
-@attrs.frozen(kw_only=True)
-class Access:
-    """One buffer access of a nest: how far each dimension moves with a step of each loop.
-
-    `steps` has one mapping a dimension: loop name → elements. `strides` are the buffer's, in elements.
-    """
-
-    buffer: str
-    element_bytes: int
-    shape: tuple[int, ...]
-    steps: tuple[Mapping[str, int], ...]
-
-    def moves_with(self, loop: str) -> bool:
-        """True where a step of `loop` changes the element accessed."""
-        return any(loop in steps for steps in self.steps)
-
-    def stride(self, loop: str) -> int:
-        """Elements between two steps of `loop` in memory."""
-        total, size = 0, 1
-        for steps, extent in zip(reversed(self.steps), reversed(self.shape), strict=True):
-            total += steps.get(loop, 0) * size
-            size *= extent
-        return total
-
-    def lines(self, extents: Mapping[str, int]) -> float:
-        """Cache lines touched while the loops in `extents` run.
-
-        The innermost dimensions make one run in memory as far as they are touched whole.
-        """
-        run, outer, joined = 1.0, 1.0, True
-        for steps, size in zip(reversed(self.steps), reversed(self.shape), strict=True):
-            reach, count = 1, 1
-            for loop, step in steps.items():
-                extent = extents.get(loop, 1)
-                reach += abs(step) * (extent - 1)
-                count *= extent
-            touched = min(reach, count, size)
-            if joined:
-                # Lines between widely spaced elements are not touched.
-                run *= min(reach, size, touched * (_LINE // self.element_bytes))
-                joined = touched == size
-            else:
-                outer *= touched
-        return outer * max(1.0, run * self.element_bytes / _LINE)
 
 
 @attrs.frozen(kw_only=True)
@@ -78,6 +31,7 @@ class StageCost:
     """Predicted seconds of one stage and the bounds behind them, each for all threads together."""
 
     stage: str
+    threads: int
     seconds: float
     compute_s: float
     l2_s: float
@@ -96,12 +50,12 @@ def stage_costs(plan: Plan, hardware: Hardware) -> tuple[StageCost, ...]:
 
 
 def _stage_cost(plan: Plan, nest: StageNest, hardware: Hardware) -> StageCost:
-    outer = _outer_loops(plan, nest)
+    outer = outer_loops(plan, nest)
     threads, balance = _parallelism(outer, nest, hardware)
     repeats = 1
     for loop in outer:
         repeats *= loop.extent
-    accesses = _accesses(nest, plan.workload)
+    accesses = accesses_of(nest, plan.workload)
     cycles = repeats * _compute_cycles(nest, accesses, hardware)
     traffic = _traffic(nest, accesses, hardware, threads)
     share = threads * balance
@@ -113,18 +67,15 @@ def _stage_cost(plan: Plan, nest: StageNest, hardware: Hardware) -> StageCost:
     bound = max(compute, l2, l3, memory)
     # Bounds overlap imperfectly: a quarter of the others is paid as well.
     seconds = start + bound + 0.25 * (compute + l2 + l3 + memory - bound)
-    return StageCost(stage=nest.stage.name, seconds=seconds, compute_s=compute, l2_s=l2, l3_s=l3, memory_s=memory)
-
-
-def _outer_loops(plan: Plan, nest: StageNest) -> list[BoundLoop]:
-    """The bound loops of other stages around an attached nest, outermost first."""
-    found: list[BoundLoop] = []
-    while nest.at is not None:
-        parent = plan.by_stage[nest.at.stage]
-        names = [loop.name for loop in parent.bound]
-        found = [*parent.bound[: names.index(nest.at.loop) + 1], *found]
-        nest = parent
-    return found
+    return StageCost(
+        stage=nest.stage.name,
+        threads=threads,
+        seconds=seconds,
+        compute_s=compute,
+        l2_s=l2,
+        l3_s=l3,
+        memory_s=memory,
+    )
 
 
 def _parallelism(outer: Sequence[BoundLoop], nest: StageNest, hardware: Hardware) -> tuple[int, float]:
@@ -137,38 +88,6 @@ def _parallelism(outer: Sequence[BoundLoop], nest: StageNest, hardware: Hardware
     return hardware.threads, parallel.extent / (rounds * hardware.threads)
 
 
-def _accesses(nest: StageNest, workload: Workload) -> tuple[Access, ...]:
-    """What the body touches: its loads, then the output."""
-    values: dict[str, Binary] = {}
-    for loop in nest.loops:
-        term = Binary("mul", Axis(loop.name), index(loop.stride))
-        values[loop.axis] = Binary("add", values[loop.axis], term) if loop.axis in values else term
-    facts = facts_from_extents({loop.name: loop.extent for loop in nest.loops})
-    found = dict.fromkeys(load for body in nest.stage.body for load in loads(body))
-    outputs = [Load(output.name, tuple(Axis(axis.name) for axis in nest.stage.axes)) for output in nest.stage.outputs]
-    return tuple(_access(load, values, facts, workload) for load in (*found, *outputs))
-
-
-def _access(load: Load, values: Mapping[str, Binary], facts: Facts, workload: Workload) -> Access:
-    buffer = workload.buffers[load.buffer]
-    steps: list[dict[str, int]] = []
-    for position in load.indices:
-        _, terms = linear(substitute(position, values), facts)
-        moved: dict[str, int] = {}
-        for atom, coefficient in terms.items():
-            if isinstance(atom, Axis):
-                moved[atom.name] = moved.get(atom.name, 0) + coefficient
-                continue
-            low, high = value_range(atom, facts)
-            for name in axes_in(atom):
-                # A digit or a clamp: about as many values as the loop has steps, at most its own range.
-                extent = facts.axes[name][1] + 1
-                step = max(1, (high - low + 1) // extent) if extent > 1 else 1
-                moved[name] = moved.get(name, 0) + coefficient * step
-        steps.append(moved)
-    return Access(buffer=buffer.name, element_bytes=size_bytes(buffer.dtype), shape=buffer.shape, steps=tuple(steps))
-
-
 def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardware) -> float:
     """Cycles of one thread for the whole nest."""
     total = 1
@@ -178,7 +97,7 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
     lanes = last.extent if last is not None and last.to == "vectorize" else 1
     width = hardware.lanes(max(access.element_bytes for access in accesses))
     instructions = -(-lanes // width) if lanes > 1 else 1
-    tile = _register_tile(nest)
+    tile = register_tile(nest)
     copies = 1
     for extent in tile.values():
         copies *= extent
@@ -196,19 +115,6 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
         cycles += copies * max(1, lanes)  # a guard in a vector is done lane by lane
     # Loop control and address arithmetic of one pass over the tile.
     return total / (copies * lanes) * (cycles + 1.0)
-
-
-def _register_tile(nest: StageNest) -> dict[str, int]:
-    """Loops that are unrolled inside the innermost serial loop, vector loop apart."""
-    tile: dict[str, int] = {}
-    for loop in reversed(nest.bound):
-        if loop.to == "vectorize" or (loop.extent == 1):
-            continue
-        if loop.to != "unroll":
-            break
-        for part in loop.parts:
-            tile[part.name] = part.extent
-    return tile
 
 
 def _accumulates_in_registers(nest: StageNest) -> bool:
@@ -299,15 +205,11 @@ def _traffic(
 
 def _moved_into(capacity: float, loops: Sequence[tuple[str, int]], accesses: Sequence[Access]) -> float:
     """Bytes moved into a cache of `capacity` bytes."""
-
-    def footprint(extents: Mapping[str, int]) -> float:
-        return sum(access.lines(extents) for access in accesses) * _LINE
-
     inner: dict[str, int] = {}
     boundary = len(loops)
     while boundary > 0:
         name, extent = loops[boundary - 1]
-        if footprint({**inner, name: extent}) > capacity:
+        if touched_bytes(accesses, {**inner, name: extent}) > capacity:
             break
         inner[name] = extent
         boundary -= 1
@@ -316,13 +218,13 @@ def _moved_into(capacity: float, loops: Sequence[tuple[str, int]], accesses: Seq
         # As many steps of the first loop that does not fit as do.
         name, extent = loops[boundary - 1]
         steps = 1
-        while 2 * steps < extent and footprint({**inner, name: 2 * steps}) <= capacity:
+        while 2 * steps < extent and touched_bytes(accesses, {**inner, name: 2 * steps}) <= capacity:
             steps *= 2
         inner[name] = steps
         turns[-1] = -(-extent // steps)
     total = 0.0
     for access in accesses:
-        amount = access.lines(inner) * _LINE
+        amount = access.lines(inner) * LINE_BYTES
         for distance, ((name, _), turn) in enumerate(zip(reversed(loops[:boundary]), reversed(turns), strict=True)):
             if access.moves_with(name) or distance > 0:
                 amount *= turn

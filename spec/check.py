@@ -93,12 +93,9 @@ def check_parallel(_: Plan, nest: StageNest) -> None:
 
 def check_unrolled(_: Plan, nest: StageNest) -> None:
     """What unrolled loops copy, vector lanes apart, stays within MAX_UNROLLED bodies."""
-    copies = 1
-    for loop in nest.bound:
-        if loop.to == "unroll":
-            copies *= loop.extent
-    if copies > MAX_UNROLLED:
-        raise SpecError(f"unrolled loops copy the body {copies} times; at most {MAX_UNROLLED}: unroll fewer", "bind")
+    if nest.copies > MAX_UNROLLED:
+        message = f"unrolled loops copy the body {nest.copies} times; at most {MAX_UNROLLED}: unroll fewer"
+        raise SpecError(message, "bind")
     if nest.nest.unroll_limit is not None and not 0 <= nest.nest.unroll_limit <= MAX_UNROLLED:
         raise SpecError(f"unroll limit {nest.nest.unroll_limit}; allowed: 0 to {MAX_UNROLLED}", "unroll_limit")
 

@@ -73,6 +73,14 @@ class StageNest:
         """Where the stage is computed; None for a nest of its own."""
         return self.nest.at
 
+    @property
+    def copies(self) -> int:
+        """Bodies that unrolled loops make of one, vector lanes apart."""
+        total = 1
+        for loop in self.bound:
+            total *= loop.extent if loop.to == "unroll" else 1
+        return total
+
     def position(self, loop: str) -> int:
         """Index into `loops` of the last loop called `loop`, or fused into it."""
         for bound in self.bound:

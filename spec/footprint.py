@@ -1,0 +1,129 @@
+"""What a nest touches: each access of its body by loops, the cache lines of any part of it, and its register tile.
+
+The analytic model reckons times from these numbers, and ``autosched show --cost`` prints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from .dtypes import size_bytes
+from .expr import Axis, Binary, Load, axes_in, index, loads, substitute
+from .linear import Facts, facts_from_extents, linear, value_range
+
+if TYPE_CHECKING:
+    from .nest import BoundLoop, Plan, StageNest
+    from .workload import Workload
+
+LINE_BYTES: Final = 64
+"""Bytes of a cache line."""
+
+
+@attrs.frozen(kw_only=True)
+class Access:
+    """One buffer access of a nest: how far each dimension moves with a step of each loop.
+
+    `steps` has one mapping a dimension, loop name → elements; `shape` is the buffer's, row-major.
+    """
+
+    buffer: str
+    element_bytes: int
+    shape: tuple[int, ...]
+    steps: tuple[Mapping[str, int], ...]
+
+    def moves_with(self, loop: str) -> bool:
+        """True where a step of `loop` changes the element accessed."""
+        return any(loop in steps for steps in self.steps)
+
+    def stride(self, loop: str) -> int:
+        """Elements between two steps of `loop` in memory."""
+        total, size = 0, 1
+        for steps, extent in zip(reversed(self.steps), reversed(self.shape), strict=True):
+            total += steps.get(loop, 0) * size
+            size *= extent
+        return total
+
+    def lines(self, extents: Mapping[str, int]) -> float:
+        """Cache lines touched while the loops in `extents` run.
+
+        The innermost dimensions make one run in memory as far as they are touched whole.
+        """
+        run, outer, joined = 1.0, 1.0, True
+        for steps, size in zip(reversed(self.steps), reversed(self.shape), strict=True):
+            reach, count = 1, 1
+            for loop, step in steps.items():
+                extent = extents.get(loop, 1)
+                reach += abs(step) * (extent - 1)
+                count *= extent
+            touched = min(reach, count, size)
+            if joined:
+                # Lines between widely spaced elements are not touched.
+                run *= min(reach, size, touched * (LINE_BYTES // self.element_bytes))
+                joined = touched == size
+            else:
+                outer *= touched
+        return outer * max(1.0, run * self.element_bytes / LINE_BYTES)
+
+
+def accesses_of(nest: StageNest, workload: Workload) -> tuple[Access, ...]:
+    """What the body touches: its loads, then the output."""
+    values: dict[str, Binary] = {}
+    for loop in nest.loops:
+        term = Binary("mul", Axis(loop.name), index(loop.stride))
+        values[loop.axis] = Binary("add", values[loop.axis], term) if loop.axis in values else term
+    facts = facts_from_extents({loop.name: loop.extent for loop in nest.loops})
+    found = dict.fromkeys(load for body in nest.stage.body for load in loads(body))
+    outputs = [Load(output.name, tuple(Axis(axis.name) for axis in nest.stage.axes)) for output in nest.stage.outputs]
+    return tuple(_access(load, values, facts, workload) for load in (*found, *outputs))
+
+
+def _access(load: Load, values: Mapping[str, Binary], facts: Facts, workload: Workload) -> Access:
+    buffer = workload.buffers[load.buffer]
+    steps: list[dict[str, int]] = []
+    for position in load.indices:
+        _, terms = linear(substitute(position, values), facts)
+        moved: dict[str, int] = {}
+        for atom, coefficient in terms.items():
+            if isinstance(atom, Axis):
+                moved[atom.name] = moved.get(atom.name, 0) + coefficient
+                continue
+            low, high = value_range(atom, facts)
+            for name in axes_in(atom):
+                # A digit or a clamp: about as many values as the loop has steps, at most its own range.
+                extent = facts.axes[name][1] + 1
+                step = max(1, (high - low + 1) // extent) if extent > 1 else 1
+                moved[name] = moved.get(name, 0) + coefficient * step
+        steps.append(moved)
+    return Access(buffer=buffer.name, element_bytes=size_bytes(buffer.dtype), shape=buffer.shape, steps=tuple(steps))
+
+
+def touched_bytes(accesses: Sequence[Access], extents: Mapping[str, int]) -> float:
+    """Bytes of the cache lines that all `accesses` touch while the loops in `extents` run."""
+    return sum(access.lines(extents) for access in accesses) * LINE_BYTES
+
+
+def register_tile(nest: StageNest) -> dict[str, int]:
+    """Loops that are unrolled inside the innermost serial loop, vector loop apart."""
+    tile: dict[str, int] = {}
+    for loop in reversed(nest.bound):
+        if loop.to == "vectorize" or (loop.extent == 1):
+            continue
+        if loop.to != "unroll":
+            break
+        for part in loop.parts:
+            tile[part.name] = part.extent
+    return tile
+
+
+def outer_loops(plan: Plan, nest: StageNest) -> list[BoundLoop]:
+    """The bound loops of other stages around an attached nest, outermost first."""
+    found: list[BoundLoop] = []
+    while nest.at is not None:
+        parent = plan.by_stage[nest.at.stage]
+        names = [loop.name for loop in parent.bound]
+        found = [*parent.bound[: names.index(nest.at.loop) + 1], *found]
+        nest = parent
+    return found
