@@ -5,30 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..spec.claim import Claim
-from ..spec.errors import SpecError
 from .records import CLAIMED, Measurement, Record, check_record
 
 if TYPE_CHECKING:
     from ..spec.schedule import Schedule
     from ..spec.task import Task
-
-
-def claim_from_record(record: Record) -> Claim:
-    """One claim with all samples that count; SpecError of a schedule that fails, which nobody may claim."""
-    last = record.last
-    if last is None:
-        raise SpecError(f"a schedule that fails ({_reason(record)}) has no time to claim; claim another", "schedule")
-    return Claim(
-        machine=record.machine,
-        protocol=record.protocol,
-        samples_s=record.samples,
-        baseline_s=record.baseline,
-        verified=record.verified,
-        accuracy=record.accuracy,
-        tools=last.tools,
-        effort=last.effort,
-        date=last.date,
-    )
 
 
 def claims_from_record(record: Record) -> tuple[Claim, ...]:
@@ -76,7 +57,3 @@ def record_from_claim(task: Task, schedule: Schedule, claim: Claim, origin: str 
     )
     check_record(record)
     return record
-
-
-def _reason(record: Record) -> str:
-    return record.failure.kind if record.failure is not None else "no samples"
