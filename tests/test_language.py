@@ -20,13 +20,14 @@ import tvm_ffi
 from click.testing import CliRunner
 
 from autosched.cli import main
-from autosched.spec.check import MAX_LANES, MAX_UNROLLED, check_schedule
+from autosched.spec.check import MAX_LANES, MAX_LOOPS, MAX_UNROLLED, check_schedule
 from autosched.spec.check_workload import MAX_RANK, MAX_STAGES, check_workload
 from autosched.spec.convert import STAGINGS, structure
 from autosched.spec.errors import SpecError
 from autosched.spec.expr_text import MAX_TEXT
 from autosched.spec.json_text import Json, read_json, write_json
 from autosched.spec.nest import plan_from_nests
+from autosched.spec.rewrite import MAX_NODES
 from autosched.spec.schedule import BINDINGS, TAILS, At, Bind, Fuse, Nest, Schedule, Split
 from autosched.spec.show import text_from_plan
 from autosched.spec.spec_file import SpecFile, spec_from_text, text_from_spec
@@ -217,7 +218,7 @@ def test_every_word_of_the_language_has_its_mistake() -> None:
 
 def test_the_page_has_the_limits_of_the_checks() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for limit in (MAX_LANES, MAX_UNROLLED, MAX_STAGES, MAX_RANK, MAX_TEXT):
+    for limit in (MAX_LANES, MAX_UNROLLED, MAX_LOOPS, MAX_STAGES, MAX_RANK, MAX_TEXT, MAX_NODES):
         assert f"| {limit} |" in text
 
 
