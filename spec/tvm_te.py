@@ -69,7 +69,7 @@ def _check_operation(operation: Node, args: Sequence[Node]) -> None:
     for slot in range(operation.num_outputs):
         shape = operation.output(slot).shape
         if any(fixed(extent) is None for extent in shape):
-            raise LoweringError(f"{subject} has the shape ({', '.join(map(str, shape))}); give it whole numbers")
+            raise LoweringError(f"{subject} has the shape ({', '.join(map(_size, shape))}); give it whole numbers")
     for value in getattr(operation, "body", ()):
         if isinstance(value, tirx.Reduce) and fixed(value.condition) != 1:
             raise LoweringError(
@@ -84,3 +84,8 @@ def _check_operation(operation: Node, args: Sequence[Node]) -> None:
 
 def _text(node: Node) -> str:
     return " ".join(str(node).split())
+
+
+def _size(extent: Node) -> str:
+    """An extent in a message; TVM prints loads of tensors with a warning and over many lines."""
+    return str(extent) if isinstance(extent, tirx.IntImm | tirx.Var) else "computed from data or symbols"

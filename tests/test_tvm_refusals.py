@@ -497,3 +497,12 @@ def test_wrong_arguments_of_te() -> None:
     assert te_refusal(X, X, Y) == "tensor 'X' is listed twice; list each once"
     assert te_refusal(X, 3) == "argument 1 is a int; pass TE tensors: inputs, then outputs"
     assert te_refusal() == "found a tuple; pass a list of TE tensors: inputs, then outputs"
+
+
+def test_a_shape_made_of_data() -> None:
+    A, B = te.placeholder((4,), "int32", "A"), te.placeholder((4, 4), name="B")
+    with pytest.raises(LoweringError) as caught:
+        workload_from_te([A, B, te.compute((A[0],), lambda i: B[i, 0], name="C")])
+    assert str(caught.value) == (
+        "TE operation 'C' has the shape (computed from data or symbols); give it whole numbers"
+    )
