@@ -31,7 +31,9 @@ LIMITS = Limits(build_s=1.0, first_run_s=1.5, least_run_s=0.3, memory_bytes=64 *
 
 
 def new_measurer(folder: Path, **options: object) -> Measurer:
-    settings = {"builders": 2, "limits": LIMITS, "lock_path": folder / "lock", "builder": faulty_builder.BUILDER}
+    settings = {
+        "builders": 2, "batch": 4, "limits": LIMITS, "lock_path": folder / "lock", "builder": faulty_builder.BUILDER,
+    }  # fmt: skip
     return Measurer(faulty_builder.task(), PROTOCOL, **{**settings, **options})
 
 
