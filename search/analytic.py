@@ -7,6 +7,7 @@ models of Ansor and of BLIS ("Analytical Modeling Is Enough for High-Performance
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import attrs
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _WAYS, _WAY_BYTES = 8, 4096
 """Sets of a first-level cache repeat every 4096 bytes; 8 ways is the least in use."""
 _CONFLICT_COST = 3.0
+_PAGE_BYTES = 4096
 
 
 @attrs.frozen(kw_only=True)
@@ -57,12 +59,15 @@ def _stage_cost(plan: Plan, nest: StageNest, hardware: Hardware) -> StageCost:
         repeats *= loop.extent
     accesses = accesses_of(nest, plan.workload)
     cycles = repeats * _compute_cycles(nest, accesses, hardware)
-    traffic = _traffic(nest, accesses, hardware, threads)
+    from_l2, from_l3, from_memory = _traffic(nest, accesses, hardware, threads)
+    leaping = [_leaps(access, nest) for access in accesses]
     share = threads * balance
     compute = cycles / share / hardware.hertz
-    l2 = repeats * traffic[0] / hardware.l2_bandwidth / share / hardware.hertz
-    l3 = repeats * traffic[1] / hardware.l3_bandwidth / share / hardware.hertz
-    memory = repeats * traffic[2] / hardware.memory_bandwidth / hardware.hertz
+    l2 = repeats * sum(from_l2) / hardware.l2_bandwidth / share / hardware.hertz
+    l3 = repeats * sum(from_l3) / hardware.l3_bandwidth / share / hardware.hertz
+    memory = repeats * sum(from_memory) / hardware.memory_bandwidth / hardware.hertz
+    l3 += repeats * _lines_of(leaping, from_l3) * hardware.l3_leap_cycles / share / hardware.hertz
+    memory += repeats * _lines_of(leaping, from_memory) * hardware.memory_leap_cycles / share / hardware.hertz
     start = hardware.region_s if nest.at is None and threads > 1 else 0.0
     bound = max(compute, l2, l3, memory)
     # Bounds overlap imperfectly: a quarter of the others is paid as well.
@@ -147,13 +152,8 @@ def _load_instructions(access: Access, tile: Mapping[str, int], nest: StageNest,
         if access.moves_with(loop):
             count *= extent
     last = nest.bound[-1] if nest.bound else None
-    conflicts = [
-        loop
-        for loop in tile
-        if access.moves_with(loop) and access.stride(loop) * access.element_bytes % _WAY_BYTES == 0
-    ]
-    if conflicts and max(tile[loop] for loop in conflicts) > _WAYS - 2:
-        count *= _CONFLICT_COST  # all of them in one set of the first cache
+    if any(access.moves_with(loop) and _conflicts(access, loop, extent) for loop, extent in tile.items()):
+        count *= _CONFLICT_COST
     if lanes > 1 and last is not None:
         part = last.parts[-1].name
         if not access.moves_with(part):
@@ -161,6 +161,12 @@ def _load_instructions(access: Access, tile: Mapping[str, int], nest: StageNest,
         step = access.stride(part)
         return count * (-(-lanes // width) if step == 1 else lanes)
     return count
+
+
+def _conflicts(access: Access, loop: str, extent: int) -> bool:
+    """True where the rows of a tile fall into so few sets of the first cache that they push one another out."""
+    sets = _WAY_BYTES // math.gcd(access.stride(loop) * access.element_bytes, _WAY_BYTES)
+    return extent > (_WAYS - 2) * sets
 
 
 def _with_registers(
@@ -191,8 +197,8 @@ def _with_registers(
 
 def _traffic(
     nest: StageNest, accesses: Sequence[Access], hardware: Hardware, threads: int
-) -> tuple[float, float, float]:
-    """Bytes moved into L1 from L2, into L2 from L3, and into L3 from memory, for the whole nest.
+) -> tuple[list[float], list[float], list[float]]:
+    """Bytes of each access moved into L1 from L2, into L2 from L3, and into L3 from memory, for the whole nest.
 
     The outermost loop whose footprint fits a cache is found; what moves in is that footprint, once for every step of
     the loops further out. The first of those costs nothing for an access that it leaves where it is.
@@ -203,8 +209,21 @@ def _traffic(
     return l1, l2, l3
 
 
-def _moved_into(capacity: float, loops: Sequence[tuple[str, int]], accesses: Sequence[Access]) -> float:
-    """Bytes moved into a cache of `capacity` bytes."""
+def _lines_of(chosen: Sequence[bool], amounts: Sequence[float]) -> float:
+    return sum(amount for amount, wanted in zip(amounts, chosen, strict=True) if wanted) / LINE_BYTES
+
+
+def _leaps(access: Access, nest: StageNest) -> bool:
+    """True where each step of the innermost serial loop goes to another page, which no prefetcher follows."""
+    for loop in reversed(nest.bound):
+        if loop.to in ("vectorize", "unroll") or loop.extent == 1:
+            continue
+        return abs(access.stride(loop.parts[-1].name)) * access.element_bytes >= _PAGE_BYTES
+    return False
+
+
+def _moved_into(capacity: float, loops: Sequence[tuple[str, int]], accesses: Sequence[Access]) -> list[float]:
+    """Bytes of each access moved into a cache of `capacity` bytes."""
     inner: dict[str, int] = {}
     boundary = len(loops)
     while boundary > 0:
@@ -222,11 +241,11 @@ def _moved_into(capacity: float, loops: Sequence[tuple[str, int]], accesses: Seq
             steps *= 2
         inner[name] = steps
         turns[-1] = -(-extent // steps)
-    total = 0.0
+    moved: list[float] = []
     for access in accesses:
         amount = access.lines(inner) * LINE_BYTES
         for distance, ((name, _), turn) in enumerate(zip(reversed(loops[:boundary]), reversed(turns), strict=True)):
             if access.moves_with(name) or distance > 0:
                 amount *= turn
-        total += amount
-    return total
+        moved.append(amount)
+    return moved

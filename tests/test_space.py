@@ -102,7 +102,7 @@ def test_every_workload_has_a_default_schedule(workload):
 
 
 def test_rules_offer_packing_and_register_tiles_for_a_matrix_product():
-    space = Space(get_task("gemm", threads=2, N=1024, K=1024, M=1024), AVX512)
+    space = Space(get_task("gemm", threads=2, N=2048, K=2048, M=2048), AVX512)
     texts = [sketch.text for sketch in space.sketches]
     assert "C: vectors along j, rows i, B staged" in texts
     assert "C: vectors along j, rows i, A and B staged" in texts
