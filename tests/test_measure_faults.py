@@ -188,7 +188,8 @@ def start_tuner(folder: Path, fault: str) -> tuple[subprocess.Popen[str], Path, 
     """A tuner in a group of its own, two trials behind it and one hanging; its files and its processes."""
     tuner = subprocess.Popen(
         [sys.executable, "-c", TUNER, str(folder), fault],
-        cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)}, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
     )  # fmt: skip
     assert tuner.stdout is not None
     made = Path(tuner.stdout.readline().strip())
