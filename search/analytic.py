@@ -66,6 +66,7 @@ def _stage_cost(plan: Plan, nest: StageNest, hardware: Hardware) -> StageCost:
     l2 = repeats * sum(from_l2) / hardware.l2_bandwidth / share / hardware.hertz
     l3 = repeats * sum(from_l3) / hardware.l3_bandwidth / share / hardware.hertz
     memory = repeats * sum(from_memory) / hardware.memory_bandwidth / hardware.hertz
+    l2 += repeats * _lines_of(leaping, from_l2) * hardware.l2_leap_cycles / share / hardware.hertz
     l3 += repeats * _lines_of(leaping, from_l3) * hardware.l3_leap_cycles / share / hardware.hertz
     memory += repeats * _lines_of(leaping, from_memory) * hardware.memory_leap_cycles / share / hardware.hertz
     start = hardware.region_s if nest.at is None and threads > 1 else 0.0

@@ -30,8 +30,10 @@ class Hardware:
     l3_bandwidth: float = 14.0
     memory_bandwidth: float = 6.0
     """Of the whole socket, in bytes per cycle of one core."""
+    l2_leap_cycles: float = 5.0
+    """Per line from L2 where every step goes to another page: its address comes from the second-level TLB."""
     l3_leap_cycles: float = 40.0
-    """Per line from L3 where every step goes to another page: address translation, and no prefetcher follows."""
+    """Per line from L3, likewise: tables are walked, and no prefetcher follows."""
     memory_leap_cycles: float = 70.0
     """Per line from memory, likewise: a latency of 350 with five under way."""
     hertz: float = 3.4e9
