@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from .cli_report import result_json, result_text
 from .cli_request import read_request, request_options, store_option
 from .search.budget import Budget
 from .search.methods import check_method
+from .spec.errors import SpecError
 from .tuning import finished, search_failures, searched
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ def tune(
     begin = time.perf_counter()
     budget = Budget(trials=trials, seconds=seconds)
     check_method(method)
+    if output is not None and not Path(output).expanduser().parent.is_dir():
+        raise SpecError(f"found no folder for {output!r}; make it first, or name another file", "--output")
     request = read_request(what, spec_path, target, threads)
     result = finished(request.task, store, budget)
     if result is None:

@@ -59,6 +59,13 @@ def spec_file(folder: Path, bench: PretendedBench) -> Path:
     return path
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_the_search(folder: Path) -> None:
+    outcome = call("tune", *GEMM, "--trials", 10**6, "-o", folder / "no" / "x.json")
+    assert outcome.exit_code == 2
+    assert "found no folder for" in outcome.stderr
+    assert "make it first, or name another file" in outcome.stderr
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
     """A store, the object printed and the progress of a real search in a process of its own."""
