@@ -17,7 +17,7 @@ from .leaders import Leader, entry_from_leaders, leader_from_stored, leaders_of,
 from .machine import this_machine
 from .records import Record, SearchState, check_record, further, united
 from .shelf import Shelf
-from .stored import read_stored, record_from_stored, stored_from_record
+from .stored import check_version, read_stored, record_from_stored, stored_from_record
 
 if TYPE_CHECKING:
     import os
@@ -176,7 +176,8 @@ class Store:
         """Adds a record to what is known of its schedule, in one transaction; what is known then, in the task's names.
 
         Measurements are united with those of before, each once, so putting a record twice is putting it once.
-        SpecError where the record contradicts itself, or its schedule does not fit its task.
+        SpecError where the record contradicts itself, or its schedule does not fit its task; StoreError where a later
+        version has written there.
         """
         check_record(record)
         task, machine, protocol = record.task, record.machine, record.protocol
@@ -184,6 +185,7 @@ class Store:
         new = stored_from_record(record)
         with self._entries.transaction():
             self._introduce(task, machine, protocol)
+            self._entries.read(key, check_version)
             old = self._entries.read(key, read_stored)
             stored = new if old is None else united(old, new)
             self._entries.write(key, unstructure(stored))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ..spec.convert import structure
-from ..spec.errors import SpecError
+from ..spec.errors import SpecError, StoreError
 from ..spec.rename import schedule_from_canonical, schedule_to_canonical
 from ..spec.schedule import Schedule
 from .privacy import scrubbed
@@ -64,6 +64,18 @@ def record_from_stored(stored: StoredRecord, task: Task, machine: Machine, proto
         measurements=stored.measurements,
         failed=stored.failed,
     )
+
+
+def check_version(entry: Json) -> int:
+    """The version of the language an entry is written in; StoreError for a later one, which is never written over."""
+    found = entry.get("spec") if isinstance(entry, dict) else None
+    version = found if type(found) is int else SPEC_VERSION
+    if version > SPEC_VERSION:
+        raise StoreError(
+            f"a record there was written by a later autosched, in version {version} of the language; this one knows up "
+            f"to {SPEC_VERSION}: upgrade autosched, or name another folder with --store or AUTOSCHED_STORE"
+        )
+    return version
 
 
 def read_stored(entry: Json) -> StoredRecord:

@@ -417,3 +417,6 @@ def test_a_record_in_a_later_language_is_skipped_loudly(store: Store, caplog: py
     with caplog.at_level(logging.WARNING):
         assert list(store.records()) == []
     assert "spec: written in version 2 of the language, this autosched reads 1" in caplog.text
+    with pytest.raises(StoreError, match=r"written by a later autosched, in version 2 of the language.*upgrade"):
+        store.put(record(timed(0.2)))
+    assert store._entries.read(key, lambda entry: entry) == {**entry, "spec": 2}, "what a later version knows stays"
