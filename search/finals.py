@@ -22,7 +22,7 @@ ROUNDS: Final = 11
 FEW_ROUNDS: Final = 5
 SLOW_S: Final = 0.1
 """Kernels slower than this are timed for few rounds"""
-REPEATS: Final = 4
+REPEATS: Final = 3
 """How often finals are held at most."""
 CLOSE: Final = 1.03
 """A leader within this factor of the winner has won as well: the next finals might end the other way round."""
@@ -35,6 +35,7 @@ def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | 
     until who leads has won, and against the default without any allowance. `end`: no finals begin after that time.
     """
     finalists = list(dict.fromkeys([default, *journal.fastest(FINALISTS)]))
+    held: set[Schedule] = set()
     for _ in range(REPEATS):
         medians = _medians(bench, journal, finalists, default)
         if not medians:
@@ -46,7 +47,11 @@ def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | 
             return
         if end is not None and time.monotonic() > end:
             return
-        finalists = list(dict.fromkeys([default, winner, leader.schedule]))
+        held.update(finalists)
+        # A leader that was not held yet may be one of many that were lucky.
+        unheld = [s for s in journal.fastest(len(held) + FINALISTS) if s not in held]
+        others = [] if leader.schedule in held else unheld[: FINALISTS - 1]
+        finalists = list(dict.fromkeys([default, winner, leader.schedule, *others]))
 
 
 def _has_won(leader: Schedule, winner: Schedule, default: Schedule, medians: dict[Schedule, float]) -> bool:
