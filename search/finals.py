@@ -22,7 +22,7 @@ ROUNDS: Final = 11
 FEW_ROUNDS: Final = 5
 SLOW_S: Final = 0.1
 """Kernels slower than this are timed for few rounds"""
-REPEATS: Final = 3
+REPEATS: Final = 2
 """How often finals are held at most."""
 CLOSE: Final = 1.03
 """A leader within this factor of the winner has won as well: the next finals might end the other way round."""
