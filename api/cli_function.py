@@ -60,12 +60,14 @@ def _module(path: str) -> ModuleType:
     module = importlib.util.module_from_spec(found)
     sys.modules[module.__name__] = module  # dataclasses and TVMScript look up the module they stand in
     sys.path.insert(0, str(place.resolve().parent))  # as for `python path.py`: it may import its neighbours
+    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left in the user's folder
     try:
         found.loader.exec_module(module)
     except _ERRORS as error:
         raise SpecError(f"{path} cannot be imported{_place(error, path)}: {_said(error)}") from error
     finally:
         sys.path.pop(0)
+        sys.dont_write_bytecode = writes_bytecode
     return module
 
 
