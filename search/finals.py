@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from typing import TYPE_CHECKING, Final
@@ -22,43 +21,33 @@ ROUNDS: Final = 11
 FEW_ROUNDS: Final = 5
 SLOW_S: Final = 0.1
 """Kernels slower than this are timed for few rounds"""
-REPEATS: Final = 2
+REPEATS: Final = 3
 """How often finals are held at most."""
-CLOSE: Final = 1.03
-"""A leader within this factor of the winner has won as well: the next finals might end the other way round."""
+CLOSE: Final = 1.05
+"""What was tried alone ran up to this much faster than in turn with others; beyond it, a trial may be better."""
 
 
 def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | None, watch: Watch) -> None:
-    """Times the finalists and stores their samples beside the default's.
+    """Times the finalists and stores their samples beside the default's; the store's leader is one of them then.
 
-    A schedule may lead the store by luck: it was measured once, in a good moment. It then takes part in further finals,
-    until who leads has won, and against the default without any allowance. `end`: no finals begin after that time.
+    Finals are held again while trials look better than the leader: they may be, or were lucky once, in a good moment.
+    `end`: no finals begin after that time.
     """
+    held: list[Schedule] = [default]
     finalists = list(dict.fromkeys([default, *journal.fastest(FINALISTS)]))
-    held: set[Schedule] = set()
     for _ in range(REPEATS):
         medians = _medians(bench, journal, finalists, default)
         if not medians:
             return
-        winner = min(medians, key=lambda schedule: medians[schedule])
-        watch(FinalistsTimed(count=len(finalists), best_s=medians[winner], default_s=medians.get(default)))
+        watch(FinalistsTimed(count=len(finalists), best_s=min(medians.values()), default_s=medians.get(default)))
+        held += finalists
         leader = journal.best()
-        if leader is None or _has_won(leader.schedule, winner, default, medians):
+        if leader is None or leader.latency_s is None or (end is not None and time.monotonic() > end):
             return
-        if end is not None and time.monotonic() > end:
+        winner_s = medians.get(leader.schedule, leader.latency_s)
+        if not journal.fastest(1, without=held, below_s=winner_s / CLOSE):
             return
-        held.update(finalists)
-        # A leader that was not held yet may be one of many that were lucky.
-        unheld = [s for s in journal.fastest(len(held) + FINALISTS) if s not in held]
-        others = [] if leader.schedule in held else unheld[: FINALISTS - 1]
-        finalists = list(dict.fromkeys([default, winner, leader.schedule, *others]))
-
-
-def _has_won(leader: Schedule, winner: Schedule, default: Schedule, medians: dict[Schedule, float]) -> bool:
-    """True where the leader took part, is no slower than the default, and as good as the winner."""
-    if leader not in medians:
-        return False
-    return medians[leader] <= min(medians.get(default, math.inf), CLOSE * medians[winner])
+        finalists = list(dict.fromkeys([default, leader.schedule, *journal.fastest(FINALISTS, without=held)]))
 
 
 def _medians(bench: Bench, journal: Journal, finalists: list[Schedule], default: Schedule) -> dict[Schedule, float]:

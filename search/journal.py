@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import statistics
 import time
 from collections import Counter
@@ -81,9 +82,13 @@ class Journal:
             self._outcomes[schedule] = outcome
         return self._outcomes[schedule]
 
-    def fastest(self, count: int) -> list[Schedule]:
-        """The schedules with the least first medians, fastest first."""
-        timed = [(outcome, n, s) for n, (s, outcome) in enumerate(self._outcomes.items()) if isinstance(outcome, float)]
+    def fastest(self, count: int, *, without: Sequence[Schedule] = (), below_s: float = math.inf) -> list[Schedule]:
+        """The schedules with the least first medians, fastest first; those `below_s` that are not in `without`."""
+        timed = [
+            (outcome, n, s)
+            for n, (s, outcome) in enumerate(self._outcomes.items())
+            if isinstance(outcome, float) and outcome < below_s and s not in without
+        ]
         return [schedule for _, _, schedule in sorted(timed, key=lambda entry: entry[:2])[:count]]
 
     def put(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import statistics
 from typing import TYPE_CHECKING
 
 import attrs
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
 class Leader:
     """The best record of an accuracy class, after what it is ranked by.
 
-    A claim ranks behind whatever was timed here; then the lower latency leads, then the simpler schedule (`length` of
-    its text), then the digest: the same leader in whatever order records came.
+    A claim ranks behind whatever was timed here, and what was only tried (`held` is False) behind what was timed in
+    turn with the default: who leads has a baseline. Then the lower latency leads, then the simpler schedule (`length`
+    of its text), then the digest: the same leader in whatever order records came.
     """
 
     accuracy: str
     claimed: bool
+    held: bool
     latency_s: float
     length: int
     digest: str
@@ -39,12 +42,15 @@ class Leader:
 
 def leader_from_stored(stored: StoredRecord, digest: str) -> Leader | None:
     """The record as a candidate for the lead; None where it failed or its output was never compared."""
-    latency_s = stored.latency_s
-    if latency_s is None or not stored.verified:
+    if stored.latency_s is None or not stored.verified:
         return None
+    # Samples of a trial, taken alone, run a little faster than those taken in turn: they are not mixed.
+    in_turn = [sample for m in stored.counted if m.baseline_s for sample in m.samples_s]
+    latency_s = statistics.median(in_turn) if in_turn else stored.latency_s
     return Leader(
         accuracy=stored.accuracy,
         claimed=stored.origin == CLAIMED,
+        held=bool(in_turn),
         latency_s=latency_s,
         length=len(compact_json(unstructure(stored.schedule))),
         digest=digest,
@@ -52,9 +58,9 @@ def leader_from_stored(stored: StoredRecord, digest: str) -> Leader | None:
     )
 
 
-def rank(leader: Leader) -> tuple[bool, float, int, str]:
+def rank(leader: Leader) -> tuple[bool, bool, float, int, str]:
     """What leaders are ordered by, the best first."""
-    return leader.claimed, leader.latency_s, leader.length, leader.digest
+    return leader.claimed, not leader.held, leader.latency_s, leader.length, leader.digest
 
 
 def leaders_of(candidates: Iterable[Leader | None]) -> tuple[Leader, ...]:
