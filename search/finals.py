@@ -20,7 +20,7 @@ ROUNDS: Final = 11
 """More than the samples of a trial, so that a schedule that was lucky then is found out."""
 FEW_ROUNDS: Final = 5
 SLOW_S: Final = 0.1
-"""Kernels slower than this are timed for few rounds"""
+"""Kernels slower than this are timed for few rounds."""
 REPEATS: Final = 3
 """How often finals are held at most."""
 CLOSE: Final = 1.05

@@ -6,6 +6,7 @@ moves is what a register tile reuses; a read that is not contiguous along the ve
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import attrs
@@ -62,10 +63,7 @@ def layouts_of(stage: Stage, hardware: Hardware) -> tuple[Layout, ...]:
 
 def length_of(group: Sequence[str], stage: Stage) -> int:
     """Number of points of a group of axes."""
-    total = 1
-    for name in group:
-        total *= stage.extents[name]
-    return total
+    return math.prod(stage.extents[name] for name in group)
 
 
 def _moves_together(group: Sequence[str], reads: Sequence[Read]) -> bool:

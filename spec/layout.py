@@ -5,13 +5,14 @@ One form for loops and for buffer layouts: fuse neighbours, split, order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
 from .errors import SpecError
-from .expr import Axis, Binary, Expr, index
+from .expr import Axis, Binary, Expr, index, substitute
 from .workload import IterAxis
 
 if TYPE_CHECKING:
@@ -39,13 +40,7 @@ def recut(axes: Sequence[IterAxis], fuses: Sequence[Fuse], splits: Sequence[Spli
     """
     fused, fused_old_in_new, fused_new_in_old = _fused(axes, fuses)
     extents = {axis.name: axis.extent for axis in fused}
-    by_axis: dict[str, Split] = {}
-    for number, split in enumerate(splits):
-        try:
-            _check_split(split, extents, by_axis)
-        except SpecError as error:
-            raise error.under(f"splits[{number}]") from error
-        by_axis[split.axis] = split
+    by_axis = splits_by_axis(splits, extents, "pad")
     new_axes: list[IterAxis] = []
     value: dict[str, Expr] = {}
     digits: dict[str, Expr] = {}
@@ -58,14 +53,14 @@ def recut(axes: Sequence[IterAxis], fuses: Sequence[Fuse], splits: Sequence[Spli
             digits[axis.name] = fused_new_in_old[axis.name]
             continue
         whole = _joined(found.into, found.factors)
-        if _product(found.factors) > axis.extent:
+        if math.prod(found.factors) > axis.extent:
             padded.append((whole, axis.extent))
             whole = Binary("min", whole, index(axis.extent - 1)) if clamp else whole
         value[axis.name] = whole
         new_axes += [IterAxis(name=n, extent=f) for n, f in zip(found.into, found.factors, strict=True)]
         digits |= _digits(found, fused_new_in_old[axis.name])
     _check_names(new_axes)
-    old_in_new = {name: _substituted(expr, value) for name, expr in fused_old_in_new.items()}
+    old_in_new = {name: substitute(expr, value) for name, expr in fused_old_in_new.items()}
     return Recut(axes=tuple(new_axes), old_in_new=old_in_new, new_in_old=digits, padded=tuple(padded))
 
 
@@ -86,28 +81,36 @@ def _fused(axes: Sequence[IterAxis], fuses: Sequence[Fuse]) -> tuple[list[IterAx
         extents = tuple(axis.extent for axis in parts)
         inner = _digits_of(Axis(fuse.as_), extents)
         replaced = {axis.name: digit for axis, digit in zip(parts, inner, strict=True)}
-        old_in_new = {name: _substituted(expr, replaced) for name, expr in old_in_new.items()}
+        old_in_new = {name: substitute(expr, replaced) for name, expr in old_in_new.items()}
         joined = _joined(fuse.fuse, extents)
-        new_in_old[fuse.as_] = _substituted(joined, {name: new_in_old[name] for name in fuse.fuse})
-        current[first : first + len(fuse.fuse)] = [IterAxis(name=fuse.as_, extent=_product(extents))]
+        new_in_old[fuse.as_] = substitute(joined, {name: new_in_old[name] for name in fuse.fuse})
+        current[first : first + len(fuse.fuse)] = [IterAxis(name=fuse.as_, extent=math.prod(extents))]
         _check_names(current)
     return current, old_in_new, new_in_old
 
 
-def _check_split(split: Split, extents: Mapping[str, int], done: Mapping[str, Split]) -> None:
-    if split.axis not in extents:
-        raise SpecError(f"no axis {split.axis!r} to split; axes here: {', '.join(extents)}", "axis")
-    if split.axis in done:
-        raise SpecError(f"axis {split.axis!r} is split twice; give one list of factors", "axis")
-    check_factors(split, extents[split.axis], "pad")
+def splits_by_axis(splits: Sequence[Split], extents: Mapping[str, int], tail: str) -> dict[str, Split]:
+    """Axis → its split; SpecError, with a path, where one does not fit. `tail` is the one allowed where they stand."""
+    found: dict[str, Split] = {}
+    for number, split in enumerate(splits):
+        try:
+            if split.axis not in extents:
+                raise SpecError(f"no axis {split.axis!r} to split; axes here: {', '.join(extents)}", "axis")
+            if split.axis in found:
+                raise SpecError(f"axis {split.axis!r} is split twice; give one list of factors", "axis")
+            _check_factors(split, extents[split.axis], tail)
+        except SpecError as error:
+            raise error.under(f"splits[{number}]") from error
+        found[split.axis] = split
+    return found
 
 
-def check_factors(split: Split, extent: int, tail: str) -> None:
+def _check_factors(split: Split, extent: int, tail: str) -> None:
     """Factors multiply to the extent or, with a tail, to the least multiple of the inner ones that covers it.
 
     `tail` is the one that is allowed where the split stands.
     """
-    product = _product(split.factors)
+    product = math.prod(split.factors)
     if product == extent:
         return
     listed = ", ".join(map(str, split.factors))
@@ -131,13 +134,6 @@ def _check_names(axes: Sequence[IterAxis]) -> None:
             raise SpecError(f"two axes are called {name!r}; give each its own name")
 
 
-def _product(values: Sequence[int]) -> int:
-    total = 1
-    for value in values:
-        total *= value
-    return total
-
-
 def _joined(names: Sequence[str], extents: Sequence[int]) -> Expr:
     """``a * (E_b * E_c) + b * E_c + c``."""
     result: Expr = Axis(names[0])
@@ -149,7 +145,7 @@ def _joined(names: Sequence[str], extents: Sequence[int]) -> Expr:
 def _digits_of(value: Expr, extents: Sequence[int]) -> list[Expr]:
     """The mixed-radix digits of `value`, outermost first; the first is not reduced by its own extent."""
     found: list[Expr] = []
-    inner = _product(extents)
+    inner = math.prod(extents)
     for number, extent in enumerate(extents):
         rest = value if number == 0 else Binary("floormod", value, index(inner))
         inner //= extent
@@ -159,12 +155,3 @@ def _digits_of(value: Expr, extents: Sequence[int]) -> list[Expr]:
 
 def _digits(split: Split, value: Expr) -> dict[str, Expr]:
     return dict(zip(split.into, _digits_of(value, split.factors), strict=True))
-
-
-def _substituted(expr: Expr, axes: Mapping[str, Expr]) -> Expr:
-    match expr:
-        case Axis(name):
-            return axes.get(name, expr)
-        case Binary(op, a, b):
-            return Binary(op, _substituted(a, axes), _substituted(b, axes))
-    return expr

@@ -5,15 +5,16 @@ Checks, `show`, the cost model and lowering all work on this model, so that they
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import attrs
 
 from .errors import SpecError
-from .layout import check_factors
+from .layout import splits_by_axis
 from .region import local_extents
-from .schedule import At, BindFused, Nest, Split
+from .schedule import At, BindFused, Nest
 from .workload import IterAxis, Stage, Workload
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ class BoundLoop:
     @property
     def extent(self) -> int:
         """Number of steps."""
-        total = 1
-        for part in self.parts:
-            total *= part.extent
-        return total
+        return math.prod(part.extent for part in self.parts)
 
     @property
     def reduce(self) -> bool:
@@ -76,10 +74,7 @@ class StageNest:
     @property
     def copies(self) -> int:
         """Bodies that unrolled loops make of one, vector lanes apart."""
-        total = 1
-        for loop in self.bound:
-            total *= loop.extent if loop.to == "unroll" else 1
-        return total
+        return math.prod(loop.extent for loop in self.bound if loop.to == "unroll")
 
     def position(self, loop: str) -> int:
         """Index into `loops` of the last loop called `loop`, or fused into it."""
@@ -207,19 +202,11 @@ def _stage_nest(stage: Stage, nest: Nest, extents: Mapping[str, int], consumer: 
 
 def _split(stage: Stage, nest: Nest, extents: Mapping[str, int]) -> list[Loop]:
     """The loops after splits, each axis' pieces in its place."""
-    by_axis: dict[str, Split] = {}
     for number, split in enumerate(nest.splits):
-        try:
-            if split.axis not in extents:
-                raise SpecError(f"no axis {split.axis!r} to split; axes here: {', '.join(extents)}", "axis")
-            if split.axis in by_axis:
-                raise SpecError(f"axis {split.axis!r} is split twice; give one list of factors", "axis")
-            if split.tail == "pad":
-                raise SpecError('found "pad"; a nest takes "none" or "predicate", padding is a staging', "tail")
-            check_factors(split, extents[split.axis], "predicate")
-        except SpecError as error:
-            raise error.under(f"splits[{number}]") from error
-        by_axis[split.axis] = split
+        if split.tail == "pad":
+            place = f"splits[{number}].tail"
+            raise SpecError('found "pad"; a nest takes "none" or "predicate", padding is a staging', place)
+    by_axis = splits_by_axis(nest.splits, extents, "predicate")
     reduce = {axis.name for axis in stage.reduce}
     loops: list[Loop] = []
     for axis, extent in extents.items():

@@ -6,6 +6,7 @@ per dimension, outermost first), reducing over its reduce axes: ``C[i, j] = sum 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping  # noqa: TC003 # cattrs resolves the types of cached properties too
 from functools import cached_property
 
@@ -113,10 +114,7 @@ class Stage:
     @property
     def points(self) -> int:
         """Number of times the body is computed."""
-        total = 1
-        for axis in (*self.axes, *self.reduce):
-            total *= axis.extent
-        return total
+        return math.prod(axis.extent for axis in (*self.axes, *self.reduce))
 
 
 @attrs.frozen(kw_only=True)
