@@ -2,8 +2,9 @@
 
     {"format": "autosched/spec", "version": 1, "task": {...}, "schedule": {...}, "claims": [...]}
 
-What is read is checked as a whole, so whoever holds a `SpecFile` from here can lower it. Reading what was written gives
-an equal record, and writing that again the same bytes.
+A file is written in the lowest version of the language that can say it. What is read is checked as a whole, so whoever
+holds a `SpecFile` from here can lower it. Reading what was written gives an equal record, and writing that again the
+same bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
@@ -25,16 +26,9 @@ from .json_text import MAX_BYTES, Json, read_json, write_json
 from .schedule import Schedule
 from .strict_cattrs import described
 from .task import Task
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .versions import UPGRADES, VERSION, later_words, version_needed
 
 FORMAT: Final = "autosched/spec"
-VERSION: Final = 1
-"""What this autosched writes, and the latest that it reads."""
-
-UPGRADES: Final[dict[int, Callable[[dict[str, Json]], dict[str, Json]]]] = {}
-"""Version → what turns a file of that version into one of the next; each comes with an old file in tests/data/specs."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,8 +51,9 @@ def check_spec(spec: SpecFile) -> None:
 
 def spec_from_text(text: str | bytes) -> SpecFile:
     """The spec that a file's text says, checked; SpecError, with a path into the file, where it does not say one."""
-    content = _content(read_json(text))
+    version, content = _content(read_json(text))
     spec = structure(content, SpecFile)
+    _check_version(spec, version)
     try:
         check_spec(spec)
     except RecursionError as error:
@@ -70,12 +65,19 @@ def text_from_spec(spec: SpecFile) -> str:
     """The text of a spec file; `spec_from_text` reads it back to an equal record."""
     content = unstructure(spec)
     assert isinstance(content, dict)
-    return write_json({"format": FORMAT, "version": VERSION, **content})
+    return write_json({"format": FORMAT, "version": version_needed(spec), **content})
 
 
-def _content(value: Json) -> dict[str, Json]:
-    """What a spec file holds beside its format and version, in the form of the latest version."""
-    sample = f'a spec file begins with {{"format": "{FORMAT}", "version": {VERSION}'
+def _check_version(spec: SpecFile, version: int) -> None:
+    """Raises SpecError where a file has words of a later version than it says: an older reader could not read it."""
+    for since, place in later_words(spec):
+        if since > version:
+            raise SpecError(f'found {version}, but {place} is of version {since}; write "version": {since}', "version")
+
+
+def _content(value: Json) -> tuple[int, dict[str, Json]]:
+    """The version of a spec file, and what else it holds, in the form of the latest version."""
+    sample = f'a spec file begins with {{"format": "{FORMAT}", "version": 1'
     if not isinstance(value, dict):
         raise SpecError(f"found {described(value)}; {sample}")
     for key in ("format", "version"):
@@ -92,7 +94,7 @@ def _content(value: Json) -> dict[str, Json]:
     content = {key: entry for key, entry in value.items() if key not in ("format", "version")}
     for older in range(version, VERSION):
         content = UPGRADES[older](content)
-    return content
+    return version, content
 
 
 def load_spec(path: str | Path) -> SpecFile:

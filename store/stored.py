@@ -13,7 +13,7 @@ Entries, by key; a slot is ``<task>/<machine>/<protocol>``, three keys of 64 dig
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -21,6 +21,7 @@ from ..spec.convert import structure
 from ..spec.errors import SpecError, StoreError
 from ..spec.rename import schedule_from_canonical, schedule_to_canonical
 from ..spec.schedule import Schedule
+from ..spec.versions import VERSION, version_needed
 from .privacy import scrubbed
 from .records import History, Record, sorted_measurements
 
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
     from ..spec.json_text import Json
     from ..spec.task import Task
 
-SPEC_VERSION: Final = 1
-"""Version of the schedule language that records are written in; a later one reads the earlier ones."""
-
 
 @attrs.frozen(kw_only=True)
 class StoredRecord(History):
-    """A record in canonical names; task, machine and protocol are in its key."""
+    """A record in canonical names; task, machine and protocol are in its key.
+
+    `spec` is the lowest version of the language that can say the schedule.
+    """
 
     spec: int
     schedule: Schedule
@@ -47,7 +48,7 @@ def stored_from_record(record: Record) -> StoredRecord:
     if failed is not None:
         failed = attrs.evolve(failed, failure=attrs.evolve(failed.failure, detail=scrubbed(failed.failure.detail)))
     return StoredRecord(
-        spec=SPEC_VERSION,
+        spec=version_needed(record.schedule),
         schedule=schedule_to_canonical(record.schedule, record.task.names),
         measurements=sorted_measurements(record.measurements),
         failed=failed,
@@ -68,20 +69,24 @@ def record_from_stored(stored: StoredRecord, task: Task, machine: Machine, proto
 
 def check_version(entry: Json) -> int:
     """The version of the language an entry is written in; StoreError for a later one, which is never written over."""
-    found = entry.get("spec") if isinstance(entry, dict) else None
-    version = found if type(found) is int else SPEC_VERSION
-    if version > SPEC_VERSION:
+    version = _version(entry)
+    if version > VERSION:
         raise StoreError(
             f"a record there was written by a later autosched, in version {version} of the language; this one knows up "
-            f"to {SPEC_VERSION}: upgrade autosched, or name another folder with --store or AUTOSCHED_STORE"
+            f"to {VERSION}: upgrade autosched, or name another folder with --store or AUTOSCHED_STORE"
         )
     return version
 
 
 def read_stored(entry: Json) -> StoredRecord:
     """A `StoredRecord`; SpecError where the entry is not one, or was written by a later version."""
-    if isinstance(entry, dict) and type(entry.get("spec")) is int and entry["spec"] != SPEC_VERSION:
-        raise SpecError(
-            f"written in version {entry['spec']} of the language, this autosched reads {SPEC_VERSION}", "spec"
-        )
+    version = _version(entry)
+    if version > VERSION:
+        raise SpecError(f"written in version {version} of the language, this autosched reads {VERSION}", "spec")
     return structure(entry, StoredRecord)
+
+
+def _version(entry: Json) -> int:
+    """The version of the language that an entry says; 1 where it says none, which reading it will then refuse."""
+    found = entry.get("spec") if isinstance(entry, dict) else None
+    return found if type(found) is int else 1

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autosched.spec import spec_file
+from autosched.spec import spec_file, versions
 from autosched.spec.errors import SpecError
 from autosched.spec.json_text import read_json, write_json
 from autosched.spec.schedule import Inline, Schedule
@@ -169,4 +169,10 @@ def load_spec_as(version: int) -> SpecFile:
 
 
 def test_every_older_version_has_its_upgrade() -> None:
-    assert sorted(spec_file.UPGRADES) == list(range(1, spec_file.VERSION))
+    assert sorted(versions.UPGRADES) == list(range(1, versions.VERSION))
+
+
+def test_a_file_is_written_in_the_lowest_version_that_can_say_it() -> None:
+    value: Any = read_json(GEMM.read_bytes())
+    assert value["version"] == 1
+    assert text_from_spec(load_spec_as(versions.VERSION)) == GEMM.read_text(encoding="utf-8")

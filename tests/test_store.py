@@ -18,6 +18,7 @@ from autosched.spec.errors import SpecError, StoreError
 from autosched.spec.rename import schedule_digest
 from autosched.spec.schedule import Schedule
 from autosched.spec.task import Argument, OperatorCall
+from autosched.spec.versions import VERSION
 from autosched.store.keys import machine_key, protocol_key, slot, task_key
 from autosched.store.leaders import leader_from_stored, rank
 from autosched.store.machine import this_machine
@@ -413,10 +414,14 @@ def test_a_record_in_a_later_language_is_skipped_loudly(store: Store, caplog: py
     (key,) = store._entries.keys("record/")
     entry = store._entries.read(key, lambda entry: entry)
     with store._entries.transaction():
-        store._entries.write(key, {**entry, "spec": 2})  # type: ignore[dict-item]
+        store._entries.write(key, {**entry, "spec": VERSION + 1})  # type: ignore[dict-item]
     with caplog.at_level(logging.WARNING):
         assert list(store.records()) == []
-    assert "spec: written in version 2 of the language, this autosched reads 1" in caplog.text
-    with pytest.raises(StoreError, match=r"written by a later autosched, in version 2 of the language.*upgrade"):
+    assert f"spec: written in version {VERSION + 1} of the language, this autosched reads {VERSION}" in caplog.text
+    with pytest.raises(
+        StoreError, match=rf"written by a later autosched, in version {VERSION + 1} of the language.*upgrade"
+    ):
         store.put(record(timed(0.2)))
-    assert store._entries.read(key, lambda entry: entry) == {**entry, "spec": 2}, "what a later version knows stays"
+    assert store._entries.read(key, lambda entry: entry) == {**entry, "spec": VERSION + 1}, (
+        "what a later version knows stays"
+    )
