@@ -19,6 +19,7 @@ from .search.hardware import hardware_from_machine
 from .spec.check import check_schedule
 from .spec.dtypes import size_bytes
 from .spec.footprint import accesses_of, outer_loops, register_tile, touched_bytes
+from .spec.once import main_part
 from .store.machine import this_machine
 
 if TYPE_CHECKING:
@@ -33,12 +34,15 @@ if TYPE_CHECKING:
 def text_from_costs(spec: SpecFile, machine: Machine | None = None) -> str:
     """The predicted cost of every stage on a machine, this one where none is given."""
     machine = machine or this_machine()
-    plan = check_schedule(spec.schedule, spec.task.workload)
-    costs = stage_costs(plan, hardware_from_machine(machine, spec.task.threads))
+    plan = check_schedule(spec.schedule, spec.task)
+    main = main_part(plan)
+    costs = stage_costs(main, hardware_from_machine(machine, spec.task.threads))
     total = duration(sum(cost.seconds for cost in costs))
     lines = [f"predicted {total} on {machine.vendor} family {machine.family} model {machine.model}"]
-    for nest, cost in zip(plan.nests, costs, strict=True):
+    for nest, cost in zip(main.nests, costs, strict=True):
         lines += ["", *_stage_lines(plan, nest, cost)]
+    for name in plan.once:
+        lines += ["", f"{name}: computed once, outside of the time above"]
     return "\n".join(lines)
 
 

@@ -28,6 +28,7 @@ def lookup(
     what: tuple[str, ...],
     spec_path: str | None,
     target: str | None,
+    constants: tuple[str, ...],
     threads: int | None,
     key: str | None,
     store: Store,
@@ -41,7 +42,7 @@ def lookup(
     """  # noqa: D301 # click's mark for lines to keep is the character itself
     begin = time.perf_counter()
     if key is not None:
-        if what or spec_path is not None or target is not None or threads is not None:
+        if what or spec_path is not None or target is not None or constants or threads is not None:
             raise SpecError("found --key and a task; give one of them")
         task = store.task(key)
         if task is None:
@@ -49,7 +50,7 @@ def lookup(
             return MISSED
         request = Request(task=task, name=task.op.name if task.op else None, words=())
     else:
-        request = read_request(what, spec_path, target, threads)
+        request = read_request(what, spec_path, target, threads, constants)
     result = look_up(request.task, store)
     if result is None:
         click.echo(

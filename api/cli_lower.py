@@ -51,7 +51,7 @@ def explained(spec: SpecFile) -> Iterator[str]:
     from .spec.show import text_from_plan
     from .spec.tvm_lower import lower_plan
 
-    plan = check_schedule(spec.schedule, spec.task.workload)
+    plan = check_schedule(spec.schedule, spec.task)
     workload = spec.task.workload
     yield f"=== the task\n{text_from_plan(plan_from_nests(workload, ()))}\n"
     for number, staging in enumerate(spec.schedule.stagings):

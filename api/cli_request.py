@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 import click
 
+from .spec.check_task import check_constants
 from .spec.errors import SpecError
 from .spec.schedule import Schedule
 from .spec.task import Target, Task, target_from_value
@@ -55,6 +56,9 @@ def request_options(command: Command) -> Command:
             click.argument("what", nargs=-1, metavar="OP KEY=VALUE... | FILE.py:FUNCTION ARG..."),
             click.option("--spec", "spec_path", metavar="FILE", help="The task of a spec file."),
             click.option("--target", metavar="T", help='A kind, as llvm, or JSON: {"kind": "llvm", "mcpu": "znver5"}.'),
+            click.option(
+                "--constant", "constants", multiple=True, metavar="NAME", help="An input that calls never change."
+            ),
             click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: all cores."),
         )
     ):
@@ -73,8 +77,24 @@ def store_option(command: Command) -> Command:
     return option(command)
 
 
-def read_request(what: tuple[str, ...], spec_path: str | None, target: str | None, threads: int | None) -> Request:
+def read_request(
+    what: tuple[str, ...],
+    spec_path: str | None,
+    target: str | None,
+    threads: int | None,
+    constants: tuple[str, ...] = (),
+) -> Request:
     """The request that a command line makes; SpecError where it makes none, or two."""
+    request = _plain_request(what, spec_path, target, threads)
+    if not constants:
+        return request
+    added = tuple(dict.fromkeys((*request.task.constants, *constants)))
+    task = attrs.evolve(request.task, constants=added)
+    check_constants(task)
+    return attrs.evolve(request, task=task)
+
+
+def _plain_request(what: tuple[str, ...], spec_path: str | None, target: str | None, threads: int | None) -> Request:
     if what and spec_path is not None:
         raise SpecError(f"found {what[0]!r} and --spec {spec_path}; give one of them")
     if spec_path is not None:

@@ -36,6 +36,7 @@ def tune(
     what: tuple[str, ...],
     spec_path: str | None,
     target: str | None,
+    constants: tuple[str, ...],
     threads: int | None,
     trials: int,
     seconds: float | None,
@@ -58,7 +59,7 @@ def tune(
     check_method(method)
     if output is not None and not Path(output).expanduser().parent.is_dir():
         raise SpecError(f"found no folder for {output!r}; make it first, or name another file", "--output")
-    request = read_request(what, spec_path, target, threads)
+    request = read_request(what, spec_path, target, threads, constants)
     result = finished(request.task, store, budget)
     if result is None:
         from .cli_progress import open_progress

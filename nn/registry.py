@@ -14,6 +14,7 @@ import attrs
 
 from ..spec import builder
 from ..spec.builder import Tensor
+from ..spec.check_task import check_constants
 from ..spec.cores import available_cores
 from ..spec.errors import SpecError
 from ..spec.task import Argument, OperatorCall, Option, Target, Task, target_from_value
@@ -32,7 +33,7 @@ _MODULES: Final = {
     "depthwise_conv2d": "conv",
 }
 """Operator → the module here that registers it."""
-_TAKEN: Final = ("target", "threads")
+_TAKEN: Final = ("target", "threads", "constants")
 """What `get_task` takes beside an operator's own arguments."""
 
 
@@ -134,21 +135,32 @@ def get_operator(name: str) -> Operator:
 
 
 def get_task(
-    op: str, /, *, target: str | Mapping[str, Option] | Target = "llvm", threads: int | None = None, **args: Any
+    op: str,
+    /,
+    *,
+    target: str | Mapping[str, Option] | Target = "llvm",
+    threads: int | None = None,
+    constants: Sequence[str] = (),
+    **args: Any,
 ) -> Task:
     """The task of an operator: ``get_task("gemm", N=1024, K=1024, M=1024)``.
 
-    `threads` defaults to the CPUs this process may run on. `Task.op` has every argument, defaults included, in the
-    order of the operator's signature. Raises SpecError for an operator, argument or shape that cannot be.
+    `threads` defaults to the CPUs this process may run on; `constants` names inputs that keep their value from call to
+    call, as weights do, so that what is made of them alone is made once. `Task.op` has every argument, defaults
+    included, in the order of the operator's signature. Raises SpecError for an operator, argument or shape that cannot
+    be.
     """
     operator = get_operator(op)
     values = operator.complete(args)
-    return Task(
+    task = Task(
         workload=operator.workload(values),
         target=target_from_value(target),
         threads=available_cores() if threads is None else _checked_threads(threads),
+        constants=tuple(constants),
         op=OperatorCall(name=op, args=tuple(Argument(name=name, value=value) for name, value in values.items())),
     )
+    check_constants(task)
+    return task
 
 
 def parse_arguments(op: str, words: Iterable[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import attrs
 
 from ..spec.expr import Binary, Call, If, axes_in, loads, walk
 from ..spec.footprint import LINE_BYTES, accesses_of, outer_loops, register_tile, touched_bytes
+from ..spec.once import main_part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,8 +43,8 @@ class StageCost:
 
 
 def predict_s(plan: Plan, hardware: Hardware) -> float:
-    """Predicted seconds of a plan."""
-    return sum(cost.seconds for cost in stage_costs(plan, hardware))
+    """Predicted seconds of a call; what is computed once, outside, costs it nothing."""
+    return sum(cost.seconds for cost in stage_costs(main_part(plan), hardware))
 
 
 def stage_costs(plan: Plan, hardware: Hardware) -> tuple[StageCost, ...]:

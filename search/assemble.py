@@ -15,8 +15,9 @@ from .structure import is_map, reads_elementwise, sole_reader
 from .tiling import Tile, tiled_reduction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from ..spec.task import Task
     from ..spec.workload import Stage, Workload
     from .hardware import Hardware
     from .knobs import KnobValue
@@ -56,8 +57,9 @@ class _Assembly:
             self.stagings.append(staging)
 
 
-def assemble(workload: Workload, choices: Mapping[str, StageChoice], hardware: Hardware) -> tuple[Schedule, Workload]:
+def assemble(task: Task, choices: Mapping[str, StageChoice], hardware: Hardware) -> tuple[Schedule, Workload]:
     """The schedule in which each reduction is done as chosen, and the workload as its stagings leave it."""
+    workload = task.workload
     made = _Assembly(workload)
     _inline_maps(made)
     for stage in workload.stages:
@@ -68,7 +70,20 @@ def assemble(workload: Workload, choices: Mapping[str, StageChoice], hardware: H
         if stage.name not in made.nests:
             made.nests[stage.name] = plain_nest(stage, hardware)
     ordered = tuple(made.nests[stage.name] for stage in made.workload.stages)
-    return Schedule(stagings=tuple(made.stagings), nests=ordered), made.workload
+    once = _from_constants(made.workload, task.constants)
+    return Schedule(stagings=tuple(made.stagings), once=once, nests=ordered), made.workload
+
+
+def _from_constants(workload: Workload, constants: Sequence[str]) -> tuple[str, ...]:
+    """Stages that read nothing but constants: no call has to compute them."""
+    known = set(constants)
+    found = []
+    for stage in workload.stages:
+        made = {output.name for output in stage.outputs}
+        if stage.reads and known.issuperset(stage.reads) and not made & {*workload.params}:
+            found.append(stage.name)
+            known |= made
+    return tuple(found)
 
 
 def _inline_maps(made: _Assembly) -> None:

@@ -79,5 +79,5 @@ def _order(candidate: Candidate) -> tuple[float, tuple[int, ...]]:
 
 def _plain(space: Space) -> Candidate:
     schedule = Schedule()
-    plan = check_schedule(schedule, space.task.workload)
+    plan = check_schedule(schedule, space.task)
     return Candidate(point=(), schedule=schedule, plan=plan, predicted_s=predict_s(plan, space.hardware))

@@ -23,6 +23,10 @@ HOPELESS_FACTOR: Final = 10.0
 class Kernel(Interface):
     """What a builder makes: a compiled function that knows its arguments."""
 
+    def prepare(self) -> None:
+        """Computes what is computed once, outside of what is timed; a second time it does nothing."""
+        ...
+
     def call(self) -> None:
         """Runs once and returns when the result is there."""
         ...

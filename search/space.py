@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from ..spec.check import check_nests
+from ..spec.check import check_rewritten
 from ..spec.errors import SpecError
 from ..spec.nest import Plan
 from ..spec.schedule import Schedule
@@ -103,8 +103,8 @@ class Space:
             stage: StageChoice.from_knobs(layout, stage, values) for stage, layout in sketch.layouts
         }
         try:
-            schedule, rewritten = assemble(self.task.workload, choices, self.hardware)
-            plan = check_nests(schedule.nests, rewritten)
+            schedule, rewritten = assemble(self.task, choices, self.hardware)
+            plan = check_rewritten(schedule, rewritten, self.task)
         except SpecError:
             return None
         return Candidate(point=point, schedule=schedule, plan=plan, predicted_s=predict_s(plan, self.hardware))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 import numpy as np
 
+from ..spec.check import check_schedule
 from ..spec.claim import Failure, Protocol
 from ..spec.convert import structure
 from ..spec.errors import LoweringError, MeasureError, SpecError
@@ -22,7 +23,7 @@ from ..spec.inputs import random_inputs
 from ..spec.schedule import Schedule
 from ..spec.task import Task
 from ..spec.tvm_build import TVM_ERRORS, compile_module, set_pool_threads, tvm_target, useful_line
-from ..spec.tvm_lower import lower
+from ..spec.tvm_lower import lower_plan
 from ..spec.tvm_run import CompiledKernel, tensor_over
 from .buffers import GuardedBuffer
 from .pinning import check_pinned, pin_threads
@@ -40,8 +41,10 @@ OUT_OF_MEMORY_WORDS = ("bad_alloc", "cannot allocate memory", "out of memory", "
 
 def build_kernel(schedule: Schedule, task: Task, buffers: Sequence[GuardedBuffer]) -> Kernel:
     """The builder of real candidates: lowered and compiled to machine code, bound to its buffers."""
-    executable = compile_module(lower(schedule, task).mod, tvm_target(task.target, task.threads))
-    return CompiledKernel(executable, [tensor_over(b.data, b.buffer.shape, b.buffer.dtype) for b in buffers])
+    plan = check_schedule(schedule, task)
+    executable = compile_module(lower_plan(plan).mod, tvm_target(task.target, task.threads))
+    tensors = {b.buffer.name: tensor_over(b.data, b.buffer.shape, b.buffer.dtype) for b in buffers}
+    return CompiledKernel(executable, plan, tensors)
 
 
 @attrs.frozen(kw_only=True)
@@ -126,6 +129,7 @@ class Worker:
         for result in self._results.values():
             result.erase()
         self._is_erased = True
+        self._run(kernel.prepare)
         begin = time.perf_counter()
         self._run(kernel.call)
         first_s = time.perf_counter() - begin

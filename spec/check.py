@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
+
+import attrs
 
 from .errors import SpecError
 from .expr import If, loads, walk
 from .nest import Plan, StageNest, plan_from_nests
+from .once import check_once
 from .rewrite import rewrite
+from .task import Task
 
 if TYPE_CHECKING:
-    from .schedule import Nest, Schedule
+    from .schedule import Schedule
     from .workload import Stage, Workload
 
 MAX_LANES: Final = 64
@@ -20,16 +24,19 @@ MAX_LOOPS: Final = 64
 """Loops around a stage; TVM walks them by recursion and overflows its stack on a few thousand."""
 
 
-def check_schedule(schedule: Schedule, workload: Workload) -> Plan:
-    """Rewrites `workload`, lays out the nests and checks every rule; returns the plan that lowering follows.
+def check_schedule(schedule: Schedule, task: Task | Workload) -> Plan:
+    """Rewrites the workload, lays out the nests and checks every rule; returns the plan that lowering follows.
 
-    Raises SpecError whose path starts with ``schedule.stagings`` or ``schedule.nests``.
+    A workload stands for a task without constants. Raises SpecError whose path starts with ``schedule.stagings``,
+    ``schedule.once`` or ``schedule.nests``.
     """
-    return check_nests(schedule.nests, rewrite(schedule, workload))
+    workload = task.workload if isinstance(task, Task) else task
+    return check_rewritten(schedule, rewrite(schedule, workload), task)
 
 
-def check_nests(nests: Sequence[Nest], rewritten: Workload) -> Plan:
-    """The second half of `check_schedule`, on a workload with every staging applied."""
+def check_rewritten(schedule: Schedule, rewritten: Workload, task: Task | Workload) -> Plan:
+    """The second half of `check_schedule`, on the workload with every staging applied."""
+    nests = schedule.nests
     plan = plan_from_nests(rewritten, nests)
     place = {nest.stage: number for number, nest in enumerate(nests)}
     for stage_nest in plan.nests:
@@ -39,7 +46,10 @@ def check_nests(nests: Sequence[Nest], rewritten: Workload) -> Plan:
             except SpecError as error:
                 number = place.get(stage_nest.stage.name, len(nests))
                 raise error.under(f"schedule.nests[{number}]") from error
-    return plan
+    if not schedule.once:
+        return plan
+    check_once(plan, schedule.once, task.constants if isinstance(task, Task) else ())
+    return attrs.evolve(plan, once=schedule.once)
 
 
 def check_depth(plan: Plan, nest: StageNest) -> None:

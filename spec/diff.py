@@ -182,7 +182,9 @@ def _schedule(spec: SpecFile, tokens: Tokens) -> Statements:
     said: Statements = {}
     for staging in spec.schedule.stagings:
         said |= _staging(staging, tokens)
-    plan = check_schedule(spec.schedule, spec.task.workload)
+    plan = check_schedule(spec.schedule, spec.task)
+    for name in spec.schedule.once:
+        said["once", tokens.stages[name]] = Statement(f"{name}, computed once", "", YES)
     for nest in plan.nests:
         said |= _nest(nest, tokens)
         if nest.at is not None:

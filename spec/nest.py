@@ -98,10 +98,14 @@ class StageNest:
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """A rewritten workload with the nest of each stage, in the workload's order."""
+    """A rewritten workload with the nest of each stage, in the workload's order.
+
+    Stages in `once` are computed outside the kernel, from constants; `once.py` takes the two parts apart.
+    """
 
     workload: Workload
     nests: tuple[StageNest, ...]
+    once: tuple[str, ...] = ()
 
     @cached_property
     def by_stage(self) -> Mapping[str, StageNest]:

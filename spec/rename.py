@@ -171,9 +171,10 @@ class _Renaming:
 
     def schedule(self, schedule: Schedule) -> Schedule:
         stagings = tuple([self.staging(staging) for staging in schedule.stagings])
+        once = tuple([self.stages[name] for name in schedule.once])
         nests = [self.nest(nest) for nest in schedule.nests]
         # An `at` may name a loop of a later nest, so these come last.
-        return Schedule(stagings=stagings, nests=tuple([self.placed(nest) for nest in nests]))
+        return Schedule(stagings=stagings, once=once, nests=tuple([self.placed(nest) for nest in nests]))
 
     def cut(self, splits: tuple[Split, ...], scope: dict[str, str]) -> tuple[Split, ...]:
         """The splits renamed; in the scope, the axes they make take the place of those they cut."""

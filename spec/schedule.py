@@ -219,7 +219,16 @@ class Nest:
 
 @attrs.frozen(kw_only=True)
 class Schedule:
-    """Stagings, then nests; the empty schedule computes every stage by plain loops."""
+    """Stagings, then nests; the empty schedule computes every stage by plain loops.
+
+    `once` names stages of the rewritten workload that read nothing but constants of the task: they are computed once,
+    outside the kernel, which takes their buffers as further parameters.
+
+    before (each call): ``W.pack[ko, c, ki] = W[ko * 8 + ki, c]``, ``Y[k, p] += W.pack[k // 8, c, k % 8] * X[c, p]``
+    after (once: W.pack): ``pack(W, W.pack)`` does the former, ``main(X, W, Y, W.pack)`` the latter
+    In TVM: a function of its own, and parameters; Relax folds such functions of constants.
+    """
 
     stagings: tuple[Staging, ...] = ()
+    once: tuple[str, ...] = attrs.field(default=(), validator=_names, metadata={"since": 2})
     nests: tuple[Nest, ...] = ()

@@ -36,14 +36,14 @@ _INDENT: Final = "  "
 
 def text_from_schedule(schedule: Schedule, task: Task) -> str:
     """The task and its loops under `schedule`; SpecError where the schedule does not fit."""
-    plan = check_schedule(schedule, task.workload)
+    plan = check_schedule(schedule, task)
     return "\n".join([*_task_lines(task), "", text_from_plan(plan)])
 
 
 def text_from_plan(plan: Plan) -> str:
-    """Every nest, in the order in which they run."""
-    nests = ("\n".join(_nest_lines(plan, nest)) for nest in plan.nests if nest.at is None)
-    return "\n\n".join(nests)
+    """Every nest, in the order in which they run: what is computed once comes first."""
+    own = sorted((nest for nest in plan.nests if nest.at is None), key=lambda nest: nest.stage.name not in plan.once)
+    return "\n\n".join("\n".join(_nest_lines(plan, nest)) for nest in own)
 
 
 def _task_lines(task: Task) -> Iterator[str]:
@@ -92,7 +92,7 @@ def _stage_text(plan: Plan, nest: StageNest) -> str:
     shapes = ", ".join(f"{output.dtype}[{', '.join(map(str, stage.shape))}]" for output in stage.outputs)
     notes = [shapes]
     if all(output.name not in plan.workload.params for output in stage.outputs):
-        notes.append("temporary")
+        notes.append("computed once, outside" if stage.name in plan.once else "temporary")
     if nest.at is not None:
         part = ", ".join(f"{axis.name}: {axis.extent}" for axis in nest.axes)
         notes.append(f"here {part}")

@@ -40,13 +40,19 @@ __all__ = [
 
 
 def tasks(of: st.SearchStrategy[Workload] | None = None) -> st.SearchStrategy[Task]:
-    """Tasks for the CPU, of 1 or 2 threads, of any workload or of those that `of` generates."""
-    return st.builds(
-        Task,
-        workload=workloads() if of is None else of,
-        target=st.just(Target()),
-        threads=st.integers(1, 2),
-    )
+    """Tasks for the CPU, of 1 or 2 threads and perhaps with constants, of any workload or of those `of` generates."""
+
+    def task_of(workload: Workload) -> st.SearchStrategy[Task]:
+        inputs = [buffer.name for buffer in workload.inputs]
+        return st.builds(
+            Task,
+            workload=st.just(workload),
+            target=st.just(Target()),
+            threads=st.integers(1, 2),
+            constants=st.lists(st.sampled_from(inputs), unique=True).map(tuple) if inputs else st.just(()),
+        )
+
+    return (workloads() if of is None else of).flatmap(task_of)
 
 
 def assert_rewrites_correctly(schedule: Schedule, task: Task | Workload, seed: int = 0) -> None:

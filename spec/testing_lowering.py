@@ -30,7 +30,7 @@ def assert_rewrites_correctly(schedule: Schedule, task: Task | Workload, seed: i
     """Raises AssertionError unless the rewritten workload computes what `task` asks for; needs no TVM."""
     workload, ranges = (task.workload, task.ranges) if isinstance(task, Task) else (task, ())
     inputs = random_inputs(workload, seed, ranges)
-    rewritten = check_schedule(schedule, workload).workload
+    rewritten = check_schedule(schedule, task).workload
     _assert_close(evaluate(rewritten, inputs, precise=True), workload, inputs)
 
 
@@ -42,11 +42,11 @@ def assert_lowers_correctly(schedule: Schedule, task: Task, seed: int = 0) -> No
     """
     workload = task.workload
     inputs = random_inputs(workload, seed, task.ranges)
-    sch = lower_plan(check_schedule(schedule, workload))
-    executable = compile_module(sch.mod, tvm_target(task.target, task.threads))
+    plan = check_schedule(schedule, task)
+    executable = compile_module(lower_plan(plan).mod, tvm_target(task.target, task.threads))
     memory = {name: _memory(workload, name, inputs) for name in workload.params}
-    tensors = [tensor_over(memory[n], workload.buffers[n].shape, workload.buffers[n].dtype) for n in workload.params]
-    CompiledKernel(executable, tensors).call()
+    tensors = {n: tensor_over(memory[n], workload.buffers[n].shape, workload.buffers[n].dtype) for n in workload.params}
+    CompiledKernel(executable, plan, tensors).call()
     found = {
         name: memory[name].view(array_dtype(workload.buffers[name].dtype)).reshape(workload.buffers[name].shape)
         for name in workload.outputs

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, TypeAlias
 
+import attrs
 from hypothesis import strategies as st
 
 from .check import check_schedule
@@ -64,7 +65,22 @@ def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3) -> Sched
                 continue
             nests.append(nest)
             break
-    return Schedule(stagings=tuple(stagings), nests=tuple(nests))
+    return _computed_once(draw, Schedule(stagings=tuple(stagings), nests=tuple(nests)), rewritten, task)
+
+
+def _computed_once(draw: Draw, schedule: Schedule, rewritten: Workload, task: Task | Workload) -> Schedule:
+    """The schedule with some of the stages that may be computed once, where the task has constants."""
+    if not isinstance(task, Task) or not task.constants:
+        return schedule
+    for stage in rewritten.stages:
+        if draw(st.booleans()):
+            more = attrs.evolve(schedule, once=(*schedule.once, stage.name))
+            try:
+                check_schedule(more, task)
+            except SpecError:
+                continue
+            schedule = more
+    return schedule
 
 
 def _staging(draw: Draw, workload: Workload, number: int) -> Staging:

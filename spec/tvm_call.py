@@ -12,16 +12,18 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tvm
 import tvm_ffi
 
+from .check import check_schedule
 from .dtypes import size_bytes
 from .errors import LoweringError, SpecError
 from .tvm_build import TVM_ERRORS, compile_module, pool_threads, set_pool_threads, tvm_target, useful_line
-from .tvm_lower import lower
+from .tvm_lower import lower_plan
+from .tvm_run import packing_of
 from .tvm_target import check_target
 
 if TYPE_CHECKING:
@@ -29,9 +31,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from .nest import Plan
     from .schedule import Schedule
     from .task import Task
-    from .workload import Buffer, Workload
+    from .workload import Buffer
+
+
+class _Packed(NamedTuple):
+    """What was computed once: where the constants lay, the arrays, kept so that no other takes their place, and it."""
+
+    places: tuple[int, ...]
+    constants: tuple[object, ...]
+    tensors: tuple[tvm.runtime.Tensor, ...]
 
 
 class BuiltFunction:
@@ -40,15 +51,21 @@ class BuiltFunction:
     Arguments are NumPy arrays at any alignment, TVM tensors, or anything else that speaks DLPack, in the order, shapes
     and dtypes of the task's parameters, row-major and without gaps. Wrong ones raise SpecError before anything runs.
     It may be called from any thread.
+
+    What the schedule computes once, from constants, is computed when a constant comes in an array that the last call
+    did not have; `repack` makes the next call do so where an array got new values.
     """
 
-    def __init__(self, executable: tvm.runtime.Executable, workload: Workload, threads: int) -> None:
+    def __init__(self, executable: tvm.runtime.Executable, plan: Plan, threads: int) -> None:
+        workload = plan.workload
         self.executable = executable
         self.threads = threads
         self.parameters: tuple[Buffer, ...] = tuple(workload.buffers[name] for name in workload.params)
         self._outputs = frozenset(workload.outputs)
         self._module: Any = executable.jit()  # owns the machine code
         self._function: Any = self._module.get_function("main", query_imports=True)
+        self._packing = packing_of(plan, self._module)
+        self._packed: _Packed | None = None
         _prepared(threads)
 
     def __call__(self, *arguments: object) -> None:
@@ -57,9 +74,25 @@ class BuiltFunction:
         tensors = [self._tensor(a, buffer) for a, buffer in zip(arguments, self.parameters, strict=True)]
         self._check_apart(tensors)
         if _prepared(self.threads):
-            self._function(*tensors)
+            self._run(arguments, tensors)
         else:
-            _own_thread(self.threads).submit(self._function, *tensors).result()
+            _own_thread(self.threads).submit(self._run, arguments, tensors).result()
+
+    def repack(self) -> None:
+        """Forgets what was computed once: constants have new values."""
+        self._packed = None
+
+    def _run(self, arguments: Sequence[object], tensors: Sequence[tvm.runtime.Tensor]) -> None:
+        if self._packing is None:
+            self._function(*tensors)
+            return
+        chosen = [n for n, buffer in enumerate(self.parameters) if buffer.name in self._packing.constants]
+        places = tuple(tensors[n].data_ptr() for n in chosen)
+        packed = self._packed  # one read: another thread may pack meanwhile
+        if packed is None or packed.places != places:
+            made = self._packing.packed([tensors[n] for n in chosen])
+            packed = self._packed = _Packed(places, tuple(arguments[n] for n in chosen), made)
+        self._function(*tensors, *packed.tensors)
 
     @property
     def signature(self) -> str:
@@ -67,7 +100,11 @@ class BuiltFunction:
         return ", ".join(f"{buffer.name}: {buffer.shape} {buffer.dtype}" for buffer in self.parameters)
 
     def export_library(self, path: str | os.PathLike[str]) -> None:
-        """Writes a shared library with the entry ``main``; LoweringError where there is no C compiler to link it."""
+        """Writes a shared library with the entry ``main``; LoweringError where there is no C compiler to link it.
+
+        Where the schedule computes something once, the entry ``pack`` does it: it takes the constants, then the buffers
+        to fill, which ``main`` takes behind the task's parameters.
+        """
         try:
             self.executable.export_library(os.fspath(path))
         except (OSError, *TVM_ERRORS) as error:
@@ -132,8 +169,9 @@ def built_function(schedule: Schedule, task: Task) -> BuiltFunction:
     SpecError where the schedule does not fit, or this TVM cannot build for the target; LoweringError where it fails to.
     """
     check_target(task.target)
-    executable = compile_module(lower(schedule, task).mod, tvm_target(task.target, task.threads))
-    return BuiltFunction(executable, task.workload, task.threads)
+    plan = check_schedule(schedule, task)
+    executable = compile_module(lower_plan(plan).mod, tvm_target(task.target, task.threads))
+    return BuiltFunction(executable, plan, task.threads)
 
 
 def export_library(schedule: Schedule, task: Task, path: str | os.PathLike[str]) -> None:

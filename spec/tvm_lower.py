@@ -14,13 +14,14 @@ import tvm
 from .check import check_schedule
 from .errors import LoweringError
 from .nest import Plan, StageNest
-from .task import Task
+from .once import PACK, main_part, pack_part
 from .tvm_write import primfunc_from_workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .schedule import Schedule
+    from .task import Task
     from .workload import Workload
 
 
@@ -48,14 +49,25 @@ class Lowering:
 def lower(schedule: Schedule, task: Task | Workload) -> Any:
     """A `tvm.s_tir.Schedule` whose ``mod["main"]`` computes the task by `schedule`, with the task's parameters.
 
+    Where `schedule` has stages that are computed once, their buffers are further parameters of ``main``, behind the
+    task's, and ``mod["pack"]`` computes them from the constants.
     Raises SpecError where the schedule does not fit the workload; LoweringError would be a defect of the checks.
     """
-    return lower_plan(check_schedule(schedule, task.workload if isinstance(task, Task) else task))
+    return lower_plan(check_schedule(schedule, task))
 
 
 def lower_plan(plan: Plan, observe: Callable[[str, Any], None] | None = None) -> Any:
     """Lowers a checked plan; `observe` sees the schedule after each pass, by the pass' name."""
-    mod = tvm.IRModule({"main": primfunc_from_workload(plan.workload)})
+    functions = {"main": primfunc_from_workload(main_part(plan).workload)}
+    if (packing := pack_part(plan)) is not None:
+        alone = tvm.IRModule({"main": primfunc_from_workload(packing.workload, PACK)})
+        observe_pack = None if observe is None else lambda name, sch: observe(f"{PACK}: {name}", sch)
+        functions[PACK] = _lowered(packing, alone, observe_pack).mod["main"]
+    return _lowered(main_part(plan), tvm.IRModule(functions), observe)
+
+
+def _lowered(plan: Plan, mod: tvm.IRModule, observe: Callable[[str, Any], None] | None) -> Any:
+    """Every pass applied to the function ``main`` of `mod`."""
     state = Lowering(plan, tvm.s_tir.Schedule(mod, error_render_level="fast"), {})
     for lower_pass in PASSES:
         try:

@@ -8,12 +8,16 @@ import tvm
 import tvm_ffi
 
 from .dtypes import size_bytes
+from .once import PACK, pack_part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from .nest import Plan
+    from .workload import Workload
 
 FLUSH_BYTES = 64 * 2**20
 """Written before each sample when caches are to be cold: more than the last-level cache that one core can use."""
@@ -28,16 +32,52 @@ def tensor_over(memory: NDArray[np.uint8], shape: Sequence[int], dtype: str) -> 
     return tvm_ffi.from_dlpack(words)._create_view(tuple(shape), dtype)  # noqa: SLF001 # the only way to rename
 
 
-class CompiledKernel:
-    """The function ``main`` of an executable, compiled to machine code already, bound to its arguments."""
+class Packing:
+    """The pack part of a compiled module: fills new buffers, which ``main`` takes, from the constants."""
 
-    def __init__(self, executable: tvm.runtime.Executable, tensors: Sequence[tvm.runtime.Tensor]) -> None:
+    def __init__(self, module: Any, workload: Workload) -> None:
+        self._function: Any = module.get_function(PACK, query_imports=True)
+        self._made = [workload.buffers[name] for name in workload.params if name in workload.writer]
+        self.constants = tuple(name for name in workload.params if name not in workload.writer)
+        """The task's inputs that it reads, in the order of its arguments."""
+
+    def packed(self, constants: Sequence[tvm.runtime.Tensor]) -> tuple[tvm.runtime.Tensor, ...]:
+        """The buffers for ``main``, filled, behind the task's parameters in this order."""
+        made = tuple(tvm.runtime.empty(buffer.shape, buffer.dtype) for buffer in self._made)
+        self._function(*constants, *made)
+        return made
+
+
+def packing_of(plan: Plan, module: Any) -> Packing | None:
+    """The pack part of a plan in its compiled module; None where nothing is computed once."""
+    part = pack_part(plan)
+    return None if part is None else Packing(module, part.workload)
+
+
+class CompiledKernel:
+    """The function ``main`` of a plan's executable, compiled to machine code already, bound to its arguments.
+
+    `tensors` are the arguments by name, one for each parameter of the task.
+    """
+
+    def __init__(
+        self, executable: tvm.runtime.Executable, plan: Plan, tensors: Mapping[str, tvm.runtime.Tensor]
+    ) -> None:
         self._module: Any = executable.jit()
         self._function: Any = self._module.get_function("main", query_imports=True)  # machine code is made here
-        self._tensors = tuple(tensors)
+        self._tensors = tuple(tensors[name] for name in plan.workload.params)
+        self._packing = packing_of(plan, self._module)
+        self._constants = tuple(tensors[name] for name in self._packing.constants) if self._packing else ()
+
+    def prepare(self) -> None:
+        """Computes what is computed once; the first call does so where nobody did before."""
+        if self._packing is not None:
+            self._tensors += self._packing.packed(self._constants)
+            self._packing = None
 
     def call(self) -> None:
         """Runs once, on the device's own clock: returns when the result is there."""
+        self.prepare()
         self._function(*self._tensors)
 
     def time_s(self, number: int, repeats: int, flush_cache: bool = False) -> tuple[float, ...]:
@@ -45,6 +85,7 @@ class CompiledKernel:
 
         With `flush_cache` the caches are overwritten before each sample.
         """
+        self.prepare()
         timed = self._module.time_evaluator(
             "main",
             tvm.cpu(0),

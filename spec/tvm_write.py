@@ -63,25 +63,25 @@ Node: TypeAlias = Any
 LEAST_ALIGN_BYTES = 4
 
 
-def primfunc_from_workload(workload: Workload) -> tirx.PrimFunc:
+def primfunc_from_workload(workload: Workload, name: str = "main") -> tirx.PrimFunc:
     """The TensorIR function that computes `workload`, which must be well formed (`check_workload`).
 
-    It is called ``main``, takes the parameters in their order and promises, as TE's functions do, that they do not
+    It is called `name`, takes the parameters in their order and promises, as TE's functions do, that they do not
     overlap. Parameters are aligned to their elements only: NumPy's arrays start 16 bytes past a 64-byte boundary, and
     the aligned vector moves that TVM's default alignment allows crash on them.
     """
     buffers = {
-        name: _declared(buffer, workload.index_dtype, aligned=name not in workload.params)
-        for name, buffer in workload.buffers.items()
+        buffer.name: _declared(buffer, workload.index_dtype, aligned=buffer.name not in workload.params)
+        for buffer in workload.buffers.values()
     }
     nests = [_nest(stage, buffers, workload.index_dtype) for stage in workload.stages]
-    temporaries = [buffers[name] for name in workload.writer if name not in workload.params]
+    temporaries = [buffers[written] for written in workload.writer if written not in workload.params]
     body = nests[0] if len(nests) == 1 else stmts.SeqStmt(nests)
     root = SBlock([], [], [], "root", body, alloc_buffers=temporaries)
     return tirx.PrimFunc(
-        [buffers[name] for name in workload.params],
+        [buffers[param] for param in workload.params],
         SBlockRealize([], True, root),
-        attrs=ir.make_node("ir.DictAttrs", global_symbol="main", s_tir=True, **{"tirx.noalias": True}),
+        attrs=ir.make_node("ir.DictAttrs", global_symbol=name, s_tir=True, **{"tirx.noalias": True}),
     )
 
 

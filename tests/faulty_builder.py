@@ -44,6 +44,9 @@ class Kernel:
     def __init__(self, x: GuardedBuffer, y: GuardedBuffer, fault: Callable[[np.ndarray, np.ndarray], None]) -> None:
         self._x, self._y, self._fault = x, y, fault
 
+    def prepare(self) -> None:
+        pass
+
     def call(self) -> None:
         np.add(self._x.array(), np.float32(1), out=self._y.array())
         self._fault(self._x.array(), self._y.array())

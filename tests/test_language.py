@@ -11,7 +11,7 @@ import doctest
 import re
 import shlex
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import attrs
 import pytest
@@ -34,6 +34,7 @@ from autosched.spec.spec_file import SpecFile, spec_from_text, text_from_spec
 from autosched.spec.task import Task
 from autosched.spec.testing_lowering import assert_lowers_correctly, assert_rewrites_correctly
 from autosched.spec.tvm_lower import lower
+from autosched.spec.versions import VERSION
 from autosched.spec.workload import Workload
 from language_page import PAGE, Block, Example, accept, read_page
 
@@ -56,13 +57,13 @@ def workload_of(name: str) -> Workload:
 
 
 def task_of(example: Example) -> Task:
-    return Task(workload=workload_of(example.on), threads=2)
+    return Task(workload=workload_of(example.on), threads=2, constants=example.constants)
 
 
 def spec_of(example: Example) -> SpecFile:
     """The spec file that has the example as its schedule, read from text as a user's is."""
     text = text_from_spec(SpecFile(task=task_of(example), schedule=Schedule()))
-    whole = {**as_object(text), "schedule": as_object(example.source)}
+    whole = {**as_object(text), "version": VERSION, "schedule": as_object(example.source)}
     return spec_from_text(write_json(whole))
 
 
@@ -88,7 +89,7 @@ def test_a_workload_is_well_formed_and_prints_its_loops(example: Example, accept
 
 @each_schedule
 def test_a_schedule_prints_the_loops_that_the_page_shows(example: Example, accepting: bool) -> None:
-    printed = text_from_plan(check_schedule(spec_of(example).schedule, workload_of(example.on))) + "\n"
+    printed = text_from_plan(check_schedule(spec_of(example).schedule, task_of(example))) + "\n"
     if accepting:
         accept(example.name, f"{example.name} of", printed)
     else:
@@ -195,7 +196,7 @@ def test_the_page_shows_every_word_of_the_language() -> None:
     shown: set[tuple[str, str]] = set()
     for example in THE_PAGE.right:
         schedule = spec_of(example).schedule
-        records = [*schedule.stagings, *schedule.nests]
+        records: list[Any] = [schedule]
         while records:
             record = records.pop()
             for field in attrs.fields(type(record)):
@@ -203,7 +204,7 @@ def test_the_page_shows_every_word_of_the_language() -> None:
                 if value != field.default:
                     shown.add((type(record).__name__, field.name))
                 records += [v for v in (value if isinstance(value, tuple) else (value,)) if attrs.has(type(v))]
-    classes = [*STAGINGS.values(), Fuse, Split, Nest, At, *get_args(Bind)]
+    classes = [Schedule, *STAGINGS.values(), Fuse, Split, Nest, At, *get_args(Bind)]
     words = {(cls.__name__, field.name) for cls in classes for field in attrs.fields(cls)}
     assert words - shown == set()
     text = "".join(example.source for example in THE_PAGE.right)
@@ -213,7 +214,7 @@ def test_the_page_shows_every_word_of_the_language() -> None:
 
 def test_every_word_of_the_language_has_its_mistake() -> None:
     wrong = {example.name.removeprefix("wrong ") for example in THE_PAGE.mistaken}
-    assert wrong >= {*STAGINGS, "splits", "order", "bind", "fuse", "at", "start", "unroll-limit"}
+    assert wrong >= {*STAGINGS, "splits", "order", "bind", "fuse", "at", "start", "unroll-limit", "once"}
 
 
 def test_the_page_has_the_limits_of_the_checks() -> None:

@@ -11,7 +11,7 @@ from autosched.spec.check_workload import check_workload
 from autosched.spec.expr import Axis, Load
 from autosched.spec.schedule import Schedule
 from autosched.spec.task import Task, ValueRange
-from autosched.spec.testing import assert_lowers_correctly, assert_rewrites_correctly, schedules, workloads
+from autosched.spec.testing import assert_lowers_correctly, assert_rewrites_correctly, schedules, tasks, workloads
 from autosched.spec.tvm_lower import lower
 from autosched.spec.workload import Buffer, IterAxis, Output, Stage, Workload
 
@@ -32,9 +32,8 @@ def test_what_stagings_make_is_a_workload(data, workload):
 
 
 @SLOW
-@given(st.data(), workloads(max_stages=3))
-def test_lowered_schedules_compute_the_task(data, workload):
-    task = Task(workload=workload, threads=data.draw(st.integers(1, 2)))
+@given(st.data(), tasks(workloads(max_stages=3)))
+def test_lowered_schedules_compute_the_task(data, task):
     assert_lowers_correctly(data.draw(schedules(task)), task)
 
 

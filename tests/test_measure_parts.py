@@ -267,6 +267,9 @@ class FakeKernel:
         self.calls = 0
         self.asked: list[tuple[int, int, bool]] = []
 
+    def prepare(self) -> None:
+        pass
+
     def call(self) -> None:
         self.calls += 1
 

@@ -349,7 +349,7 @@ KINDS = "allowed: Size, Switch, FloatDtype or another kind of autosched.nn.argum
         (positional, "positional.N: found a positional or keyword argument; put * before it"),
         (plain, f"plain.N: found annotation int; {KINDS}"),
         (bare, f"bare.N: found no annotation; {KINDS}"),
-        (taken, "taken.threads: found an argument that get_task has itself; taken: target, threads"),
+        (taken, "taken.threads: found an argument that get_task has itself; taken: target, threads, constants"),
         (wrong_default, f"wrong_default.N: found 0; allowed: {WHOLE}"),
     ],
 )
