@@ -140,7 +140,7 @@ def _renamed(schedule: Schedule, names: Names, naming: Naming) -> Schedule:
 
 _SLOTS: Final[dict[type, tuple[tuple[Callable[..., None], Callable[[object], object], str], ...]]] = {
     cls: tuple((getattr(cls, f.name).__set__, getattr(cls, f.name).__get__, f.name) for f in attrs.fields(cls))
-    for cls in (Split, Fuse, Inline, Accumulate, Reindex, Pack, Partial, BindLoop, BindFused, At, Nest)
+    for cls in (Split, Fuse, Inline, Accumulate, Reindex, Pack, Partial, BindLoop, BindFused, At, Nest, Schedule)
 }
 """Record → how each slot is set and read, and its name."""
 
@@ -174,7 +174,8 @@ class _Renaming:
         once = tuple([self.stages[name] for name in schedule.once])
         nests = [self.nest(nest) for nest in schedule.nests]
         # An `at` may name a loop of a later nest, so these come last.
-        return Schedule(stagings=stagings, once=once, nests=tuple([self.placed(nest) for nest in nests]))
+        placed = tuple([self.placed(nest) for nest in nests])
+        return _with(schedule, stagings=stagings, once=once, nests=placed)
 
     def cut(self, splits: tuple[Split, ...], scope: dict[str, str]) -> tuple[Split, ...]:
         """The splits renamed; in the scope, the axes they make take the place of those they cut."""
