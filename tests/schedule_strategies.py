@@ -177,7 +177,7 @@ class _Fitting:
             name += self.draw(st.sampled_from(["", "", "_", "__"]))
         if name[0].isdigit():
             name = "d" + name
-        while is_taken(name) or name in RESERVED:
+        while is_taken(name) or name in RESERVED or not NAME.match(name):
             name += "z"
         return name
 
