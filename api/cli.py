@@ -28,6 +28,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "diff": ("cli_diff", "what two spec files say differently, names apart"),
     "lower": ("cli_lower", "a spec file as TensorIR, machine code, or pass by pass"),
     "tasks": ("cli_tasks", "the operators and their arguments"),
+    "record-space": ("cli_record", "measure many schedules of a task, for searching without hardware"),
     "doctor": ("cli_doctor", "what tuning depends on here: TVM, threads, machine, store, ceiling"),
     "bench": ("cli_bench", "suites of figures against peers, each beside its bar"),
 }
@@ -51,7 +52,7 @@ class Program(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 # as above

@@ -1,0 +1,225 @@
+"""Recordings: what the schedules of a space were measured at on some machine, a line of JSON each.
+
+The first line says what was measured and how; every trial adds a line when it ends, so that whoever kills a recorder
+loses the trials under way, and the next one goes on from there. `replay.py` searches a recording without hardware.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+import attrs
+
+from ..spec.check_task import check_task
+from ..spec.claim import Failure, Machine, Protocol
+from ..spec.convert import structure, unstructure
+from ..spec.errors import SpecError
+from ..spec.json_text import Json, compact_json, read_json
+from ..spec.schedule import Schedule
+from ..spec.task import Task
+from .default import default_candidate
+from .strategy import Untried
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .measure import Measurement
+    from .space import Candidate, Point, Space
+    from .tuner import Bench
+
+T = TypeVar("T")
+
+FORMAT: Final = "autosched/space"
+VERSION: Final = 1
+BATCH: Final = 8
+"""Candidates handed to the bench at a time."""
+
+
+@attrs.frozen(kw_only=True)
+class Heading:
+    """What was measured, where and how: the first line."""
+
+    task: Task
+    machine: Machine
+    protocol: Protocol
+
+
+@attrs.frozen(kw_only=True)
+class TimedTrial:
+    """A candidate that ran: its samples, and the wall seconds of building and of running it."""
+
+    point: tuple[int, ...]
+    schedule: Schedule
+    samples_s: tuple[float, ...]
+    build_s: float
+    run_s: float
+
+
+@attrs.frozen(kw_only=True)
+class FailedTrial:
+    """A candidate that could not be built, run, finished or agreed with."""
+
+    point: tuple[int, ...]
+    schedule: Schedule
+    failure: Failure
+
+
+Trial: TypeAlias = TimedTrial | FailedTrial
+
+
+@attrs.frozen(kw_only=True)
+class Recording:
+    """A heading and its trials, each schedule once, in the order in which they were measured."""
+
+    heading: Heading
+    trials: tuple[Trial, ...]
+
+
+def read_recording(path: str | Path) -> Recording:
+    """The recording in a file; SpecError with the line where it holds none. A last line without its end is left out."""
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise SpecError(f"{str(path)!r} cannot be read: {error.strerror}; check its name and permissions") from error
+    lines = text.split(b"\n")[:-1]
+    if not lines:
+        raise SpecError(f'no first line; a recording begins with {{"format":"{FORMAT}","version":{VERSION}')
+    heading = _on_line(1, lines[0], _heading)
+    trials = [_on_line(number, line, _trial) for number, line in enumerate(lines[1:], start=2)]
+    return Recording(heading=heading, trials=tuple({trial.schedule: trial for trial in trials}.values()))
+
+
+def _on_line(number: int, line: bytes, read: Callable[[Json], T]) -> T:
+    try:
+        return read(read_json(line))
+    except SpecError as error:
+        raise error.under(f"line {number}") from error
+
+
+def _heading(value: Json) -> Heading:
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise SpecError(f'a recording begins with {{"format":"{FORMAT}","version":{VERSION}', "format")
+    version = value.get("version")
+    if type(version) is not int or version != VERSION:
+        raise SpecError(f"found {version!r}; this autosched reads {VERSION}: record again, or upgrade", "version")
+    heading = structure({key: entry for key, entry in value.items() if key not in ("format", "version")}, Heading)
+    check_task(heading.task)
+    return heading
+
+
+def _trial(value: Json) -> Trial:
+    if isinstance(value, dict) and "failure" in value:
+        return structure(value, FailedTrial)
+    trial = structure(value, TimedTrial)
+    if not trial.samples_s or min(trial.samples_s) <= 0:
+        raise SpecError("no sample, or one that is not above 0; give seconds per call", "samples_s")
+    return trial
+
+
+def record_space(
+    space: Space,
+    heading: Heading,
+    path: str | Path,
+    count: int,
+    *,
+    bench: Bench,
+    seed: int = 0,
+    watch: Callable[[int, Trial], None] | None = None,
+) -> Recording:
+    """Measures the default and then candidates drawn at random until the file holds `count`, or the whole space.
+
+    Goes on with a file that holds a part. `watch` is told each new trial and its number. SpecError where the file is of
+    another task, machine or protocol, or cannot be written.
+    """
+    place = Path(path)
+    known = _known(place, heading)
+    trials = list(known)
+    with _appending(place) as write:
+        if not place.stat().st_size:
+            write({"format": FORMAT, "version": VERSION, **_object(heading)})
+        for candidates in _batches(space, random.Random(seed), {trial.schedule for trial in known}, count):
+            points = {candidate.schedule: candidate.point for candidate in candidates}
+            for schedule, result in bench.measure(points):
+                trial = _recorded(points[schedule], schedule, result)
+                write(_object(trial))
+                trials.append(trial)
+                if watch is not None:
+                    watch(len(trials), trial)
+    return Recording(heading=heading, trials=tuple(trials))
+
+
+def _known(place: Path, heading: Heading) -> tuple[Trial, ...]:
+    """The trials that a file holds already."""
+    if not place.exists() or not place.stat().st_size:
+        return ()
+    before = read_recording(place)
+    asked = (heading.task.identity, attrs.evolve(heading.task, workload=before.heading.task.workload, op=None))
+    found = (before.heading.task.identity, attrs.evolve(before.heading.task, op=None))
+    for what, old, new in (
+        ("task", found, asked),
+        ("machine", before.heading.machine, heading.machine),
+        ("protocol", before.heading.protocol, heading.protocol),
+    ):
+        if old != new:
+            raise SpecError(f"{str(place)!r} was recorded for another {what}; name another file", what)
+    return before.trials
+
+
+@contextlib.contextmanager
+def _appending(place: Path) -> Iterator[Callable[[Json], None]]:
+    """Adds lines to a file, each on the disk when the call returns; a last line without its end is taken away first."""
+    try:
+        with place.open("a+b") as file:
+            file.seek(0)
+            text = file.read()
+            file.truncate(text.rfind(b"\n") + 1)
+
+            def write(value: Json) -> None:
+                file.write(compact_json(value).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+            yield write
+    except OSError as error:
+        raise SpecError(f"{str(place)!r} cannot be written: {error.strerror}") from error
+
+
+def _recorded(point: Point, schedule: Schedule, result: Measurement | Failure) -> Trial:
+    if isinstance(result, Failure):
+        return FailedTrial(point=point, schedule=schedule, failure=result)
+    return TimedTrial(
+        point=point,
+        schedule=schedule,
+        samples_s=result.samples_s,
+        build_s=result.build_s,
+        run_s=result.run_s,
+    )
+
+
+def _object(record: object) -> dict[str, Json]:
+    value = unstructure(record)
+    assert isinstance(value, dict)
+    return value
+
+
+def _batches(space: Space, rng: random.Random, known: set[Schedule], count: int) -> Iterator[list[Candidate]]:
+    """The default, then candidates drawn, those that are `known` left out; the same ones for the same seed."""
+    untried = Untried(space, rng)
+    left = count - len(known)
+    batch: list[Candidate] = []
+    candidate: Candidate | None = default_candidate(space)
+    while left > 0 and candidate is not None:
+        untried.note(candidate)
+        if candidate.schedule not in known:
+            batch.append(candidate)
+            left -= 1
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+        candidate = untried.drawn()
+    if batch:
+        yield batch
