@@ -14,6 +14,7 @@ from .cli_report import duration
 from .cli_request import read_spec
 from .spec.claim import Failure, Protocol
 from .spec.convert import unstructure
+from .spec.errors import escaped
 from .spec.flops import flop_count
 from .spec.json_text import write_json
 
@@ -103,9 +104,9 @@ def _json(spec: SpecFile, ran: Ran) -> str:
 
 
 def _text(path: str, spec: SpecFile, ran: Ran) -> str:
-    head = f"{path}: {spec_text(spec)}"
+    head = f"{escaped(path)}: {spec_text(spec)}"
     if ran.failure is not None:
-        return f"{head}\n  {ran.failure.kind}: {' '.join(ran.failure.detail.split())}"
+        return f"{head}\n  {ran.failure.kind}: {escaped(' '.join(ran.failure.detail.split()))}"
     latency_s, gflops, speedup = _numbers(spec, ran)
     assert latency_s is not None
     parts = ["agrees with its reference", f"{duration(latency_s)} on {spec.task.threads} threads"]

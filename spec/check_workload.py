@@ -12,17 +12,20 @@ from .errors import SpecError
 from .expr import Acc, Expr, If, Load, children, loads, walk
 from .expr_text import text_from_expr
 from .infer import Scope, infer_dtype
-from .linear import Facts, Range, facts_from_extents, narrowed, value_range
+from .linear import Facts, Range, facts_from_extents, is_index, narrowed, value_range
+from .overflow import check_overflow
 
 if TYPE_CHECKING:
     from .workload import Stage, Workload
 
 MAX_STAGES = 64
+MAX_INPUTS = 256
 MAX_RANK = 16
 
 
 def check_workload(workload: Workload, ranges: Mapping[str, Range] | None = None) -> None:
     """Raises SpecError unless `workload` is well formed; `ranges` are the values that integer inputs may take."""
+    check_counts(workload)
     check_names(workload)
     check_params(workload)
     check_order(workload)
@@ -35,6 +38,17 @@ def check_workload(workload: Workload, ranges: Mapping[str, Range] | None = None
             check_bounds(stage, workload, ranges or {})
         except SpecError as error:
             raise error.under(f"stages[{number}] {stage.name!r}") from error
+
+
+def check_counts(workload: Workload) -> None:
+    """No more stages, inputs and reduce axes than a computation has: other checks take longer than in proportion."""
+    if not 1 <= len(workload.stages) <= MAX_STAGES:
+        raise SpecError(f"{len(workload.stages)} stages; allowed: 1 to {MAX_STAGES}", "stages")
+    if len(workload.inputs) > MAX_INPUTS:
+        raise SpecError(f"{len(workload.inputs)} inputs; at most {MAX_INPUTS}", "inputs")
+    for number, stage in enumerate(workload.stages):
+        if len(stage.reduce) > MAX_RANK:
+            raise SpecError(f"{len(stage.reduce)} reduce axes; at most {MAX_RANK}", f"stages[{number}].reduce")
 
 
 def check_names(workload: Workload) -> None:
@@ -76,8 +90,6 @@ def check_params(workload: Workload) -> None:
 
 def check_order(workload: Workload) -> None:
     """Stages stand after those they read, and each is needed by an output."""
-    if not 1 <= len(workload.stages) <= MAX_STAGES:
-        raise SpecError(f"{len(workload.stages)} stages; allowed: 1 to {MAX_STAGES}", "stages")
     known = {buffer.name for buffer in workload.inputs}
     for number, stage in enumerate(workload.stages):
         for buffer in stage.reads:
@@ -170,6 +182,9 @@ class _Place:
 
 
 def _check_loads(node: Expr, place: _Place, workload: Workload) -> None:
+    check_overflow(node, place.facts, workload.index_dtype)
+    if is_index(node):
+        return
     match node:
         case If(cond, then, otherwise):
             _check_loads(cond, place, workload)

@@ -40,10 +40,14 @@ if TYPE_CHECKING:
 
 MAX_NODES: Final = 2**14
 """How large an expression may become: inlining again and again what is read twice doubles it every time."""
+MAX_STAGINGS: Final = 128
+"""Each staging is checked against all that the ones before it left."""
 
 
 def rewrite(schedule: Schedule, workload: Workload) -> Workload:
     """The workload with every staging applied in order; SpecError with a path where one does not fit."""
+    if len(schedule.stagings) > MAX_STAGINGS:
+        raise SpecError(f"{len(schedule.stagings)} stagings; at most {MAX_STAGINGS}", "schedule.stagings")
     for number, staging in enumerate(schedule.stagings):
         try:
             workload = apply_staging(workload, staging)
