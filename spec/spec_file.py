@@ -100,7 +100,7 @@ def load_spec(path: str | Path) -> SpecFile:
     """The spec in a file, checked; SpecError where there is no such file, or where it holds none."""
     place = Path(path)
     try:
-        with open(place, "rb", opener=_opened_at_once) as file:  # noqa: PTH123 # Path.open takes no opener
+        with open(place, "rb", opener=_opened_at_once) as file:  # Path.open takes no opener
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise SpecError(f"{str(path)!r} is a pipe or a device; save what comes from it in a file")
             text = file.read(MAX_BYTES + 1)

@@ -157,9 +157,7 @@ def list_of(hook: Hook, item: Any, detailed: bool) -> Hook:
     def read_numbers(value: object, _: object) -> tuple[Any, ...]:
         if type(value) is list and set(map(type, value)) == {float}:
             return tuple(value)
-        if type(value) is not list:
-            raise unfit(value, "a list")
-        return tuple([hook(entry, item) for entry in value])
+        return read_each(value, None)
 
     def read_each(value: object, _: object) -> tuple[Any, ...]:
         if type(value) is not list:
