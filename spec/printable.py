@@ -5,7 +5,7 @@ Every record that holds free text has one of these validators on it, so the rule
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import UNPRINTABLE, SpecError
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import attrs
 
 
-def check_printable(_: object, attribute: attrs.Attribute[object], value: object) -> None:
+def check_printable(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Raises SpecError where a text holds what does not belong on a terminal; other values pass."""
     if type(value) is str and (found := UNPRINTABLE.search(value)) is not None:
         near = value[max(0, found.start() - 20) : found.end() + 20]
