@@ -48,7 +48,7 @@ def summed(steps: int) -> Task:
     a = builder.placeholder((2,), name="A")
     k = builder.reduce_axis((0, steps), "k")
     y = builder.compute((2,), lambda i: builder.sum(a[i] * a[k % 2], axis=k), name="y")
-    return Task(workload=builder.workload([a, y]), threads=1)
+    return Task(workload=builder.build([a, y]), threads=1)
 
 
 # --- targets ----------------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def test_points_are_as_many_as_there_is_time_for(tmp_path: Path) -> None:
     a = builder.placeholder((1000,), name="A")
     k = builder.reduce_axis((0, 2**22), "k")
     y = builder.compute((1000,), lambda i: builder.sum(a[i] * a[k % 1000], axis=k), name="y")
-    task = Task(workload=builder.workload([a, y]), threads=1)
+    task = Task(workload=builder.build([a, y]), threads=1)
     check_measurable(task)
     assert affordable_points(task.workload, "y", 192) == 24
     assert reference_steps(task.workload, "y", 24) <= MAX_REFERENCE_STEPS
