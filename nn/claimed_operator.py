@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..spec.errors import SpecError
 from .registry import get_task, operators
@@ -19,7 +19,7 @@ def contradiction(task: Task) -> str | None:
     call = task.op
     if call is None or call.name not in operators():
         return None
-    arguments = {argument.name: argument.value for argument in call.args}
+    arguments: dict[str, Any] = {argument.name: argument.value for argument in call.args}
     if taken := sorted(arguments.keys() & {"target", "threads"}):
         return f"{call.name} takes no argument {taken[0]!r}"
     try:
