@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from .spec.errors import AutoschedError, LoweringError, SpecError, StoreError
+from .spec.errors import AutoschedError, LoweringError, SpecError, StoreError, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +87,7 @@ def exit_status(error: AutoschedError) -> int:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    click.echo(f"autosched: {' '.join(message.split())}", err=True)
+    click.echo(f"autosched: {escaped(' '.join(message.split()))}", err=True)
     sys.exit(status)
 
 

@@ -9,6 +9,7 @@ import click
 
 from .cli_request import read_spec
 from .spec.diff import YES, Change, compare_specs
+from .spec.errors import escaped
 from .spec.json_text import write_json
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def diff(before: str, after: str, *, as_json: bool) -> int:
     if as_json:
         click.echo(_json(comparison), nl=False)
     else:
-        for line in _lines(comparison, before, after):
+        for line in _lines(comparison, escaped(before), escaped(after)):
             click.echo(line)
     return 0 if comparison.is_same else DIFFERENT
 

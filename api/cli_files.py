@@ -10,7 +10,7 @@ import click
 from .cli import BAD_INPUT
 from .cli_report import duration
 from .cli_request import read_spec
-from .spec.errors import SpecError
+from .spec.errors import SpecError, escaped
 
 if TYPE_CHECKING:
     from .spec.claim import Claim
@@ -49,7 +49,7 @@ def check(paths: tuple[str, ...]) -> int:
             click.echo(" ".join(str(error).split()), err=True)
             status = BAD_INPUT
         else:
-            click.echo(f"{path}: well formed, {spec_text(spec)}")
+            click.echo(f"{escaped(path)}: well formed, {spec_text(spec)}")
     return status
 
 

@@ -41,11 +41,11 @@ def record_space(
     """  # noqa: D301 # click's mark for lines to keep is the character itself
     request = read_request(what, spec_path, target, threads, constants)
 
+    from .search.measurable import check_measurable
     from .search.measure import Measurer
     from .search.recording import FailedTrial, Heading
     from .search.recording import record_space as record
     from .search.space import Space
-    from .search.tuner import check_measurable
     from .store.machine import this_machine
 
     check_measurable(request.task)

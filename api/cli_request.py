@@ -9,7 +9,7 @@ import attrs
 import click
 
 from .spec.check_task import check_constants
-from .spec.errors import SpecError
+from .spec.errors import SpecError, escaped
 from .spec.schedule import Schedule
 from .spec.task import Target, Task, target_from_value
 from .store.store import Store
@@ -127,13 +127,28 @@ def _request_from_file(path: str, target: str | None, threads: int | None) -> Re
 
 
 def read_spec(path: str) -> SpecFile:
-    """The spec in a file, checked; every error names the file."""
+    """The spec in a file, checked; every error names the file.
+
+    Where its operator's name contradicts its workload, people are told so, and the name is dropped: nothing that is
+    printed or stored of the file repeats it.
+    """
     from .spec.spec_file import load_spec
 
     try:
-        return load_spec(path)
+        spec = load_spec(path)
     except SpecError as error:
         raise (error if repr(path) in str(error) else SpecError(f"{path}: {error}")) from error
+    if spec.task.op is None:
+        return spec
+
+    from .nn.claimed_operator import contradiction
+
+    found = contradiction(spec.task)
+    if found is None:
+        return spec
+    said = f"warning: {path}: task.op: {' '.join(found.split())}; the workload counts, op and args are left out"
+    click.echo(escaped(said), err=True)
+    return attrs.evolve(spec, task=attrs.evolve(spec.task, op=None))
 
 
 def read_target(text: str | None) -> Target:

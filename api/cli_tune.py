@@ -60,11 +60,11 @@ def tune(
     if output is not None and not Path(output).expanduser().parent.is_dir():
         raise SpecError(f"found no folder for {output!r}; make it first, or name another file", "--output")
     request = read_request(what, spec_path, target, threads, constants)
-    result = finished(request.task, store, budget)
+    starts = () if request.schedule is None else (request.schedule,)
+    result = finished(request.task, store, budget, starts)
     if result is None:
         from .cli_progress import open_progress
 
-        starts = () if request.schedule is None else (request.schedule,)
         with open_progress(quiet) as watch:
             result = searched(request.task, store, budget, method=method, seed=seed, starts=starts, watch=watch)
     if output is not None:

@@ -13,6 +13,7 @@ from .search.methods import check_method
 from .spec.claim import Protocol
 from .spec.errors import AutoschedError
 from .store.machine import this_machine
+from .store.records import CLAIMED
 from .store.store import DEFAULT_ALLOW, Store
 
 if TYPE_CHECKING:
@@ -101,8 +102,15 @@ def search_failures(task: Task, store: Store) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def finished(task: Task, store: Store, budget: Budget) -> Result | None:
-    """What a search for as many trials in all has found; None where there was none, or it is not that far."""
+def finished(task: Task, store: Store, budget: Budget, starts: Sequence[Schedule] = ()) -> Result | None:
+    """What a search for as many trials in all has found; None where there was none, or it is not that far.
+
+    Also None where one of `starts`, schedules from elsewhere, was never tried here: it may be faster.
+    """
+    for schedule in starts:
+        record = store.get(task, schedule)
+        if record is None or record.origin == CLAIMED:
+            return None
     state = store.search_state(task)
     if state is None or not state.covers(budget.trials):
         return None

@@ -21,6 +21,7 @@ from ..spec.claim import Failure, Protocol
 from ..spec.convert import unstructure
 from ..spec.errors import MeasureError
 from ..spec.schedule import Schedule
+from .measurable import own_bytes
 from .pinning import cpus_for
 from .reference import WHOLE_POINTS, Reference
 from .runner import Limits, Runner
@@ -85,6 +86,7 @@ class Measurer:
         self.limits = limits or Limits()
         self.busy_s = 0.0
         """Wall seconds spent building and running so far; what is left of a tuner's time is overhead."""
+        self._end = time.monotonic() + self.limits.total_s
         self._builders = builders or len(os.sched_getaffinity(0))
         self._batch = batch or max(4, 4 * self._builders)
         cpus = cpus_for(protocol.threads)
@@ -181,7 +183,14 @@ class Measurer:
         self._runner.workers = self._workers
 
     def _start_workers(self) -> Workers:
-        return Workers(self.task, self._folder, builder=self._builder, memory_bytes=self.limits.memory_bytes)
+        own = own_bytes(self.task.workload)
+        return Workers(
+            self.task,
+            self._folder,
+            builder=self._builder,
+            memory_bytes=self.limits.memory_bytes + own,
+            end=self._end,
+        )
 
     def _build_batch(self, source: Iterator[Schedule], batch: list[_Built]) -> None:
         """Takes up to a batch of schedules and builds them, at most `builders` at once."""

@@ -28,7 +28,8 @@ class Limits:
     """What a candidate may use before it is given up.
 
     The first call gets `first_run_s` while no time is known, later `run_factor` times the best median, at least
-    `least_run_s`. `memory_bytes` is beyond the task's own data.
+    `least_run_s`. `memory_bytes` is beyond the task's own data. After
+    `total_s` from the start whatever is still asked for is given up.
     """
 
     build_s: float = 20.0
@@ -36,6 +37,7 @@ class Limits:
     least_run_s: float = 1.0
     run_factor: float = 20.0
     memory_bytes: int = 2 * 2**30
+    total_s: float = math.inf
 
 
 @attrs.define(kw_only=True)

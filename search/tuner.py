@@ -14,8 +14,6 @@ from typing import Protocol as Interface
 import attrs
 
 from ..spec.claim import Failure, Protocol
-from ..spec.cores import available_cores
-from ..spec.errors import SpecError
 from ..spec.schedule import Schedule
 from ..store.folder import prepare_folder
 from ..store.machine import this_machine
@@ -23,6 +21,7 @@ from ..store.records import Record, SearchState
 from .default import default_candidate
 from .finals import hold_finals
 from .journal import Journal
+from .measurable import check_measurable
 from .measure import Measurement, Measurer
 from .methods import check_method, strategy_named
 from .progress import SearchStarted, TrialEnded, Watch, unwatched
@@ -112,18 +111,6 @@ def tune(
     return Tuned(record=journal.best(), default=default.schedule, state=state, failures=journal.failures())
 
 
-def check_measurable(task: Task) -> None:
-    """Raises SpecError for a task whose code cannot be timed here: another target, or more threads than cores."""
-    if task.threads > (cores := available_cores()):
-        raise SpecError(f"found {task.threads}; this process may use {cores} cores: allowed: 1 to {cores}", "threads")
-    if task.target.kind != "llvm":
-        raise SpecError(f"found {task.target.kind!r}; only 'llvm' can be measured so far: tune for that", "target.kind")
-    if task.target.options:
-        from ..spec.tvm_target import check_target
-
-        check_target(task.target)  # imports TVM, which a plain target saves
-
-
 class _Search:
     """One run of a search, up to the finals."""
 
@@ -144,7 +131,8 @@ class _Search:
             strategy.learn(default, known if known is not None else outcome)
         claimed = dict.fromkeys((*starts, *self._journal.claimed()))
         new = [schedule for schedule in claimed if self._journal.outcome(schedule) is None]
-        for _ in self._measure(bench, new[: self._left()]):
+        # Whatever was searched before: what comes from elsewhere is timed here, once, and then ranked with the others.
+        for _ in self._measure(bench, new if self._has_time() else []):
             pass
         while self._left():
             candidates = strategy.propose(BATCH)
@@ -190,13 +178,25 @@ class _Search:
     def _left(self) -> int:
         """How many more trials the budget has room for."""
         trials = self._budget.trials - self._journal.trials
-        if self._budget.seconds is None:
+        end_s = self._trials_end()
+        if end_s is None:
             return max(0, trials)
-        left_s = self._begin + (1 - FINALS_SHARE) * self._budget.seconds - time.monotonic()
+        left_s = end_s - time.monotonic()
         if left_s <= 0:
             return 0
         trial_s = self._measuring_s / max(1, self._measured)
         return max(0, min(trials, max(1, int(left_s / max(trial_s, 1e-3)))))
+
+    def _has_time(self) -> bool:
+        """False once the time for trials is over."""
+        end_s = self._trials_end()
+        return end_s is None or time.monotonic() < end_s
+
+    def _trials_end(self) -> float | None:
+        """When the finals must begin, by the monotonic clock; None where there is no limit."""
+        if self._budget.seconds is None:
+            return None
+        return self._begin + (1 - FINALS_SHARE) * self._budget.seconds
 
     def finals_end(self) -> float | None:
         """When the finals must end, by the monotonic clock; None where there is no limit."""

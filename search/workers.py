@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 import select
@@ -63,13 +64,14 @@ class ZygoteError(MeasureError):
 
 
 class Workers:
-    """A zygote and its workers, for one task."""
+    """A zygote and its workers, for one task; none of them is waited for after `end`, by the monotonic clock."""
 
-    def __init__(self, task: Task, folder: Path, *, builder: str, memory_bytes: int) -> None:
+    def __init__(self, task: Task, folder: Path, *, builder: str, memory_bytes: int, end: float = math.inf) -> None:
         self._task = task
         self._folder = folder
         self._builder = builder
         self._memory_bytes = memory_bytes
+        self._end = end
         self._mark = secrets.token_hex(8)
         self._base_bytes = 0
         self._handles: set[Handle] = set()
@@ -154,8 +156,8 @@ class Workers:
         return handle
 
     def request(self, handle: Handle, message: Message, deadline_s: float) -> None:
-        """Sends a request, to be answered within `deadline_s`; a dead worker shows when it is waited for."""
-        handle.deadline = time.monotonic() + deadline_s
+        """Sends a request, to be answered within `deadline_s` and before the end; a dead worker shows in `wait`."""
+        handle.deadline = min(time.monotonic() + deadline_s, self._end)
         with contextlib.suppress(WireError):
             handle.channel.send(message)
 

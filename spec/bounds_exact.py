@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import SpecError
 from .evaluate_expr import Mask, Points, evaluate_expr
-from .expr import Expr, Load, axes_in, loads
+from .expr import Expr, Load, axes_in, loads, walk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 MAX_POINTS: Final = 1_000_000
 
 
-def exact_range(node: Expr, guards: Sequence[tuple[Expr, bool]], extents: Mapping[str, int]) -> Range | None:
+def exact_range(
+    node: Expr, guards: Sequence[tuple[Expr, bool]], extents: Mapping[str, int], work: list[int] | None = None
+) -> Range | None:
     """Least and greatest value of an index expression at the points where every guard has its value.
 
-    None where that takes more than `MAX_POINTS`, or the expression has loads. Guards with loads are left out, and so
-    are those on further axes that make it too much: the range is then an outer bound. (0, 0) where no point is left.
+    None where that takes more than `MAX_POINTS`, or more operations on points than are left in ``work[0]``, which it
+    takes them off, or the expression has loads. Guards with loads are left out, and so are those on further axes that
+    make it too much: the range is then an outer bound. (0, 0) where no point is left.
     """
     if loads(node):
         return None
@@ -40,6 +43,11 @@ def exact_range(node: Expr, guards: Sequence[tuple[Expr, bool]], extents: Mappin
         if not loads(guard) and _points(axes | axes_in(guard), extents) <= MAX_POINTS:
             axes |= axes_in(guard)
             used.append((guard, holds))
+    if work is not None:
+        nodes = sum(1 for expr in (node, *(guard for guard, _ in used)) for _ in walk(expr))
+        work[0] -= nodes * _points(axes, extents)
+        if work[0] < 0:
+            return None
     return _enumerated(node, used, {name: extents[name] for name in sorted(axes)})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -12,29 +12,46 @@ from .errors import SpecError
 from .expr import Acc, Expr, If, Load, children, loads, walk
 from .expr_text import text_from_expr
 from .infer import Scope, infer_dtype
-from .linear import Facts, Range, facts_from_extents, narrowed, value_range
+from .linear import Facts, Range, facts_from_extents, is_index, narrowed, value_range
+from .overflow import check_overflow
 
 if TYPE_CHECKING:
     from .workload import Stage, Workload
 
 MAX_STAGES = 64
+MAX_INPUTS = 256
 MAX_RANK = 16
+MAX_WORK: Final = 2**28
+"""Operations of NumPy, on one point each, that go into the bounds of a workload's loads at most: a second."""
 
 
 def check_workload(workload: Workload, ranges: Mapping[str, Range] | None = None) -> None:
     """Raises SpecError unless `workload` is well formed; `ranges` are the values that integer inputs may take."""
+    check_counts(workload)
     check_names(workload)
     check_params(workload)
     check_order(workload)
     check_sizes(workload)
+    work = [MAX_WORK]
     for number, stage in enumerate(workload.stages):
         try:
             check_axes(stage)
             check_reducer(stage)
             check_types(stage, workload)
-            check_bounds(stage, workload, ranges or {})
+            check_bounds(stage, workload, ranges or {}, work)
         except SpecError as error:
             raise error.under(f"stages[{number}] {stage.name!r}") from error
+
+
+def check_counts(workload: Workload) -> None:
+    """No more stages, inputs and reduce axes than a computation has: other checks take longer than in proportion."""
+    if len(workload.stages) > MAX_STAGES:
+        raise SpecError(f"{len(workload.stages)} stages; allowed: 1 to {MAX_STAGES}", "stages")
+    if len(workload.inputs) > MAX_INPUTS:
+        raise SpecError(f"{len(workload.inputs)} inputs; at most {MAX_INPUTS}", "inputs")
+    for number, stage in enumerate(workload.stages):
+        if len(stage.reduce) > MAX_RANK:
+            raise SpecError(f"{len(stage.reduce)} reduce axes; at most {MAX_RANK}", f"stages[{number}].reduce")
 
 
 def check_names(workload: Workload) -> None:
@@ -76,8 +93,6 @@ def check_params(workload: Workload) -> None:
 
 def check_order(workload: Workload) -> None:
     """Stages stand after those they read, and each is needed by an output."""
-    if not 1 <= len(workload.stages) <= MAX_STAGES:
-        raise SpecError(f"{len(workload.stages)} stages; allowed: 1 to {MAX_STAGES}", "stages")
     known = {buffer.name for buffer in workload.inputs}
     for number, stage in enumerate(workload.stages):
         for buffer in stage.reads:
@@ -147,12 +162,15 @@ def check_types(stage: Stage, workload: Workload) -> None:
             raise SpecError(f"the value is {found}, output {output.name!r} is {output.dtype}; cast one", "body")
 
 
-def check_bounds(stage: Stage, workload: Workload, ranges: Mapping[str, Range]) -> None:
-    """Every load is inside its buffer: shown by intervals and the guards around it, else by enumeration."""
+def check_bounds(stage: Stage, workload: Workload, ranges: Mapping[str, Range], work: list[int] | None = None) -> None:
+    """Every load is inside its buffer: shown by intervals and the guards around it, else by enumeration.
+
+    What that takes is taken off the one number in `work`.
+    """
     dtypes = {name: buffer.dtype for name, buffer in workload.buffers.items()}
     facts = attrs.evolve(facts_from_extents(stage.extents, ranges), dtypes=dtypes)
     for body in stage.body:
-        _check_loads(body, _Place(facts=facts, guards=(), extents=stage.extents), workload)
+        _check_loads(body, _Place(facts=facts, guards=(), extents=stage.extents, work=work or [MAX_WORK]), workload)
 
 
 @attrs.frozen(kw_only=True)
@@ -162,6 +180,7 @@ class _Place:
     facts: Facts
     guards: tuple[tuple[Expr, bool], ...]
     extents: Mapping[str, int]
+    work: list[int]
 
     def inside(self, cond: Expr, holds: bool) -> _Place:
         """The place in a branch where `cond` holds, or does not."""
@@ -170,6 +189,9 @@ class _Place:
 
 
 def _check_loads(node: Expr, place: _Place, workload: Workload) -> None:
+    check_overflow(node, place.facts, workload.index_dtype)
+    if is_index(node):
+        return
     match node:
         case If(cond, then, otherwise):
             _check_loads(cond, place, workload)
@@ -192,7 +214,7 @@ def _check_index(node: Load, dimension: int, position: Expr, extent: int, place:
         # Imported here: a workload that intervals can show to be right, and most are, must not pay for NumPy.
         from .bounds_exact import exact_range
 
-        low, high = exact_range(position, place.guards, place.extents) or (low, high)
+        low, high = exact_range(position, place.guards, place.extents, place.work) or (low, high)
         if low >= 0 and high < extent:
             return
     hint = "clamp it with min and max, or give the task ranges" if gathers else "guard it with 'x if cond else y'"

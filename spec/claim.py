@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import attrs
 
 from .errors import SpecError
+from .printable import check_each_printable, check_printable
 
 FAILURE_KINDS: Final = (
     "constraint", "build_error", "build_timeout", "run_timeout", "crash", "out_of_memory", "wrong_answer", "noise",
 )  # fmt: skip
 ACCURACY_CLASSES: Final = ("exact", "reassociated", "winograd", "reduced")
+
+
+_DATE: Final = re.compile(
+    r"(\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?)?)?\Z"
+)
+
+
+def _date(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if not _DATE.match(value):
+        raise SpecError(f"{value[:40]!r} is no date; write it as 2026-11-24T15:00:00Z, or leave it out", attribute.name)
 
 
 @attrs.frozen(kw_only=True)
@@ -21,11 +33,11 @@ class Machine:
     `isa` holds the sorted flags that change generated code; cache sizes are in bytes per instance, 0 where unknown.
     """
 
-    arch: str
-    vendor: str
+    arch: str = attrs.field(validator=check_printable)
+    vendor: str = attrs.field(validator=check_printable)
     family: int
     model: int
-    isa: tuple[str, ...]
+    isa: tuple[str, ...] = attrs.field(validator=check_each_printable)
     cores: int
     l1d_bytes: int
     l2_bytes: int
@@ -47,7 +59,7 @@ class Protocol:
     flush_cache: bool = False
     pinned: bool = True
     threads: int
-    statistic: str = "median"
+    statistic: str = attrs.field(default="median", validator=check_printable)
 
 
 @attrs.frozen(kw_only=True)
@@ -66,15 +78,15 @@ class Failure:
 class Tool:
     """A program that took part: ``apache-tvm`` ``0.27.0.post1``."""
 
-    name: str
-    version: str
+    name: str = attrs.field(validator=check_printable)
+    version: str = attrs.field(validator=check_printable)
 
 
 @attrs.frozen(kw_only=True)
 class Effort:
     """How much search stands behind a schedule."""
 
-    strategy: str
+    strategy: str = attrs.field(validator=check_printable)
     trials: int
     seconds: float
     seed: int
@@ -93,7 +105,7 @@ class Claim:
     accuracy: str = "reassociated"
     tools: tuple[Tool, ...] = ()
     effort: Effort | None = None
-    date: str = ""
+    date: str = attrs.field(default="", validator=_date)
 
     def __attrs_post_init__(self) -> None:
         if self.accuracy not in ACCURACY_CLASSES:

@@ -46,6 +46,7 @@ STAGINGS: Final[Mapping[str, type[Staging]]] = {
 }
 """Tag → record of every staging."""
 
+MAX_ARGUMENTS: Final = 256
 _AXIS: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*): ([1-9][0-9]{0,18})\Z")
 
 
@@ -163,11 +164,16 @@ def _read_target(value: object, _: object) -> Target:
     kind = value["kind"]
     if type(kind) is not str:
         raise unfit(kind, "a target kind as text").under("kind")
+    if len(value) > MAX_ARGUMENTS:
+        raise SpecError(f"{len(value)} options; at most {MAX_ARGUMENTS}")
     options = []
     for name in sorted(value.keys() - {"kind"}):
         if type(value[name]) not in (str, int, bool):
             raise unfit(value[name], "text, a whole number, true or false").under(name)
-        options.append(TargetOption(name=name, value=value[name]))
+        try:
+            options.append(TargetOption(name=name, value=value[name]))
+        except SpecError as error:
+            raise SpecError(error.message, name) from error
     return Target(kind=kind, options=tuple(options))
 
 
@@ -188,12 +194,23 @@ def _read_call(value: object, _: object) -> OperatorCall:
     args = value.get("args", {})
     if type(args) is not dict:
         raise unfit(args, "an object of arguments").under("args")
-    return OperatorCall(
-        name=value["op"], args=tuple(Argument(name=name, value=_argument(name, arg)) for name, arg in args.items())
-    )
+    if len(args) > MAX_ARGUMENTS:
+        raise SpecError(f"{len(args)} arguments; at most {MAX_ARGUMENTS}", "args")
+    found = tuple(_argument(name, arg) for name, arg in args.items())
+    try:
+        return OperatorCall(name=value["op"], args=found)
+    except SpecError as error:
+        raise SpecError(error.message, "op") from error
 
 
-def _argument(name: str, value: object) -> Any:
+def _argument(name: str, value: object) -> Argument:
+    try:
+        return Argument(name=name, value=_argument_value(name, value))
+    except SpecError as error:
+        raise (error if error.path.startswith("args") else SpecError(error.message, f"args.{name}")) from error
+
+
+def _argument_value(name: str, value: object) -> Any:
     if type(value) is list:
         for position, entry in enumerate(value):
             if type(entry) is not int:

@@ -166,6 +166,8 @@ def _read(tree: ast.expr, depth: int) -> Expr:
 
 
 def _logic(op: str, values: list[ast.expr], depth: int) -> Expr:
+    if depth + len(values) > 4 * MAX_DEPTH:
+        raise _refuse(values[0], f"{len(values)} conditions in a row", f"at most {4 * MAX_DEPTH} levels are read")
     result = _read(values[0], depth)
     for value in values[1:]:
         result = Logic(op, (result, _read(value, depth)))

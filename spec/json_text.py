@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
+from array import array
+from collections import Counter
+from itertools import accumulate
 from typing import Final, NoReturn, TypeAlias
 
 from .errors import SpecError
@@ -18,6 +21,8 @@ LINE: Final = 110
 """What fits on a line of this many characters is written on one."""
 
 _NOT_BRACKETS: Final = bytes(sorted(set(range(256)) - set(b"[]{}")))
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+"""A bracket as a signed byte: one level in, one level out."""
 _ESCAPE: Final = re.compile(r"\\.", re.DOTALL)
 
 
@@ -56,25 +61,18 @@ def _decoded(text: str | bytes) -> str:
 def check_nesting(text: str) -> None:
     """Raises SpecError where brackets nest deeper than 64, before any recursive reader sees them.
 
-    What stands inside strings does not count. Pairs of brackets are taken away from the inside out, one level a round.
+    What stands inside strings does not count.
     """
     plain = _ESCAPE.sub("", text) if "\\" in text else text
-    brackets = "".join(plain.split('"')[::2]).encode("utf-8", "replace").translate(None, _NOT_BRACKETS)
-    depth = 0
-    while brackets and depth <= MAX_DEPTH:
-        inner = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        if len(inner) == len(brackets):
-            break
-        brackets, depth = inner, depth + 1
-    if depth + brackets.count(b"[") + brackets.count(b"{") > MAX_DEPTH:
+    brackets = "".join(plain.split('"')[::2]).encode("utf-8", "replace").translate(_STEPS, _NOT_BRACKETS)
+    if max(accumulate(array("b", brackets)), default=0) > MAX_DEPTH:
         raise SpecError(f"brackets nest deeper than {MAX_DEPTH}; no spec needs that, write it flatter")
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise SpecError(f"key {twice!r} stands twice in one object; keep one of them")
     return found
 

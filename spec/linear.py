@@ -42,13 +42,16 @@ Terms: TypeAlias = dict[Expr, int]
 class Facts:
     """What is known where an expression stands: ranges of axes, of buffers' elements, and of guarded linear forms.
 
-    `dtypes` of buffers bound their elements, and arithmetic on those, which wraps.
+    `dtypes` of buffers bound their elements, and arithmetic on those, which wraps. What was found out from the facts is
+    remembered with them: the bounds of a part are asked for at every level above it, twice as often at each.
     """
 
     axes: Mapping[str, Range]
     buffers: Mapping[str, Range] = {}
     guards: Mapping[frozenset[tuple[Expr, int]], Range] = {}
     dtypes: Mapping[str, str] = {}
+    forms: dict[Expr, tuple[int, Terms]] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    bounds: dict[Expr, Range] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
 
 def facts_from_extents(extents: Mapping[str, int], buffers: Mapping[str, Range] | None = None) -> Facts:
@@ -71,9 +74,16 @@ def is_index(node: Expr) -> bool:
 
 def linear(node: Expr, facts: Facts) -> tuple[int, Terms]:
     """The linear form of an index expression: constant and coefficient of each atom, none of them zero."""
+    if not isinstance(node, Binary):
+        return (int(node.text), {}) if isinstance(node, Const) else (0, {node: 1})
+    found = facts.forms.get(node)
+    if found is None:
+        found = facts.forms[node] = _linear(node, facts)
+    return found[0], dict(found[1])
+
+
+def _linear(node: Binary, facts: Facts) -> tuple[int, Terms]:
     match node:
-        case Const(_, text):
-            return int(text), {}
         case Binary("add" | "sub" as op, a, b):
             return _sum(linear(a, facts), linear(b, facts), 1 if op == "add" else -1)
         case Binary("mul", a, b):
@@ -85,10 +95,7 @@ def linear(node: Expr, facts: Facts) -> tuple[int, Terms]:
             return (_quotient if op.endswith("div") else _remainder)(form, int(text), facts)
         case Binary("min" | "max" as op, a, b):
             return _extreme(op, linear(a, facts), linear(b, facts), facts)
-        case Binary(op, a, b):
-            return 0, {Binary(op, simplify(a, facts), simplify(b, facts)): 1}
-        case _:
-            return 0, {node: 1}
+    return 0, {Binary(node.op, simplify(node.a, facts), simplify(node.b, facts)): 1}
 
 
 def _sum(a: tuple[int, Terms], b: tuple[int, Terms], sign: int) -> tuple[int, Terms]:
@@ -201,9 +208,16 @@ def value_range(node: Expr, facts: Facts) -> Range:
 
 
 def _atom_range(atom: Expr, facts: Facts) -> Range:
+    if isinstance(atom, Axis):
+        return facts.axes.get(atom.name, UNBOUNDED)
+    found = facts.bounds.get(atom)
+    if found is None:
+        found = facts.bounds[atom] = _computed_range(atom, facts)
+    return found
+
+
+def _computed_range(atom: Expr, facts: Facts) -> Range:
     match atom:
-        case Axis(name):
-            return facts.axes.get(name, UNBOUNDED)
         case Load(buffer, _):
             return facts.buffers.get(buffer, _held(_dtype_of(atom, facts)))
         case Const(dtype, text) if not is_float(dtype):

@@ -40,10 +40,16 @@ if TYPE_CHECKING:
 
 MAX_NODES: Final = 2**14
 """How large an expression may become: inlining again and again what is read twice doubles it every time."""
+MAX_LEVELS: Final = 2**8
+"""How deep an expression may become, as deep as one that is read: later passes, TVM's too, go down by recursion."""
+MAX_STAGINGS: Final = 128
+"""Each staging is checked against all that the ones before it left."""
 
 
 def rewrite(schedule: Schedule, workload: Workload) -> Workload:
     """The workload with every staging applied in order; SpecError with a path where one does not fit."""
+    if len(schedule.stagings) > MAX_STAGINGS:
+        raise SpecError(f"{len(schedule.stagings)} stagings; at most {MAX_STAGINGS}", "schedule.stagings")
     for number, staging in enumerate(schedule.stagings):
         try:
             workload = apply_staging(workload, staging)
@@ -365,14 +371,20 @@ def _with_body(stage: Stage, visit: Callable[[Expr], Expr]) -> Stage:
 def _check_size(node: Expr, copies: int = 1) -> None:
     """Raises SpecError where `copies` of an expression are too much to work with, without walking all of it."""
     left = MAX_NODES // max(1, copies)
-    waiting = [node]
+    waiting = [(node, 1)]
     while waiting:
+        latest, level = waiting.pop()
         left -= 1
         if left < 0:
             raise SpecError(
                 f"its value becomes an expression of more than {MAX_NODES} nodes; give it a buffer of its own", "stage"
             )
-        waiting += children(waiting.pop())
+        if level > MAX_LEVELS:
+            raise SpecError(
+                f"its value becomes an expression of more than {MAX_LEVELS} levels; give it a buffer of its own",
+                "stage",
+            )
+        waiting += [(child, level + 1) for child in children(latest)]
 
 
 def _replaced(workload: Workload, stages: Mapping[str, tuple[Stage, ...]]) -> Workload:

@@ -15,6 +15,8 @@ from .errors import SpecError
 from .expr_text import NAME, RESERVED
 
 TAILS: Final = ("none", "pad", "predicate")
+MAX_PIECES: Final = 64
+"""Pieces of one split, as many as the loops that may stand around a stage."""
 BINDINGS: Final = ("parallel", "vectorize", "unroll", "serial")
 
 
@@ -60,6 +62,8 @@ class Split:
     def __attrs_post_init__(self) -> None:
         if len(self.into) != len(self.factors) or not self.into:
             raise SpecError(f"{len(self.factors)} factors for {len(self.into)} names; give one each", "factors")
+        if len(self.into) > MAX_PIECES:
+            raise SpecError(f"{len(self.into)} pieces of one axis; at most {MAX_PIECES}: split into fewer", "into")
         if self.tail not in TAILS:
             raise SpecError(f"unknown tail {self.tail!r}; allowed: {', '.join(TAILS)}", "tail")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -101,7 +102,9 @@ def load_spec(path: str | Path) -> SpecFile:
     """The spec in a file, checked; SpecError where there is no such file, or where it holds none."""
     place = Path(path)
     try:
-        with place.open("rb") as file:
+        with open(place, "rb", opener=_opened_at_once) as file:  # Path.open takes no opener
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise SpecError(f"{str(path)!r} is a pipe or a device; save what comes from it in a file")
             text = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise SpecError(f"no file {str(path)!r}; check the name and the folder you are in") from error
@@ -110,6 +113,11 @@ def load_spec(path: str | Path) -> SpecFile:
     except OSError as error:
         raise SpecError(f"{str(path)!r} cannot be read: {error.strerror}; check its permissions") from error
     return spec_from_text(text)
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    """Opens a file; of a pipe to which nobody writes it would wait for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def save_spec(spec: SpecFile, path: str | Path) -> None:

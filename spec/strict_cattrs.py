@@ -19,6 +19,9 @@ from .errors import SpecError
 if TYPE_CHECKING:
     from cattrs.gen._consts import AttributeOverride
 
+MAX_ITEMS: Final = 4096
+"""Items of a list, numbers apart, and keys of an object whose keys are free."""
+
 Hook = Callable[[Any, Any], Any]
 """A cattrs hook: (value, type) to what it stands for."""
 
@@ -56,6 +59,12 @@ def key_of(name: str) -> str:
 def unfit(value: object, allowed: str) -> SpecError:
     """The error for a value of the wrong kind."""
     return SpecError(f"found {described(value)}; allowed: {allowed}")
+
+
+def check_count(value: Collection[object]) -> None:
+    """Raises SpecError for more items, or keys, than a spec has use for."""
+    if len(value) > MAX_ITEMS:
+        raise SpecError(f"{len(value)} entries; at most {MAX_ITEMS} are read")
 
 
 def check_keys(value: object, allowed: Collection[str], required: Collection[str] = ()) -> None:
@@ -134,11 +143,13 @@ def list_of(hook: Hook, item: Any, detailed: bool) -> Hook:
     def read(value: object, _: object) -> tuple[Any, ...]:
         if type(value) is not list:
             raise unfit(value, "a list")
+        check_count(value)
         return tuple([hook(entry, item) for entry in value])
 
     def read_exactly(value: object, _: object) -> tuple[Any, ...]:
         if type(value) is not list:
             raise unfit(value, "a list")
+        check_count(value)
         if set(map(type, value)) - {item}:
             raise SpecError(f"a list whose items are not all {item.__name__}")
         return tuple(value)
@@ -146,11 +157,13 @@ def list_of(hook: Hook, item: Any, detailed: bool) -> Hook:
     def read_numbers(value: object, _: object) -> tuple[Any, ...]:
         if type(value) is list and set(map(type, value)) == {float}:
             return tuple(value)
-        return read(value, None)
+        return read_each(value, None)
 
     def read_each(value: object, _: object) -> tuple[Any, ...]:
         if type(value) is not list:
             raise unfit(value, "a list")
+        if item is not float:
+            check_count(value)
         entries = []
         for position, entry in enumerate(value):
             try:

@@ -11,6 +11,7 @@ import attrs
 
 from .canonical import Names, canonical, canonical_names, identity
 from .errors import SpecError
+from .printable import check_printable
 from .workload import Workload
 
 if TYPE_CHECKING:
@@ -23,15 +24,15 @@ Option: TypeAlias = str | int | bool
 class TargetOption:
     """One option of a target, as ``mcpu`` = ``znver5``."""
 
-    name: str
-    value: Option
+    name: str = attrs.field(validator=check_printable)
+    value: Option = attrs.field(validator=check_printable)
 
 
 @attrs.frozen(kw_only=True)
 class Target:
     """What code is made for: TVM's target kind and the options that the user set (sorted by name)."""
 
-    kind: str = "llvm"
+    kind: str = attrs.field(default="llvm", validator=check_printable)
     options: tuple[TargetOption, ...] = ()
 
 
@@ -68,8 +69,8 @@ class ValueRange:
 class Argument:
     """A named argument of an operator."""
 
-    name: str
-    value: int | str | bool | float | tuple[int, ...]
+    name: str = attrs.field(validator=check_printable)
+    value: int | str | bool | float | tuple[int, ...] = attrs.field(validator=check_printable)
 
     @property
     def text(self) -> str:
@@ -82,7 +83,7 @@ class Argument:
 class OperatorCall:
     """The operator a task was made by; for people only, never part of the identity."""
 
-    name: str
+    name: str = attrs.field(validator=check_printable)
     args: tuple[Argument, ...] = ()
 
     @property

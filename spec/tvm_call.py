@@ -21,6 +21,7 @@ import tvm_ffi
 from .check import check_schedule
 from .dtypes import size_bytes
 from .errors import LoweringError, SpecError
+from .triple import foreign_triple, this_arch
 from .tvm_build import TVM_ERRORS, compile_module, pool_threads, set_pool_threads, tvm_target, useful_line
 from .tvm_lower import lower_plan
 from .tvm_run import packing_of
@@ -50,18 +51,23 @@ class BuiltFunction:
 
     Arguments are NumPy arrays at any alignment, TVM tensors, or anything else that speaks DLPack, in the order, shapes
     and dtypes of the task's parameters, row-major and without gaps. Wrong ones raise SpecError before anything runs.
-    It may be called from any thread.
+    It may be called from any thread. Code for another machine, whose triple is `foreign`, can only be exported.
 
     What the schedule computes once, from constants, is computed when a constant comes in an array that the last call
     did not have; `repack` makes the next call do so where an array got new values.
     """
 
-    def __init__(self, executable: tvm.runtime.Executable, plan: Plan, threads: int) -> None:
+    def __init__(
+        self, executable: tvm.runtime.Executable, plan: Plan, threads: int, foreign: str | None = None
+    ) -> None:
         workload = plan.workload
         self.executable = executable
+        self.foreign = foreign
         self.threads = threads
         self.parameters: tuple[Buffer, ...] = tuple(workload.buffers[name] for name in workload.params)
         self._outputs = frozenset(workload.outputs)
+        if foreign is not None:
+            return
         self._module: Any = executable.jit()  # owns the machine code
         self._function: Any = self._module.get_function("main", query_imports=True)
         self._packing = packing_of(plan, self._module)
@@ -69,6 +75,10 @@ class BuiltFunction:
         _prepared(threads)
 
     def __call__(self, *arguments: object) -> None:
+        if self.foreign is not None:
+            raise SpecError(
+                f"the code is for {self.foreign!r}, this machine is {this_arch()}; export_library(path), call it there"
+            )
         if len(arguments) != len(self.parameters):
             raise SpecError(f"{len(arguments)} arguments; give {len(self.parameters)}, inputs first: {self.signature}")
         tensors = [self._tensor(a, buffer) for a, buffer in zip(arguments, self.parameters, strict=True)]
@@ -106,11 +116,11 @@ class BuiltFunction:
         to fill, which ``main`` takes behind the task's parameters.
         """
         try:
-            self.executable.export_library(os.fspath(path))
+            self.executable.export_library(os.fspath(path), **_linker(self.foreign))
         except (OSError, *TVM_ERRORS) as error:
             raise LoweringError(
-                f"{os.fspath(path)!r} cannot be written: {useful_line(error)}; it takes a C compiler (gcc or clang) "
-                f"and a folder that exists"
+                f"{os.fspath(path)!r} cannot be written: {useful_line(error)}; it takes a C compiler "
+                f"({'gcc or clang' if self.foreign is None else f'{self.foreign}-gcc'}) and a folder that exists"
             ) from error
 
     def _tensor(self, argument: object, buffer: Buffer) -> tvm.runtime.Tensor:
@@ -171,7 +181,12 @@ def built_function(schedule: Schedule, task: Task) -> BuiltFunction:
     check_target(task.target)
     plan = check_schedule(schedule, task)
     executable = compile_module(lower_plan(plan).mod, tvm_target(task.target, task.threads))
-    return BuiltFunction(executable, plan, task.threads)
+    return BuiltFunction(executable, plan, task.threads, foreign_triple(task.target))
+
+
+def _linker(foreign: str | None) -> dict[str, Any]:
+    """What TVM is told to link with: for another machine the cross compiler that is called after its triple."""
+    return {} if foreign is None else {"fcompile": tvm.support.cc.cross_compiler(f"{foreign}-gcc")}
 
 
 def export_library(schedule: Schedule, task: Task, path: str | os.PathLike[str]) -> None:

@@ -157,6 +157,17 @@ class Entries:
         if odd:
             yield "", f"{odd} entries have keys that the store never writes; they are never read"
 
+    def is_damaged(self, key: str) -> bool:
+        """True where there is an entry under `key` and it cannot be read; False where there is none."""
+        for found, row in self._rows(key[:-1]):
+            if found == key:
+                try:
+                    unseal(key, text_of_row(*row))
+                except DamageError:
+                    return True
+                return False
+        return False
+
     def warn(self, key: str, reason: str) -> None:
         """Logs, once for each key, that an entry cannot be used."""
         if key not in self._warned:

@@ -12,6 +12,7 @@ from ..spec.claim import ACCURACY_CLASSES
 from ..spec.convert import structure, unstructure
 from ..spec.errors import SpecError
 from ..spec.json_text import compact_json
+from ..spec.versions import VERSION
 from .entries import unseal
 from .records import CLAIMED
 from .stored import StoredRecord, read_stored
@@ -74,22 +75,37 @@ def leaders_of(candidates: Iterable[Leader | None]) -> tuple[Leader, ...]:
     return tuple(best[accuracy] for accuracy in ACCURACY_CLASSES if accuracy in best)
 
 
-def entry_from_leaders(leaders: tuple[Leader, ...]) -> Json:
-    """The entry ``best/<slot>``: a list of leaders, the best first."""
-    return [unstructure(leader) for leader in sorted(leaders, key=rank)]
+def entry_from_leaders(leaders: tuple[Leader, ...], later: tuple[Json, ...] = ()) -> Json:
+    """The entry ``best/<slot>``: a list of leaders, the best first; `later` are those that only a later version reads.
+
+    Those come first: a later version that finds two of one class takes the first and ranks both when it next writes.
+    """
+    return [*later, *(unstructure(leader) for leader in sorted(leaders, key=rank))]
 
 
 def read_leaders(entry: Json) -> tuple[Leader, ...]:
-    """Every leader of an entry ``best/<slot>``."""
+    """Every leader of an entry ``best/<slot>`` that this version reads."""
     if type(entry) is not list:
         raise SpecError("not a list of leaders")
-    return tuple(structure(leader, Leader) for leader in entry)
+    return tuple(structure(leader, Leader) for leader in entry if not _is_later(leader))
+
+
+def read_later_leaders(entry: Json) -> tuple[Json, ...]:
+    """Every leader of an entry ``best/<slot>`` that was written in a later version of the language, as it stands."""
+    return tuple(leader for leader in entry if _is_later(leader)) if type(entry) is list else ()
+
+
+def _is_later(leader: Json) -> bool:
+    record = leader.get("record") if isinstance(leader, dict) else None
+    version = record.get("spec") if isinstance(record, dict) else None
+    return type(version) is int and version > VERSION
 
 
 @functools.lru_cache(maxsize=256)
-def read_best(allow: tuple[str, ...], key: str, sealed: str) -> tuple[StoredRecord | None]:
+def read_best(allow: tuple[str, ...], key: str, sealed: str) -> tuple[StoredRecord | None] | None:
     """The best record of a sealed entry whose accuracy is allowed, in a tuple; the other leaders are not read further.
 
+    None where a later version leads: which of the records that this one reads is the best, the entry does not say.
     The last ones are remembered by their text: reading is half of a lookup, and the same tasks are looked up again.
     """
     entry = unseal(key, sealed)
@@ -98,6 +114,8 @@ def read_best(allow: tuple[str, ...], key: str, sealed: str) -> tuple[StoredReco
     for number, leader in enumerate(entry):
         if type(leader) is not dict or "accuracy" not in leader or "record" not in leader:
             raise SpecError(f"leader {number} is not one")
+        if _is_later(leader):
+            return None
         if leader["accuracy"] in allow:
             return (read_stored(leader["record"]),)
     return (None,)

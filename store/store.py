@@ -13,7 +13,16 @@ from ..spec.task import Task
 from .entries import Entries
 from .folder import store_folder
 from .keys import KEY_DIGITS, machine_key, protocol_key, record_key, slot, task_key
-from .leaders import Leader, entry_from_leaders, leader_from_stored, leaders_of, rank, read_best, read_leaders
+from .leaders import (
+    Leader,
+    entry_from_leaders,
+    leader_from_stored,
+    leaders_of,
+    rank,
+    read_best,
+    read_later_leaders,
+    read_leaders,
+)
 from .machine import this_machine
 from .records import Record, SearchState, check_record, further, united
 from .shelf import Shelf
@@ -92,7 +101,7 @@ class Store:
         if found is not None:
             (stored,) = found
         elif self._entries.has(f"best/{place}"):
-            # Damaged, which was logged: the records are still there to rank.
+            # Damaged, which was logged, or led by what a later version wrote: the records are still there to rank.
             leaders = [leader for leader in self._ranked(place) if leader.accuracy in allow]
             stored = min(leaders, key=rank).record if leaders else None
         else:
@@ -251,7 +260,8 @@ class Store:
         if repair and (found or stale):
             with self._entries.transaction():
                 for key, _ in found:
-                    if key:
+                    # Others write meanwhile: what one of them has mended since it was looked at stays.
+                    if key and self._entries.is_damaged(key):
                         self._entries.delete(key)
             for place in stale:
                 with self._entries.transaction():
@@ -292,8 +302,10 @@ class Store:
         return leaders_of(leader_from_stored(stored, digest) for digest, stored in digests if digest != without)
 
     def _write_leaders(self, place: str, leaders: tuple[Leader, ...]) -> None:
-        if leaders:
-            self._entries.write(f"best/{place}", entry_from_leaders(leaders))
+        """Writes the leaders of a slot, and beside them those that only a later version reads; in a transaction."""
+        later = self._entries.read(f"best/{place}", read_later_leaders) or ()
+        if leaders or later:
+            self._entries.write(f"best/{place}", entry_from_leaders(leaders, later))
         else:
             self._entries.delete(f"best/{place}")
 

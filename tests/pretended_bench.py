@@ -16,6 +16,7 @@ from autosched.spec.schedule import Schedule
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from autosched.search.measure import Limits
     from autosched.spec.task import Task
 
 SMALL = get_task("gemv", N=32, K=32, threads=1)
@@ -46,7 +47,7 @@ class PretendedBench:
         self.retracted: tuple[Schedule, ...] = ()
         self.open = False
 
-    def __call__(self, task: Task, protocol: Protocol) -> PretendedBench:
+    def __call__(self, task: Task, protocol: Protocol, limits: Limits | None = None) -> PretendedBench:
         assert protocol.threads == task.threads
         return self
 

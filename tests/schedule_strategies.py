@@ -51,7 +51,8 @@ words = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)
 names = (
     st.lists(words, min_size=1, max_size=2).map(".".join).filter(lambda name: name not in RESERVED and NAME.match(name))
 )
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+texts = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]), max_size=12)
+dates = st.just("") | st.datetimes().map(lambda when: when.isoformat(timespec="microseconds") + "Z")
 positive = st.integers(1, 2**31 - 1)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 seconds = st.floats(min_value=0, max_value=1e9, exclude_min=True, exclude_max=True)
@@ -144,7 +145,7 @@ efforts = st.builds(Effort, strategy=texts, trials=sizes, seconds=seconds | size
 claims = st.builds(
     Claim, machine=machines, protocol=protocols, samples_s=tuples_of(seconds), baseline_s=tuples_of(seconds),
     verified=st.booleans(), accuracy=st.sampled_from(ACCURACY_CLASSES), tools=tuples_of(tools),
-    effort=st.none() | efforts, date=texts,
+    effort=st.none() | efforts, date=dates,
 )  # fmt: skip
 
 # --- schedules whose names fit a workload -----------------------------------------------------------------------------

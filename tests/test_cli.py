@@ -18,6 +18,7 @@ from autosched.search import measure, peak, tuner
 from autosched.spec.claim import Failure
 from autosched.spec.errors import MeasureError
 from autosched.spec.json_text import write_json
+from autosched.spec.triple import this_arch
 from pretended_bench import PretendedBench
 
 if TYPE_CHECKING:
@@ -483,3 +484,86 @@ def test_a_store_that_is_not_writable(folder: Path, bench: PretendedBench, monke
     assert done.exit_code == 2
     assert "not writable for this user" in done.stderr
     assert bench.measured == []
+
+
+@pytest.mark.parametrize(
+    ("op", "args", "message"),
+    [
+        ("gemm", {"N": 512, "K": 512, "M": 512}, "gemm N=512 K=512 M=512 is another computation than its workload"),
+        ("gemm", {"N": 16}, "no such gemm: gemm: missing: "),
+        ("gemv", {"threads": 2}, "gemv takes no argument 'threads'"),
+    ],
+)
+def test_a_file_that_lies_about_its_operator_is_told(
+    spec_file: Path, folder: Path, op: str, args: dict[str, int], message: str
+) -> None:
+    content = json.loads(spec_file.read_text())
+    content["task"] |= {"op": op, "args": args}
+    liar = folder / "liar.json"
+    liar.write_text(json.dumps(content))
+    outcome = call("check", liar)
+    assert outcome.exit_code == 0
+    assert outcome.stderr.startswith(f"warning: {liar}: task.op: {message}")
+    assert "the workload counts, op and args are left out" in outcome.stderr
+    assert outcome.stdout.startswith(f"{liar}: well formed, C; ")
+    assert call("show", liar).stdout.splitlines()[0] != f"{op} N=512 K=512 M=512"
+    found = call("lookup", "--spec", liar, "--json")
+    assert found.exit_code == 0, "the key is made of the workload"
+    assert json.loads(found.stdout)["op"] is None
+
+
+def test_an_operator_that_nobody_knows_is_no_lie(spec_file: Path) -> None:
+    content = json.loads(spec_file.read_text())
+    content["task"] |= {"op": "my_gemm", "args": {"size": 3}}
+    spec_file.write_text(json.dumps(content))
+    outcome = call("check", spec_file)
+    assert outcome.stderr == ""
+    assert "well formed, my_gemm size=3" in outcome.stdout
+
+
+def test_a_file_is_timed_here_once_after_a_finished_search(
+    spec_file: Path, folder: Path, bench: PretendedBench
+) -> None:
+    content = json.loads(spec_file.read_text())
+    content["schedule"] = {}
+    plain = folder / "plain.json"
+    plain.write_text(json.dumps(content))
+    bench.measured.clear()
+    assert call("tune", "--spec", plain, "--trials", 3, "-q").exit_code == 0
+    assert at.Schedule() in bench.measured
+    bench.measured.clear()
+    outcome = call("tune", "--spec", plain, "--trials", 3, "-q", "--json")
+    assert bench.measured == []
+    assert json.loads(outcome.stdout)["source"] == "store"
+
+
+def test_what_a_stranger_writes_does_not_reach_the_terminal(spec_file: Path, folder: Path) -> None:
+    content = json.loads(spec_file.read_text())
+    content["task"]["args"]["N"] = "\x1b[2J"
+    named = folder / "\x1b[31m.json"
+    named.write_text(json.dumps(content))
+    for command in ("check", "show", "lower", "run"):
+        outcome = call(command, named)
+        assert outcome.exit_code == 2
+        assert "found the control character U+001B" in outcome.stderr
+        assert "\x1b" not in outcome.stdout + outcome.stderr
+    named.write_text(spec_file.read_text())
+    assert "\x1b" not in call("check", named).output
+
+
+def test_run_gives_up_in_time(spec_file: Path) -> None:
+    outcome = call("run", spec_file, "--timeout", "0.01")
+    assert outcome.exit_code == 1
+    assert "it did not end in time and was killed; --timeout gives it longer" in outcome.stdout
+
+
+def test_a_file_for_another_machine_is_lowered_but_not_run(spec_file: Path) -> None:
+    content = json.loads(spec_file.read_text())
+    other = "aarch64-linux-gnu" if this_arch() == "x86_64" else "x86_64-linux-gnu"
+    content["task"]["target"] = {"kind": "llvm", "mtriple": other}
+    spec_file.write_text(json.dumps(content))
+    assert "main" in call("lower", spec_file, "--asm").stdout
+    for words in (("run", spec_file), ("tune", "--spec", spec_file)):
+        outcome = call(*words)
+        assert outcome.exit_code == 2
+        assert outcome.stderr.startswith(f"autosched: target.mtriple: found {other!r}; only code for {this_arch()}")

@@ -10,7 +10,8 @@ import attrs
 import pytest
 
 from autosched.spec import json_text
-from autosched.spec.convert import unstructure
+from autosched.spec.claim import Failure
+from autosched.spec.convert import structure, unstructure
 from autosched.spec.errors import SpecError
 from autosched.spec.expr import Axis, Binary, Call, Load
 from autosched.spec.infer import Scope, infer_dtype
@@ -29,6 +30,11 @@ OTHERWISE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a text too large": (lambda _: read_json("1" * (json_text.MAX_BYTES + 1)), "8388609 characters; at most 8388608"),
     "no file": (lambda folder: load_spec(folder / "none.json"), "no file '"),
     "a folder to read": (load_spec, "is a folder; name a spec file in it"),
+    "a device to read": (
+        lambda _: load_spec("/dev/null"),
+        "'/dev/null' is a pipe or a device; save what comes from it",
+    ),
+    "a list too long": (lambda _: structure(["avx2"] * 5000, tuple[str, ...]), "5000 entries; at most 4096 are read"),
     "a name too long to read": (lambda folder: load_spec(folder / ("x" * 300)), "cannot be read: File name too long"),
     "a folder to write": (lambda folder: save_spec(SPEC, folder), "is a folder; name a file in it"),
     "no folder to write in": (lambda folder: save_spec(SPEC, folder / "none" / "a.json"), "no folder '"),
@@ -56,6 +62,7 @@ OTHERWISE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda _: infer_dtype(Binary("xor", Axis("i"), Axis("i")), SCOPE),
         "unknown operator",
     ),
+    "a failure unknown": (lambda _: Failure(kind="bad luck", detail=""), "kind: unknown failure 'bad luck'; allowed: "),
     "a function unknown": (lambda _: infer_dtype(Call("gamma", (Axis("i"),)), SCOPE), "no function gamma of 1 argum"),
 }
 """What no file can bring about: what it does in a folder, and how its message begins or what is in it."""
@@ -63,6 +70,7 @@ OTHERWISE: dict[str, tuple[Callable[[Path], object], str]] = {
 SCOPE = Scope(buffers=SPEC.task.workload.buffers, axes=frozenset({"i"}))
 
 UNREACHABLE = {
+    "spec_file.spec_from_text: nest too deep": "kept for callers that are deep in a stack; 256 levels are not too deep",
     "check.check_attached_producer: attach it further out": "plan_from_nests finds that reader, or refuses the place",
     "nest.visit: a nest of its own": "every two relatives that get so far agree; lowering relies on it",
     "strict_cattrs.located: cannot be read": "kept for what a later cattrs may raise; the hooks raise SpecErrors",

@@ -77,14 +77,28 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(SpecError, match="cannot be read: Permission denied; check its permissions"):
         load_spec(GEMM)
 
 
-def test_an_endless_file_is_not_read_to_its_end() -> None:
-    with pytest.raises(SpecError, match="at most 8388608 are read"):
-        load_spec("/dev/zero")
+def test_an_endless_file_is_not_read_to_its_end(tmp_path: Path) -> None:
+    large = tmp_path / "large.json"
+    with large.open("wb") as file:
+        file.truncate(2**40)  # a hole: nothing of it is on the disk
+    with pytest.raises(SpecError, match="8388609 bytes; at most 8388608 are read"):
+        load_spec(large)
+
+
+@pytest.mark.parametrize("name", ["fifo", "/dev/zero", "link to /dev/zero"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    place = tmp_path / name.replace("/", "_") if not name.startswith("/") else Path(name)
+    if name == "fifo":
+        os.mkfifo(place)
+    elif name.startswith("link"):
+        place.symlink_to("/dev/zero")
+    with pytest.raises(SpecError, match="is a pipe or a device; save what comes from it in a file"):
+        load_spec(place)
 
 
 def test_saving_into_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -425,3 +425,25 @@ def test_a_record_in_a_later_language_is_skipped_loudly(store: Store, caplog: py
     assert store._entries.read(key, lambda entry: entry) == {**entry, "spec": VERSION + 1}, (
         "what a later version knows stays"
     )
+
+
+def test_leaders_of_a_later_version_are_kept(store: Store) -> None:
+    store.put(record(timed(0.1)))
+    (key,) = store._entries.keys("best/")
+    (leader,) = store._entries.read(key, lambda entry: entry)  # type: ignore[misc] # a list
+    later = {**leader, "digest": "0" * 16, "record": {**leader["record"], "spec": VERSION + 1, "unheard": "of"}}
+    with store._entries.transaction():
+        store._entries.write(key, [later, leader])
+    best = store.best(gemm(), MACHINE)
+    assert best is not None
+    assert best.latency_s == 0.1
+    store.put(record(timed(0.05), schedule=tiled(factor=16)))
+    assert store._entries.read(key, lambda entry: entry[0]) == later  # type: ignore[index]
+    assert store.check() == ()
+    store.check(repair=True)
+    faster = store.best(gemm(), MACHINE)
+    assert faster is not None
+    assert faster.latency_s == 0.05
+    for found in list(store.records()):
+        store.delete(found)
+    assert store._entries.read(key, lambda entry: entry) == [later]

@@ -181,3 +181,36 @@ def test_a_forked_child_writes_too(tmp_path: Path) -> None:
         assert os.waitstatus_to_exitcode(status) == 0
         assert {number_of(r) for r in store.records()} == {0, 1, 2}
         assert store.check() == ()
+
+
+DAMAGER = """
+import contextlib, sqlite3, sys
+sys.path[:0] = [sys.argv[1]]
+from store_cases import MACHINE, gemm, numbered
+from autosched.store.store import Store
+store = Store(sys.argv[2])
+for number in range(60):
+    with contextlib.closing(sqlite3.connect(store.path / "cache.db", timeout=60)) as connection, connection:
+        connection.execute("UPDATE Cache SET value = 'broken' WHERE key LIKE 'record/%' OR key LIKE 'best/%'")
+    put = numbered(0)
+    store.put(put)
+    assert store.get(gemm(), put.schedule, MACHINE) is not None, f"round {number}: what was mended is gone"
+    assert store.best(gemm(), MACHINE) is not None, f"round {number}: its leader is gone"
+"""
+
+
+def test_repair_takes_nothing_that_another_has_mended(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with Store(folder) as store:
+        store.put(numbered(0))
+        damager = subprocess.Popen(
+            [sys.executable, "-c", DAMAGER, str(Path(__file__).parent), str(folder)], stderr=subprocess.PIPE, text=True
+        )
+        while damager.poll() is None:
+            store.check(repair=True)
+        assert damager.stderr is not None
+        assert damager.returncode == 0, damager.stderr.read()
+        damager.stderr.close()
+        store.check(repair=True)
+        assert store.check() == ()
+        assert store.best(gemm(), MACHINE) is not None

@@ -285,6 +285,20 @@ def test_a_schedule_from_elsewhere_is_tried_at_the_start(store: Store) -> None:
     assert len(bench.measured) == 5
 
 
+def test_a_schedule_from_elsewhere_is_timed_once_after_a_finished_search(store: Store) -> None:
+    run(store, PretendedBench(), 6)
+    claimed = Schedule()
+    assert claimed not in {record.schedule for record in records(store)}
+    fast = PretendedBench(lambda schedule: 0.0001 if schedule == claimed else pretended_s(schedule))
+    tuned = run(store, fast, 6, starts=[claimed])
+    assert fast.measured == [DEFAULT, claimed]
+    assert tuned.record is not None
+    assert tuned.record.schedule == claimed
+    again = PretendedBench()
+    run(store, again, 6, starts=[claimed])
+    assert again.measured == [DEFAULT]
+
+
 def test_what_is_watched(store: Store) -> None:
     events: list[Event] = []
     bench = PretendedBench()
