@@ -22,6 +22,7 @@ from .dtypes import size_bytes
 from .errors import LoweringError, SpecError
 from .tvm_build import TVM_ERRORS, compile_module, pool_threads, set_pool_threads, tvm_target, useful_line
 from .tvm_lower import lower
+from .tvm_names import data_address
 from .tvm_target import check_target
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class BuiltFunction:
 
     def _check_apart(self, tensors: Sequence[tvm.runtime.Tensor]) -> None:
         """SpecError where an output shares memory with another argument, which it would overwrite."""
-        spans = [(t.data_ptr(), _bytes(buffer)) for t, buffer in zip(tensors, self.parameters, strict=True)]
+        spans = [(data_address(t), _bytes(buffer)) for t, buffer in zip(tensors, self.parameters, strict=True)]
         for number, output in enumerate(self.parameters):
             if output.name not in self._outputs:
                 continue
