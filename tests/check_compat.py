@@ -1,4 +1,4 @@
-"""Try the corpus of spec files on every version of TVM that is known, and write the table of docs/compatibility.md.
+"""Try the corpus of spec files on every known pair of TVM and its FFI, and write the table of docs/compatibility.md.
 
 `python tests/check_compat.py BUILD_DIR` (`make compat`). For each pair of `spec/tvm_versions.py`:
 
@@ -56,12 +56,13 @@ def main(build_dir: Path) -> int:
     files = sorted(path for path in SPECS.glob("*.json"))
     found: dict[str, dict[str, Outcome]] = {}
     problems = []
-    for tvm, (ffi, *_) in PAIRS.items():
-        python = environment(wheel, tvm, ffi, build_dir / "compat" / tvm)
-        found[tvm] = try_files(python, files)
-        problems += [f"TVM {tvm}, {name}: {o.problem}" for name, o in found[tvm].items() if not o.right]
-        problems += [f"TVM {tvm}, {problem}" for problem in try_commands(python)]
-        print(f"TVM {tvm} with apache-tvm-ffi {ffi}: {sum(o.right for o in found[tvm].values())} of {len(files)} right")
+    for tvm, ffi in [(tvm, ffi) for tvm, ffis in PAIRS.items() for ffi in ffis]:
+        pair = f"TVM {tvm}, FFI {ffi}"
+        python = environment(wheel, tvm, ffi, build_dir / "compat" / f"{tvm}_{ffi}")
+        found[pair] = try_files(python, files)
+        problems += [f"{pair}, {name}: {o.problem}" for name, o in found[pair].items() if not o.right]
+        problems += [f"{pair}, {problem}" for problem in try_commands(python)]
+        print(f"{pair}: {sum(o.right for o in found[pair].values())} of {len(files)} right", flush=True)
     PAGE.write_text(page_text(PAGE.read_text(encoding="utf-8"), table(files, found)), encoding="utf-8")
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -125,11 +126,10 @@ def answer(program: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def table(files: list[Path], found: dict[str, dict[str, Outcome]]) -> str:
-    """The table in Markdown: a row for each feature, a column for each version, and the sums."""
-    versions = list(found)
-    rows = [["feature", *(f"TVM {version}" for version in versions)], ["---"] * (len(versions) + 1)]
-    rows += [[f"`{path.stem}`", *(found[version][path.stem].mark for version in versions)] for path in files]
-    rights = [sum(outcome.right for outcome in found[version].values()) for version in versions]
+    """The table in Markdown: a row for each feature, a column for each pair, and the sums."""
+    rows = [["feature", *found], ["---"] * (len(found) + 1)]
+    rows += [[f"`{path.stem}`", *(outcomes[path.stem].mark for outcomes in found.values())] for path in files]
+    rights = [sum(outcome.right for outcome in outcomes.values()) for outcomes in found.values()]
     rows.append(["**right, of all**", *(f"**{right} of {len(files)}**" for right in rights)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

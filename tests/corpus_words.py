@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 Word: typing.TypeAlias = tuple[str, str, object]
-"""Record, field, and the value where the field chooses from words; ("Bind", "to", "parallel")."""
+"""Record, field, and the value where the field chooses from words; ("BindLoop", "to", "parallel")."""
 
 VOCABULARIES: Final[dict[tuple[str, str], Collection[object]]] = {
     ("Split", "tail"): schedule.TAILS,
     ("BindLoop", "to"): schedule.BINDINGS,
+    ("BindFused", "to"): (),
     ("Reducer", "op"): workload.REDUCERS,
     ("Workload", "index_dtype"): ("int32", "int64"),
     ("Buffer", "dtype"): dtypes.DTYPES,
@@ -32,7 +33,7 @@ VOCABULARIES: Final[dict[tuple[str, str], Collection[object]]] = {
     ("Logic", "op"): expr.LOGIC_OPS,
     ("Call", "name"): expr.CALLS,
 }
-"""The fields that choose from a list of words, and the list."""
+"""The fields that choose from a list of words, and the list: a binding of one loop or of several fused is one word."""
 
 WRITTEN_WHOLE: Final = frozenset({"Protocol"})
 """Records whose fields are in a file even where they say what is usual."""
@@ -81,6 +82,6 @@ def words_in(record: object) -> set[Word]:
                 if value != field.default or name in WRITTEN_WHOLE:
                     said.add((name, field.name, ""))
                 if (name, field.name) in VOCABULARIES:
-                    said.add((name, field.name, value))
+                    said.add(("BindLoop" if name == "BindFused" else name, field.name, value))
                 waiting.append(value)
     return said
