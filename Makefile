@@ -35,7 +35,7 @@ bench: .venv/.bench links ## compare with peers (SUITE=spine; installs torch)
 	@$(BIN)/autosched bench $(SUITE)
 
 ##@ Check
-.PHONY: test check lint types wheel unit slow device examples cover
+.PHONY: test check lint types wheel unit slow device compat examples cover
 
 # One after another whatever -j says, and pytest's closing line last.
 test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, unit
@@ -62,6 +62,9 @@ slow: .venv/.test links ## the tests that take longer
 
 device: .venv/.test links ## the tests that need a GPU
 	@$(PYTEST) -m device
+
+compat: .venv/.test links ## try old spec files on every TVM that is known; writes docs/compatibility.md
+	@$(BIN)/python tests/check_compat.py build
 
 # Each example has a store of its own, thrown away afterwards.
 examples: .venv/.test links ## run every file of examples/

@@ -12,6 +12,7 @@ from .cli import FAILED
 from .cli_request import store_option
 from .spec.cores import available_cores
 from .spec.errors import MeasureError
+from .spec.tvm_versions import DEFAULT, PAIRS, is_known_pair, is_supported_pair
 from .store.keys import machine_key
 from .store.machine import this_machine
 
@@ -35,6 +36,7 @@ def doctor(*, store: Store, repair: bool, no_peak: bool) -> int:
     wrong = list(wrong_versions())
     for name in _PINNED:
         click.echo(f"{name:16} {installed(name) or 'not installed'}")
+    click.echo(f"{'TVM pair':16} {pair_text(*map(installed, _PINNED))}")
     machine = this_machine()
     click.echo(f"{'machine':16} {machine.vendor} family {machine.family} model {machine.model}, {machine.arch}")
     click.echo(f"{'fingerprint':16} {machine_key(machine)[:16]}")
@@ -71,8 +73,23 @@ def installed(name: str) -> str | None:
         return None
 
 
+def pair_text(tvm: str | None, ffi: str | None) -> str:
+    """What can be done with a pair of TVM and its FFI."""
+    if is_supported_pair(tvm, ffi):
+        return "the one autosched is installed with"
+    if is_known_pair(tvm, ffi):
+        return (
+            f"known: spec files lower, build, run and are tuned; reading TE and TensorIR needs {DEFAULT}, "
+            "with which all figures are measured"
+        )
+    known = "; ".join(f"{tvm} with {' or '.join(ffis)}" for tvm, ffis in PAIRS.items())
+    return f"unknown, and may crash; known: {known}"
+
+
 def wrong_versions() -> Iterator[str]:
-    """A line for each pinned distribution that is there in another version: wrong pairs of TVM crash."""
+    """A line for each pinned distribution that is there in another version, unless the pair is a known one."""
+    if is_known_pair(*map(installed, _PINNED)):
+        return
     for requirement in importlib.metadata.requires("autosched") or ():
         found = re.match(r"(apache-tvm(?:-ffi)?)\s*==\s*([\w.]+)", requirement)
         if found and installed(found[1]) != found[2]:

@@ -24,6 +24,7 @@ from .errors import LoweringError, SpecError
 from .triple import foreign_triple, this_arch
 from .tvm_build import TVM_ERRORS, compile_module, pool_threads, set_pool_threads, tvm_target, useful_line
 from .tvm_lower import lower_plan
+from .tvm_names import data_address
 from .tvm_run import packing_of
 from .tvm_target import check_target
 
@@ -97,7 +98,7 @@ class BuiltFunction:
             self._function(*tensors)
             return
         chosen = [n for n, buffer in enumerate(self.parameters) if buffer.name in self._packing.constants]
-        places = tuple(tensors[n].data_ptr() for n in chosen)
+        places = tuple(data_address(tensors[n]) for n in chosen)
         packed = self._packed  # one read: another thread may pack meanwhile
         if packed is None or packed.places != places:
             made = self._packing.packed([tensors[n] for n in chosen])
@@ -163,7 +164,7 @@ class BuiltFunction:
 
     def _check_apart(self, tensors: Sequence[tvm.runtime.Tensor]) -> None:
         """SpecError where an output shares memory with another argument, which it would overwrite."""
-        spans = [(t.data_ptr(), _bytes(buffer)) for t, buffer in zip(tensors, self.parameters, strict=True)]
+        spans = [(data_address(t), _bytes(buffer)) for t, buffer in zip(tensors, self.parameters, strict=True)]
         for number, output in enumerate(self.parameters):
             if output.name not in self._outputs:
                 continue

@@ -1,17 +1,27 @@
-"""What TVM 0.27 calls things: the only table of its node classes and operator names.
+"""What TVM calls things: its node classes and operator names, in the version that is installed.
 
-TVM renames often (block, sblock; tir, tirx and s_tir): when it does, this file follows.
+TVM renames often (block, sblock; tir, tirx and s_tir). What every version that we know shares stands here, what
+differs in one table for each, ``tvm_names_0NN.py``: whoever needs a name imports it from here and asks for no version.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+import tvm
 from tvm import ir, te, tirx
-from tvm.ir.prim import expr as prim
 from tvm.s_tir.analysis import get_sblock_read_write_region
-from tvm.s_tir.stmt import SBlock, SBlockRealize
 from tvm.tirx import stmt as stmts
+
+from .errors import LoweringError
+from .tvm_versions import DEFAULT, minor
+
+if minor(tvm.__version__) >= (0, 27):
+    from . import tvm_names_027 as names
+elif minor(tvm.__version__) == (0, 26):
+    from . import tvm_names_026 as names  # type: ignore[no-redef]
+else:
+    from . import tvm_names_025 as names  # type: ignore[no-redef]
 
 __all__ = [
     "BINARY_NODES",
@@ -23,19 +33,33 @@ __all__ = [
     "WIDENED",
     "SBlock",
     "SBlockRealize",
+    "call_node",
+    "check_reads",
+    "data_address",
+    "dtype_of",
     "get_sblock_read_write_region",
+    "handle_of",
     "ir",
     "prim",
+    "scalar_var",
     "stmts",
     "te",
     "tirx",
 ]  # fmt: skip
 
+prim: Final[Any] = names.prim
+SBlock: Final[Any] = names.SBlock
+SBlockRealize: Final[Any] = names.SBlockRealize
+call_node: Final = names.call_node
+data_address: Final = names.data_address
+dtype_of: Final = names.dtype_of
+handle_of: Final = names.handle_of
+scalar_var: Final = names.scalar_var
+
 BINARY_NODES: Final[dict[str, Any]] = {
     "add": prim.Add, "sub": prim.Sub, "mul": prim.Mul, "div": prim.Div, "floordiv": prim.FloorDiv,
     "floormod": prim.FloorMod, "truncdiv": prim.Div, "truncmod": prim.Mod, "min": prim.Min, "max": prim.Max,
-    "bitand": prim.BitwiseAnd, "bitor": prim.BitwiseOr, "bitxor": prim.BitwiseXor, "shl": prim.LShift,
-    "shr": prim.RShift,
+    **names.BIT_NODES,
 }  # fmt: skip
 """Our operator → TVM's node; `Div` is "div" on floats and "truncdiv" on integers; `Mod` on floats is our fmod."""
 
@@ -44,12 +68,12 @@ COMPARE_NODES: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 OPS: Final[dict[str, str]] = {
-    "exp": "tirx.exp", "log": "tirx.log", "log2": "prim.log2", "log10": "tirx.log10", "log1p": "tirx.log1p",
+    "exp": "tirx.exp", "log": "tirx.log", "log2": "tirx.log2", "log10": "tirx.log10", "log1p": "tirx.log1p",
     "exp2": "tirx.exp2", "sqrt": "tirx.sqrt", "rsqrt": "tirx.rsqrt", "sin": "tirx.sin", "cos": "tirx.cos",
     "tan": "tirx.tan", "sinh": "tirx.sinh", "cosh": "tirx.cosh", "tanh": "tirx.tanh", "asin": "tirx.asin",
     "acos": "tirx.acos", "atan": "tirx.atan", "sigmoid": "tirx.sigmoid", "erf": "tirx.erf", "floor": "tirx.floor",
-    "ceil": "prim.ceil", "trunc": "tirx.trunc", "round": "tirx.round", "pow": "tirx.pow", "atan2": "tirx.atan2",
-    "abs": "tirx.fabs",
+    "ceil": "tirx.ceil", "trunc": "tirx.trunc", "round": "tirx.round", "pow": "tirx.pow", "atan2": "tirx.atan2",
+    "abs": "tirx.fabs", **names.RENAMED_OPS,
 }  # fmt: skip
 """Our intrinsic → TVM's operator. `abs` is on floats; integers have none, and fmod (`tirx.fmod`) does not compile."""
 
@@ -62,5 +86,14 @@ WIDENED: Final = {
 }
 """Intrinsics that LLVM has no code for in a short float: they are computed in float32."""
 
-IF_OP: Final = "prim.if_then_else"
-LIKELY_OP: Final = "prim.likely"
+IF_OP: Final = names.IF_OP
+LIKELY_OP: Final = names.LIKELY_OP
+
+
+def check_reads() -> None:
+    """Raises LoweringError where this TVM's own programs cannot be read into workloads: its nodes are other ones."""
+    if minor(tvm.__version__) < minor(DEFAULT):
+        raise LoweringError(
+            f"TVM {tvm.__version__} is installed, and TE and TensorIR are read with {DEFAULT} only: install that, or "
+            "pass a spec file or a workload built with autosched.spec.builder, which any known TVM lowers"
+        )

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from .check_task import check_task
 from .cores import available_cores
 from .task import Option, Target, Task, ValueRange, target_from_value
-from .tvm_read import workload_from_primfunc
-from .tvm_te import workload_from_te
+from .tvm_names import check_reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,9 @@ def task_from_te(
     ranges: Sequence[ValueRange] = (),
 ) -> Task:
     """The task of the tensors that ``function(*args)`` returns, or of a list of tensors: inputs, then outputs."""
+    check_reads()
+    from .tvm_te import workload_from_te  # its tables are of nodes that older versions of TVM do not have
+
     tensors = function(*args) if callable(function) else function
     return _task(workload_from_te(tensors, _known(ranges)), target, threads, constants, ranges)
 
@@ -41,6 +43,9 @@ def task_from_primfunc(
     ranges: Sequence[ValueRange] = (),
 ) -> Task:
     """The task of a TensorIR function that is not scheduled yet."""
+    check_reads()
+    from .tvm_read import workload_from_primfunc  # as above
+
     return _task(workload_from_primfunc(func, _known(ranges)), target, threads, constants, ranges)
 
 

@@ -47,9 +47,13 @@ from .tvm_names import (
     WIDENED,
     SBlock,
     SBlockRealize,
+    call_node,
+    dtype_of,
     get_sblock_read_write_region,
+    handle_of,
     ir,
     prim,
+    scalar_var,
     stmts,
     tirx,
 )
@@ -108,11 +112,6 @@ def _operator(name: str) -> Node:
     return ir.Op.get(name)
 
 
-@cache
-def _prim_type(dtype: str) -> Node:
-    return ir.PrimType(dtype)
-
-
 @lru_cache(maxsize=4096)
 def _integer(dtype: str, value: int) -> Node:
     return prim.IntImm(dtype, value)
@@ -125,9 +124,10 @@ class _StageWriter:
         self.stage = stage
         self.buffers = buffers
         self.index_dtype = index_dtype
-        self.axes = {name: tirx.Var(f"v_{name}", _prim_type(index_dtype)) for name in stage.extents}
+        self.axes = {name: scalar_var(f"v_{name}", index_dtype) for name in stage.extents}
         self.at = [self.axes[axis.name] for axis in stage.axes]
         self.outputs = [buffers[output.name] for output in stage.outputs]
+        self.by_handle = {handle_of(buffer): buffer for buffer in buffers.values()}
 
     def nest(self) -> Node:
         """The loops of the stage, spatial before reduce, around its block."""
@@ -137,8 +137,8 @@ class _StageWriter:
         init, update = self.init(), self.update()
         # The regions need the statements, and come from a block that is thrown away.
         draft = SBlock(iters, [], [], stage.name, update, init)
-        reads, writes = get_sblock_read_write_region(draft, {buffer: buffer for buffer in self.buffers.values()})
-        loops = [tirx.Var(axis.name, _prim_type(self.index_dtype)) for axis in axes]
+        reads, writes = get_sblock_read_write_region(draft, self.by_handle)
+        loops = [scalar_var(axis.name, self.index_dtype) for axis in axes]
         nest = SBlockRealize(loops, True, SBlock(iters, reads, writes, stage.name, update, init))
         for loop, axis in zip(reversed(loops), reversed(axes), strict=True):
             nest = stmts.For(loop, self.integer(0), self.integer(axis.extent), stmts.ForKind.SERIAL, nest)
@@ -164,7 +164,8 @@ class _StageWriter:
             return self.stores(values)
         # All new values are computed from the old accumulators, so none may be stored before the last is known.
         names = [
-            tirx.Var(f"v_{output.name}", value.ty) for output, value in zip(self.stage.outputs, values, strict=True)
+            scalar_var(f"v_{output.name}", dtype_of(value))
+            for output, value in zip(self.stage.outputs, values, strict=True)
         ]
         binds = [stmts.Bind(name, value) for name, value in zip(names, values, strict=True)]
         return stmts.SeqStmt([*binds, *self.store_list(names)])
@@ -204,7 +205,7 @@ class _StageWriter:
                 return prim.Select(self.write(cond), self.write(then), self.write(otherwise))
             case If(cond, then, otherwise):
                 value = self.write(then)
-                return ir.Call(_operator(IF_OP), [self.write(cond), value, self.write(otherwise)], ret_ty=value.ty)
+                return call_node(_operator(IF_OP), [self.write(cond), value, self.write(otherwise)], value)
             case Call(name, args):
                 return self.call(name, [self.write(arg) for arg in args])
         raise LoweringError(f"stage {self.stage.name!r}: {node!r} is no expression; check the workload first")
@@ -216,12 +217,12 @@ class _StageWriter:
         return prim.IntImm(dtype, int(const_value(node)))
 
     def compare(self, op: str, a: Node, b: Node) -> Node:
-        if str(a.ty.dtype) == "bool":
+        if dtype_of(a) == "bool":
             a, b = prim.Cast("int8", a), prim.Cast("int8", b)
         return COMPARE_NODES[op](a, b)
 
     def call(self, name: str, args: list[Node]) -> Node:
-        dtype = str(args[0].ty.dtype)
+        dtype = dtype_of(args[0])
         if name == "abs" and not is_float(dtype):
             zero = prim.IntImm(dtype, 0)
             return prim.Select(prim.GE(args[0], zero), args[0], prim.Sub(zero, args[0]))
@@ -229,4 +230,4 @@ class _StageWriter:
             return prim.Cast(dtype, self.call(name, [prim.Cast("float32", arg) for arg in args]))
         if name == "fmod":
             return BINARY_NODES["truncmod"](*args)
-        return ir.Call(_operator(OPS[name]), args, ret_ty=args[0].ty)
+        return call_node(_operator(OPS[name]), args, args[0])

@@ -360,8 +360,10 @@ def test_doctor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peak, "fma_peak_gflops", lambda threads: 100.0 * threads)
     done = call("doctor", "--store", "none")
     assert done.exit_code == 0, done.stderr
-    words = {line.split()[0] for line in done.stdout.splitlines()}
-    assert words == {"apache-tvm", "apache-tvm-ffi", "machine", "fingerprint", "vector", "cores", "store", "ceiling"}
+    names = {line[:16].strip() for line in done.stdout.splitlines()}
+    expected = {"apache-tvm", "apache-tvm-ffi", "TVM pair", "machine", "fingerprint", "vector flags", "cores", "store"}
+    assert names == {*expected, "ceiling"}
+    assert "TVM pair         the one autosched is installed with" in done.stdout
     assert not (folder / "none").exists()
     assert "ceiling" not in call("doctor", "--store", "none", "--no-peak").stdout
 

@@ -1,0 +1,80 @@
+"""What TVM 0.25 calls things, where other versions differ."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any, Final
+
+from tvm import ir, tirx
+from tvm.tirx import expr as prim
+from tvm.tirx.stmt import SBlock, SBlockRealize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "BIT_NODES",
+    "IF_OP",
+    "LIKELY_OP",
+    "RENAMED_OPS",
+    "SBlock",
+    "SBlockRealize",
+    "call_node",
+    "data_address",
+    "dtype_of",
+    "handle_of",
+    "prim",
+    "scalar_var",
+]
+
+
+def dtype_of(node: Any) -> str:
+    """The dtype of a scalar expression."""
+    return str(node.dtype)
+
+
+def scalar_var(name: str, dtype: str) -> Any:
+    """A scalar variable."""
+    return tirx.Var(name, dtype)
+
+
+def call_node(op: Any, args: list[Any], like: Any) -> Any:
+    """A call of an intrinsic that gives what has the type of the expression `like`."""
+    return tirx.Call(like.dtype, op, args)
+
+
+def handle_of(buffer: Any) -> Any:
+    """What regions are computed by: the pointer to a buffer's data."""
+    return buffer.data
+
+
+def data_address(tensor: Any) -> int:
+    """Where the bytes of a tensor begin, which this version's FFI tells in DLPack's struct only."""
+    capsule = tensor._to_dlpack()  # noqa: SLF001 # what its __dlpack__ calls; that one refuses bfloat16
+    struct = _pointer_of(capsule, b"dltensor")
+    begin = ctypes.c_void_p.from_address(struct).value or 0
+    return begin + ctypes.c_uint64.from_address(struct + _BYTE_OFFSET_AT).value
+
+
+_pointer_of: Final = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer_of.restype = ctypes.c_void_p
+_pointer_of.argtypes = [ctypes.py_object, ctypes.c_char_p]
+_BYTE_OFFSET_AT: Final = 40  # after data, device, ndim, dtype, shape and strides
+
+
+def _bits(name: str) -> Callable[[Any, Any], Any]:
+    op = ir.Op.get(f"tirx.{name}")
+    return lambda a, b: call_node(op, [a, b], a)
+
+
+BIT_NODES: Final[dict[str, Any]] = {
+    "bitand": _bits("bitwise_and"), "bitor": _bits("bitwise_or"), "bitxor": _bits("bitwise_xor"),
+    "shl": _bits("shift_left"), "shr": _bits("shift_right"),
+}  # fmt: skip
+"""Our operators on bits → TVM's intrinsics, which is what they are here."""
+
+IF_OP: Final = "tirx.if_then_else"
+LIKELY_OP: Final = "tirx.likely"
+
+RENAMED_OPS: Final[dict[str, str]] = {}
+"""Operators that stand in another place than in ``tirx``."""
