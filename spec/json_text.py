@@ -58,6 +58,8 @@ def check_nesting(text: str) -> None:
 
     What stands inside strings does not count. Pairs of brackets are taken away from the inside out, one level a round.
     """
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
     plain = _ESCAPE.sub("", text) if "\\" in text else text
     brackets = "".join(plain.split('"')[::2]).encode("utf-8", "replace").translate(None, _NOT_BRACKETS)
     depth = 0
