@@ -34,7 +34,8 @@ def bench(
     """Measure a suite and print a table: each figure beside its bar.
 
     \b
-    spine  search, a product and two convolutions against peers, and what commands and lookups cost
+    compiler  what reading, checking and lowering spec files and looking up records cost, by their size
+    spine     search, a product and two convolutions against peers, and what commands and lookups cost
     """  # noqa: D301 # click's mark for lines to keep is the character itself
     budget = Budget(trials=trials, seconds=seconds)
     suites: Any = importlib.import_module(".bench.suite", __package__)

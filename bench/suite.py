@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .report import Row
 
-SUITES: Final = ("spine",)
+SUITES: Final = ("spine", "compiler")
 """The modules of `suites`."""
 
 _DISTRIBUTIONS: Final = ("autosched", "apache-tvm", "apache-tvm-ffi", "numpy", "torch")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 
 import attrs
 
@@ -31,6 +32,7 @@ class Names:
     stages: Mapping[str, str]
     axes: Mapping[str, Mapping[str, str]]
 
+    @cached_property
     def inverted(self) -> Names:
         """The map back: canonical names to this workload's; axes keyed by canonical stage."""
         return Names(
@@ -110,7 +112,10 @@ def canonical(workload: Workload) -> Workload:
 
 def canonical_text(workload: Workload) -> str:
     """One line per buffer and stage of the canonical form, floats as hexadecimal: what the identity is the hash of."""
-    form = canonical(workload)
+    return _text(canonical(workload))
+
+
+def _text(form: Workload) -> str:
     lines = [f"workload {IDENTITY_VERSION} index {form.index_dtype} params {' '.join(form.params)}"]
     lines += [_buffer_line(buffer) for buffer in form.inputs]
     for stage in form.stages:
@@ -125,7 +130,12 @@ def canonical_text(workload: Workload) -> str:
 
 def identity(workload: Workload) -> str:
     """The sha256 of the canonical text, as 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_text(workload).encode()).hexdigest()
+    return canonical_identity(canonical(workload))
+
+
+def canonical_identity(form: Workload) -> str:
+    """The identity of a workload that is in canonical form already."""
+    return hashlib.sha256(_text(form).encode()).hexdigest()
 
 
 def _buffer_line(buffer: Buffer) -> str:

@@ -168,7 +168,7 @@ def check_bounds(stage: Stage, workload: Workload, ranges: Mapping[str, Range], 
     What that takes is taken off the one number in `work`.
     """
     dtypes = {name: buffer.dtype for name, buffer in workload.buffers.items()}
-    facts = attrs.evolve(facts_from_extents(stage.extents, ranges), dtypes=dtypes)
+    facts = Facts(facts_from_extents(stage.extents).axes, ranges, dtypes=dtypes)
     for body in stage.body:
         _check_loads(body, _Place(facts=facts, guards=(), extents=stage.extents, work=work or [MAX_WORK]), workload)
 
@@ -185,22 +185,22 @@ class _Place:
     def inside(self, cond: Expr, holds: bool) -> _Place:
         """The place in a branch where `cond` holds, or does not."""
         guards = (*self.guards, (cond, holds))
-        return attrs.evolve(self, facts=narrowed(self.facts, cond, holds), guards=guards)
+        return _Place(facts=narrowed(self.facts, cond, holds), guards=guards, extents=self.extents, work=self.work)
 
 
 def _check_loads(node: Expr, place: _Place, workload: Workload) -> None:
     check_overflow(node, place.facts, workload.index_dtype)
     if is_index(node):
         return
-    match node:
-        case If(cond, then, otherwise):
-            _check_loads(cond, place, workload)
-            _check_loads(then, place.inside(cond, True), workload)
-            _check_loads(otherwise, place.inside(cond, False), workload)
-            return
-        case Load(name, indices):
-            for dimension, (position, extent) in enumerate(zip(indices, workload.buffers[name].shape, strict=True)):
-                _check_index(node, dimension, position, extent, place)
+    if isinstance(node, If):
+        _check_loads(node.cond, place, workload)
+        _check_loads(node.then, place.inside(node.cond, True), workload)
+        _check_loads(node.otherwise, place.inside(node.cond, False), workload)
+        return
+    if isinstance(node, Load):
+        shape = workload.buffers[node.buffer].shape
+        for dimension, (position, extent) in enumerate(zip(node.indices, shape, strict=True)):
+            _check_index(node, dimension, position, extent, place)
     for child in children(node):
         _check_loads(child, place, workload)
 

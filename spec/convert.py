@@ -19,12 +19,35 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cattrs.gen import override
 
-from .claim import Protocol
+from .claim import Effort, Protocol, Tool
 from .errors import SpecError
 from .expr import Const, Expr
 from .expr_text import expr_from_text, text_from_expr
-from .schedule import Accumulate, Bind, BindFused, BindLoop, Inline, Pack, Partial, Reindex, Staging
-from .strict_cattrs import FAULTS, Hook, check_keys, located, new_converter, record_hook, record_writer, unfit
+from .schedule import (
+    Accumulate,
+    At,
+    Bind,
+    BindFused,
+    BindLoop,
+    Fuse,
+    Inline,
+    Pack,
+    Partial,
+    Reindex,
+    Split,
+    Staging,
+)
+from .strict_cattrs import (
+    FAULTS,
+    Hook,
+    check_keys,
+    located,
+    new_converter,
+    record_hook,
+    record_writer,
+    remembered,
+    unfit,
+)
 from .task import Argument, OperatorCall, Target, TargetOption, Task
 from .workload import IterAxis, Stage
 
@@ -265,6 +288,9 @@ def _converter(detailed: bool) -> cattrs.Converter:
     write(Target, _write_target)
     read(OperatorCall, _read_call)
     write(OperatorCall, _write_call)
+    if not detailed:
+        for small in (Split, Fuse, At, Tool, Effort):
+            read(small, remembered(record_hook(small, converter, detailed)))
     body = {"body": override(struct_hook=_read_body, unstruct_hook=_write_body)}
     read(Stage, record_hook(Stage, converter, detailed, body))
     write(Stage, record_writer(Stage, converter, body))
@@ -277,7 +303,7 @@ def _converter(detailed: bool) -> cattrs.Converter:
         read(cls, _read_tagged({tag: hooks[tag]}))
         write(cls, _write_tagged(tag, record_writer(cls, converter)))
     bind = _read_bind(*(record_hook(cls, converter, detailed) for cls in (BindLoop, BindFused)))
-    converter.register_structure_hook_func(lambda kind: kind == Bind, bind)
+    converter.register_structure_hook_func(lambda kind: kind == Bind, bind if detailed else remembered(bind))
     call = {"op": override(struct_hook=lambda value, _: value)}
     read(Task, _read_task(record_hook(Task, converter, detailed, call, also=("args",))))
     unwritten = {"op": override(omit=True), "target": override(omit_if_default=False)}

@@ -7,7 +7,10 @@ Python-like text (`expr_text.py`): ``X[n, c, h + r - 1, w] * W[k, c, r]``.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, TypeAlias
+import operator
+from functools import lru_cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
@@ -141,6 +144,7 @@ def const(dtype: str, value: float) -> Const:
     return Const(dtype, str(int(value)))
 
 
+@lru_cache(maxsize=4096, typed=True)
 def index(value: int) -> Const:
     """An integer constant of the index type."""
     return Const(INDEX, str(value))
@@ -151,21 +155,20 @@ def const_value(node: Const) -> int | float:
     return float(node.text) if is_float(node.dtype) else int(node.text)
 
 
+_OPERANDS: Final[Mapping[type, Callable[[Any], tuple[Expr, ...]]]] = {
+    **dict.fromkeys((Axis, Const, Acc), lambda _: ()),
+    **dict.fromkeys((Binary, Compare), attrgetter("a", "b")),
+    **dict.fromkeys((Select, If), attrgetter("cond", "then", "otherwise")),
+    **dict.fromkeys((Call, Logic), attrgetter("args")),
+    Load: attrgetter("indices"),
+    Cast: lambda node: (node.value,),
+}
+"""Node → how its operands are fetched: a table, because every walk of every pass asks each node."""
+
+
 def children(node: Expr) -> tuple[Expr, ...]:
     """The operands of a node, left to right."""
-    match node:
-        case Binary() | Compare():
-            return (node.a, node.b)
-        case Load():
-            return node.indices
-        case Select() | If():
-            return (node.cond, node.then, node.otherwise)
-        case Call() | Logic():
-            return node.args
-        case Cast():
-            return (node.value,)
-        case _:
-            return ()
+    return _OPERANDS[type(node)](node)
 
 
 def with_children(node: Expr, new: tuple[Expr, ...]) -> Expr:
@@ -173,10 +176,10 @@ def with_children(node: Expr, new: tuple[Expr, ...]) -> Expr:
     match node:
         case Binary():
             return Binary(node.op, new[0], new[1])
-        case Compare():
-            return Compare(node.op, new[0], new[1])
         case Load():
             return Load(node.buffer, new)
+        case Compare():
+            return Compare(node.op, new[0], new[1])
         case Select():
             return Select(new[0], new[1], new[2])
         case If():
@@ -193,17 +196,21 @@ def with_children(node: Expr, new: tuple[Expr, ...]) -> Expr:
 
 def transform(node: Expr, visit: Callable[[Expr], Expr]) -> Expr:
     """Rebuilds a tree bottom up: `visit` sees every node after its operands were rebuilt."""
-    old = children(node)
-    if not old:
-        return visit(node)
-    new = tuple(transform(child, visit) for child in old)
-    same = all(a is b for a, b in zip(old, new, strict=True))
-    return visit(node if same else with_children(node, new))
+    old = _OPERANDS[type(node)](node)
+    return visit(_with_new(node, old, [transform(child, visit) for child in old]) if old else node)
 
 
 def substitute(node: Expr, axes: Mapping[str, Expr]) -> Expr:
     """Replaces axes by expressions, all at once."""
-    return transform(node, lambda n: axes.get(n.name, n) if isinstance(n, Axis) else n)
+    if isinstance(node, Axis):
+        return axes.get(node.name, node)
+    old = _OPERANDS[type(node)](node)
+    return _with_new(node, old, [substitute(child, axes) for child in old]) if old else node
+
+
+def _with_new(node: Expr, old: tuple[Expr, ...], new: list[Expr]) -> Expr:
+    """The node with operands `new`; itself where they are the very ones it has, so that what stays is shared."""
+    return node if all(map(operator.is_, old, new)) else with_children(node, tuple(new))
 
 
 def walk(node: Expr) -> Iterator[Expr]:
@@ -213,7 +220,7 @@ def walk(node: Expr) -> Iterator[Expr]:
     while waiting:
         latest = waiting.pop()
         found.append(latest)
-        waiting += children(latest)
+        waiting += _OPERANDS[type(latest)](latest)
     return reversed(found)
 
 

@@ -63,6 +63,8 @@ def check_nesting(text: str) -> None:
 
     What stands inside strings does not count.
     """
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
     plain = _ESCAPE.sub("", text) if "\\" in text else text
     brackets = "".join(plain.split('"')[::2]).encode("utf-8", "replace").translate(_STEPS, _NOT_BRACKETS)
     if max(accumulate(array("b", brackets)), default=0) > MAX_DEPTH:

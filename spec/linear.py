@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -59,17 +59,14 @@ def facts_from_extents(extents: Mapping[str, int], buffers: Mapping[str, Range] 
     return Facts({name: (0, extent - 1) for name, extent in extents.items()}, buffers or {})
 
 
+_BITS_AND_FLOATS: Final = frozenset({"div", "bitand", "bitor", "bitxor", "shl", "shr"})
+
+
 def is_index(node: Expr) -> bool:
     """True for arithmetic on axes and index constants alone, which never overflows, so that it may be rearranged."""
-    match node:
-        case Axis():
-            return True
-        case Const(dtype, _):
-            return dtype == INDEX
-        case Binary(op, a, b):
-            return op not in ("div", "bitand", "bitor", "bitxor", "shl", "shr") and is_index(a) and is_index(b)
-        case _:
-            return False
+    if isinstance(node, Binary):
+        return node.op not in _BITS_AND_FLOATS and is_index(node.a) and is_index(node.b)
+    return isinstance(node, Axis) or (isinstance(node, Const) and node.dtype == INDEX)
 
 
 def linear(node: Expr, facts: Facts) -> tuple[int, Terms]:
@@ -83,23 +80,29 @@ def linear(node: Expr, facts: Facts) -> tuple[int, Terms]:
 
 
 def _linear(node: Binary, facts: Facts) -> tuple[int, Terms]:
-    match node:
-        case Binary("add" | "sub" as op, a, b):
-            return _sum(linear(a, facts), linear(b, facts), 1 if op == "add" else -1)
-        case Binary("mul", a, b):
-            return _product(linear(a, facts), linear(b, facts))
-        case Binary("floordiv" | "truncdiv" | "floormod" | "truncmod" as op, a, Const(_, text)) if int(text) > 0:
-            form = linear(a, facts)
-            if op.startswith("trunc") and form_range(form, facts)[0] < 0:
-                return 0, {Binary(op, expr_from_linear(form), index(int(text))): 1}
-            return (_quotient if op.endswith("div") else _remainder)(form, int(text), facts)
-        case Binary("min" | "max" as op, a, b):
-            return _extreme(op, linear(a, facts), linear(b, facts), facts)
-    return 0, {Binary(node.op, simplify(node.a, facts), simplify(node.b, facts)): 1}
+    # Plain tests, not patterns: every index of every pass comes by here, several times.
+    op, a, b = node.op, node.a, node.b
+    if op == "add":
+        return _sum(linear(a, facts), linear(b, facts), 1)
+    if op == "sub":
+        return _sum(linear(a, facts), linear(b, facts), -1)
+    if op == "mul":
+        return _product(linear(a, facts), linear(b, facts))
+    if op in _DIVISIONS and isinstance(b, Const) and int(b.text) > 0:
+        form = linear(a, facts)
+        if op.startswith("trunc") and form_range(form, facts)[0] < 0:
+            return 0, {Binary(op, expr_from_linear(form), index(int(b.text))): 1}
+        return (_quotient if op.endswith("div") else _remainder)(form, int(b.text), facts)
+    if op in ("min", "max"):
+        return _extreme(op, linear(a, facts), linear(b, facts), facts)
+    return 0, {Binary(op, simplify(a, facts), simplify(b, facts)): 1}
+
+
+_DIVISIONS: Final = ("floordiv", "floormod", "truncdiv", "truncmod")
 
 
 def _sum(a: tuple[int, Terms], b: tuple[int, Terms], sign: int) -> tuple[int, Terms]:
-    terms = dict(a[1])
+    terms = a[1].copy()
     for atom, coefficient in b[1].items():
         total = terms.get(atom, 0) + sign * coefficient
         if total:
@@ -182,7 +185,7 @@ def form_range(form: tuple[int, Terms], facts: Facts) -> Range:
     const, terms = form
     low = high = 0
     for atom, coefficient in terms.items():
-        a, b = _atom_range(atom, facts)
+        a, b = facts.axes.get(atom.name, UNBOUNDED) if isinstance(atom, Axis) else _atom_range(atom, facts)
         low += coefficient * (a if coefficient > 0 else b)
         high += coefficient * (b if coefficient > 0 else a)
     if facts.guards and terms:
@@ -218,17 +221,19 @@ def _atom_range(atom: Expr, facts: Facts) -> Range:
 
 def _computed_range(atom: Expr, facts: Facts) -> Range:
     match atom:
-        case Load(buffer, _):
-            return facts.buffers.get(buffer, _held(_dtype_of(atom, facts)))
-        case Const(dtype, text) if not is_float(dtype):
-            return int(text), int(text)
-        case Binary(op, a, b):
-            found = _binary_range(op, value_range(a, facts), value_range(b, facts))
+        case Binary():
+            found = _binary_range(atom.op, value_range(atom.a, facts), value_range(atom.b, facts))
+            if UNBOUNDED[0] <= found[0] and found[1] <= UNBOUNDED[1] and is_index(atom):
+                return found
             held = _held(_dtype_of(atom, facts))
             return found if held[0] <= found[0] and found[1] <= held[1] else held
-        case Select(cond, a, b) | If(cond, a, b):
-            first = value_range(a, narrowed(facts, cond, holds=True))
-            second = value_range(b, narrowed(facts, cond, holds=False))
+        case Load():
+            return facts.buffers.get(atom.buffer, _held(_dtype_of(atom, facts)))
+        case Const() if not is_float(atom.dtype):
+            return int(atom.text), int(atom.text)
+        case Select() | If():
+            first = value_range(atom.then, narrowed(facts, atom.cond, holds=True))
+            second = value_range(atom.otherwise, narrowed(facts, atom.cond, holds=False))
             return min(first[0], second[0]), max(first[1], second[1])
         case Cast(dtype, value) if dtype == INDEX or dtype.lstrip("u").startswith("int"):
             inner, outer = value_range(value, facts), integer_bounds(dtype)
@@ -302,13 +307,13 @@ def narrowed(facts: Facts, cond: Expr, holds: bool) -> Facts:
             key = _guard_key(terms)
             old = facts.guards.get(key, UNBOUNDED)
             new = (max(old[0], bounds[0] - const), min(old[1], bounds[1] - const))
-            facts = attrs.evolve(facts, guards={**facts.guards, key: new})
+            axes = facts.axes
             match tuple(key):
                 case ((Axis(name), 1 | -1 as sign),):
-                    low, high = facts.axes.get(name, UNBOUNDED)
+                    low, high = axes.get(name, UNBOUNDED)
                     a0, b0 = new if sign == 1 else (-new[1], -new[0])
-                    return attrs.evolve(facts, axes={**facts.axes, name: (max(low, a0), min(high, b0))})
-            return facts
+                    axes = {**axes, name: (max(low, a0), min(high, b0))}
+            return Facts(axes, facts.buffers, {**facts.guards, key: new}, facts.dtypes)
     return facts
 
 
@@ -332,23 +337,34 @@ def simplify(node: Expr, facts: Facts) -> Expr:
         case Axis() | Const():
             return node
         case Binary() if is_index(node):
-            return expr_from_linear(linear(node, facts))
-        case Compare(op, a, b):
-            return _simplify_compare(op, simplify(a, facts), simplify(b, facts), facts)
+            return node if _is_digit(node, facts) else expr_from_linear(linear(node, facts))
+        case Compare():
+            return _simplify_compare(node.op, simplify(node.a, facts), simplify(node.b, facts), facts)
         case Logic():
             return _simplify_logic(node, facts)
-        case If(cond, a, b) | Select(cond, a, b):
-            cond = simplify(cond, facts)
+        case If() | Select():
+            cond = simplify(node.cond, facts)
             decided = truth(cond)
             if decided is not None:
-                return simplify(a if decided else b, facts)
-            then = simplify(a, narrowed(facts, cond, True))
-            otherwise = simplify(b, narrowed(facts, cond, False))
+                return simplify(node.then if decided else node.otherwise, facts)
+            then = simplify(node.then, narrowed(facts, cond, True))
+            otherwise = simplify(node.otherwise, narrowed(facts, cond, False))
             return type(node)(cond, then, otherwise)
     old = children(node)
-    new = with_children(node, tuple(simplify(child, facts) for child in old)) if old else node
+    new = with_children(node, tuple([simplify(child, facts) for child in old])) if old else node
     # A choice that was decided below may leave plain index arithmetic.
     return expr_from_linear(linear(new, facts)) if isinstance(new, Binary) and is_index(new) else new
+
+
+def _is_digit(node: Binary, facts: Facts) -> bool:
+    """True for ``j // 32`` and ``j % 32`` that stay what they are: most of what layouts are read by."""
+    if not (isinstance(node.a, Axis) and isinstance(node.b, Const) and node.op in ("floordiv", "floormod")):
+        return False
+    by = int(node.b.text)
+    if by <= 1 or facts.guards:
+        return False
+    low, high = facts.axes.get(node.a.name, UNBOUNDED)
+    return low // by != high // by
 
 
 TRUE = Const("bool", "1")

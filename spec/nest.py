@@ -200,7 +200,8 @@ def _relatives(stage: Stage, parent: StageNest, near: Sequence[Stage]) -> list[S
 
 def _stage_nest(stage: Stage, nest: Nest, extents: Mapping[str, int], consumer: bool) -> StageNest:
     loops = _ordered(_split(stage, nest, extents), nest)
-    axes = tuple(IterAxis(name=name, extent=extent) for name, extent in extents.items())
+    whole = (*stage.axes, *stage.reduce)
+    axes = tuple([a if a.extent == extents[a.name] else IterAxis(name=a.name, extent=extents[a.name]) for a in whole])
     return StageNest(stage=stage, nest=nest, axes=axes, loops=loops, bound=_bound(loops, nest), consumer=consumer)
 
 
@@ -210,23 +211,28 @@ def _split(stage: Stage, nest: Nest, extents: Mapping[str, int]) -> list[Loop]:
         if split.tail == "pad":
             place = f"splits[{number}].tail"
             raise SpecError('found "pad"; a nest takes "none" or "predicate", padding is a staging', place)
-    by_axis = splits_by_axis(nest.splits, extents, "predicate")
+    by_axis = splits_by_axis(nest.splits, extents, "predicate") if nest.splits else {}
     reduce = {axis.name for axis in stage.reduce}
     loops: list[Loop] = []
     for axis, extent in extents.items():
         cut = by_axis.get(axis)
-        names, factors = ((axis,), (extent,)) if cut is None else (cut.into, cut.factors)
+        if cut is None:
+            loops.append(Loop(name=axis, extent=extent, axis=axis, stride=1, reduce=axis in reduce))
+            continue
         stride = 1
         pieces: list[Loop] = []
-        for name, factor in zip(reversed(names), reversed(factors), strict=True):
+        for name, factor in zip(reversed(cut.into), reversed(cut.factors), strict=True):
             pieces.append(Loop(name=name, extent=factor, axis=axis, stride=stride, reduce=axis in reduce))
             stride *= factor
         loops += reversed(pieces)
-    names_seen = [loop.name for loop in loops]
-    for name in names_seen:
-        if names_seen.count(name) > 1:
-            raise SpecError(f"two loops are called {name!r}; give each its own name", "splits")
+    _check_once([loop.name for loop in loops], "splits")
     return loops
+
+
+def _check_once(names: Sequence[str], place: str) -> None:
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SpecError(f"two loops are called {twice!r}; give each its own name", place)
 
 
 def _ordered(loops: list[Loop], nest: Nest) -> tuple[Loop, ...]:
@@ -275,8 +281,5 @@ def _bound(loops: Sequence[Loop], nest: Nest) -> tuple[BoundLoop, ...]:
             found.append(heads[position])
         elif position not in taken:
             found.append(BoundLoop(name=loop.name, parts=(loop,), to="serial"))
-    final = [bound.name for bound in found]
-    for name in final:
-        if final.count(name) > 1:
-            raise SpecError(f"two loops are called {name!r}; give each its own name", "bind")
+    _check_once([bound.name for bound in found], "bind")
     return tuple(found)

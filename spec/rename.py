@@ -67,7 +67,7 @@ def schedule_to_canonical(schedule: Schedule, workload: Workload | Names) -> Sch
 def schedule_from_canonical(schedule: Schedule, workload: Workload | Names) -> Schedule:
     """A schedule for the canonical form, renamed to fit `workload`, which may be given by its `canonical_names`."""
     names = _names_of(workload)
-    return schedule if _is_canonical(names) else _renamed(schedule, names.inverted(), following)
+    return schedule if _is_canonical(names) else _renamed(schedule, names.inverted, following)
 
 
 def schedule_digest(schedule: Schedule, workload: Workload | Names) -> str:

@@ -7,8 +7,10 @@ A fast converter reads, a detailed one is asked again only to find the place of 
 from __future__ import annotations
 
 import difflib
+import marshal
+import types
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 
 import attrs
 import cattrs
@@ -137,6 +139,15 @@ def _is_tuple(kind: Any) -> bool:
     return get_origin(kind) is tuple and len(get_args(kind)) == 2 and get_args(kind)[1] is Ellipsis
 
 
+def _is_optional(kind: Any) -> bool:
+    return get_origin(kind) in (Union, types.UnionType) and len(get_args(kind)) == 2 and type(None) in get_args(kind)
+
+
+def optional(hook: Hook, inner: Any) -> Hook:
+    """The hook of what may be null."""
+    return lambda value, _: None if value is None else hook(value, inner)
+
+
 def list_of(hook: Hook, item: Any, detailed: bool) -> Hook:
     """The hook of a list whose items `hook` reads."""
 
@@ -176,6 +187,34 @@ def list_of(hook: Hook, item: Any, detailed: bool) -> Hook:
     if detailed:
         return read_each
     return read_exactly if item in (str, int) else read_numbers if item is float else read
+
+
+# --- what is read again and again -------------------------------------------------------------------------------------
+
+_REMEMBERED: Final = 4096
+_REMEMBERED_BYTES: Final = 256
+
+
+def remembered(hook: Hook) -> Hook:
+    """`hook`, which knows small records by what they were read from: a store's schedules share most of their parts.
+
+    Frozen records may be shared. The key is what `marshal` makes of the value, in a fifth of the time that reading
+    takes: it tells 1 from 1.0 and from true. It is never read back.
+    """
+    known: dict[bytes, Any] = {}
+
+    def read(value: Any, kind: object) -> Any:
+        key = marshal.dumps(value, 2)  # version 2: equal values have equal bytes, however they are shared
+        found = known.get(key)
+        if found is None:
+            found = hook(value, kind)
+            if len(key) <= _REMEMBERED_BYTES:
+                if len(known) >= _REMEMBERED:
+                    known.clear()
+                known[key] = found
+        return found
+
+    return read
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
@@ -249,6 +288,10 @@ def new_converter(detailed: bool) -> cattrs.Converter:
         item = get_args(kind)[0]
         return list_of(converter.get_structure_hook(item), item, detailed)
 
+    def of_optional(kind: Any) -> Hook:
+        (inner,) = (each for each in get_args(kind) if each is not type(None))
+        return optional(converter.get_structure_hook(inner), inner)
+
     def of_record(cls: type[Any]) -> Hook:
         return record_hook(cls, converter, detailed)
 
@@ -256,6 +299,7 @@ def new_converter(detailed: bool) -> cattrs.Converter:
         return record_writer(cls, converter)
 
     converter.register_structure_hook_factory(_is_tuple, of_tuple)
+    converter.register_structure_hook_factory(_is_optional, of_optional)
     converter.register_structure_hook_factory(attrs.has, of_record)
     converter.register_unstructure_hook_factory(attrs.has, writer)
     return converter

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from .canonical import Names, canonical, canonical_names, identity
+from .canonical import Names, canonical_identity, canonical_names, renamed
 from .errors import SpecError
 from .printable import check_printable
 from .workload import Workload
@@ -144,7 +144,7 @@ class Task:
     @cached_property
     def identity(self) -> str:
         """The workload's identity."""
-        return identity(self.workload)
+        return canonical_identity(self.canonical_workload)
 
     @cached_property
     def names(self) -> Names:
@@ -154,4 +154,4 @@ class Task:
     @cached_property
     def canonical_workload(self) -> Workload:
         """The workload in canonical names."""
-        return canonical(self.workload)
+        return renamed(self.workload, self.names)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping  # noqa: TC003 # cattrs resolves the types of cached properties too
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import attrs
 
@@ -21,8 +21,14 @@ REDUCERS = ("sum", "prod", "min", "max", "custom")
 MAX_EXTENT = 2**40
 
 
+@lru_cache(maxsize=4096)
+def _is_name(value: str) -> bool:
+    """Remembered: the passes make the same few axes and buffers again and again."""
+    return len(value) <= 128 and NAME.match(value) is not None
+
+
 def _name(_: object, attribute: attrs.Attribute[str], value: str) -> None:
-    if type(value) is not str or len(value) > 128 or not NAME.match(value):
+    if type(value) is not str or not _is_name(value):
         raise SpecError(f"{value!r} is not a name; use letters, digits, _ and dots, at most 128", attribute.name)
 
 
@@ -106,7 +112,7 @@ class Stage:
         """Axis name → extent, spatial axes first."""
         return {axis.name: axis.extent for axis in (*self.axes, *self.reduce)}
 
-    @property
+    @cached_property
     def reads(self) -> tuple[str, ...]:
         """Names of the buffers read, each once, in order of first use."""
         return tuple(dict.fromkeys(n.buffer for body in self.body for n in walk(body) if isinstance(n, Load)))

@@ -138,10 +138,12 @@ def _plain(record: Machine | Protocol) -> dict[str, object]:
     return plain
 
 
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
 def _digest(content: Mapping[str, object]) -> str:
     """The sha256 of the JSON text with sorted names: this very text is what keys are made of, for good."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_ENCODER.encode(content).encode()).hexdigest()
 
 
 def _parameter(task: Task, name: str, place: str) -> str:

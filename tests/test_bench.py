@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autosched.bench.commands import heavy_imports, imported, run_command
+from autosched.bench.compiling import count_nodes, spec_renamed
 from autosched.bench.contenders import Child, Contender, available_peers, lend_package, peers_named
 from autosched.bench.in_process import lookup_times, renamed
 from autosched.bench.match import _check, _order
@@ -35,14 +36,20 @@ from autosched.bench.works import work
 from autosched.search.peak import peak_schedule, peak_task
 from autosched.spec.check import check_schedule
 from autosched.spec.errors import MeasureError, SpecError
+from autosched.spec.rename import schedule_digest
 from autosched.spec.spec_file import SpecFile, save_spec
+from autosched.spec.task import Task
+from autosched.spec.testing import schedules
 from autosched.store.machine import this_machine
 from autosched.store.records import MEASURED, Measurement, Record, utc_now
 from autosched.store.store import Store
+from strategies import workloads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from autosched.spec.workload import Workload
 
 NUMPY = Contender(name="numpy", module="numpy_blas")
 
@@ -319,8 +326,33 @@ def test_lookups_are_of_texts_never_read(tmp_path: Path) -> None:
 
 
 def test_an_unknown_suite_is_bad_input() -> None:
-    with pytest.raises(MeasureError, match="exited with 2: autosched: unknown suite 'spin'; allowed: spine"):
+    with pytest.raises(MeasureError, match="exited with 2: autosched: unknown suite 'spin'; allowed: spine, compiler"):
         run_command(("bench", "spin"))
+
+
+def test_json_nodes_are_values_not_keys() -> None:
+    assert count_nodes({"a": [1, {"b": None}], "c": "text"}) == 6
+
+
+@given(workload=workloads(), data=st.data())
+def test_a_spec_under_other_names_is_equal_and_shares_none(workload: Workload, data: st.DataObject) -> None:
+    task = Task(workload=workload, threads=1)
+    spec = SpecFile(task=task, schedule=data.draw(schedules(task)))
+    other = spec_renamed(spec, "_7")
+    assert other.task.identity == task.identity
+    assert schedule_digest(other.schedule, other.task.names) == schedule_digest(spec.schedule, task.names)
+    assert not {*workload.buffers} & {*other.task.workload.buffers}
+
+
+def test_the_compiler_suite_runs_on_small_shapes() -> None:
+    found = run_command(("bench", "compiler", "--quick", "--threads", "1", "--json")).json()
+    rows = {row["name"]: row for row in found["rows"]}
+    assert all(row["bar"] is None for row in rows.values())
+    for name in (
+        "JSON to checked, 1 to 150 nodes, fresh", "JSON to checked, 1 to 150 nodes, read", "check and lower, one stage",
+        "check and lower, four stages", "lookup hit, fresh_text", "lookup hit, repeated",
+    ):  # fmt: skip
+        assert rows[name]["figure"] > 0, name
 
 
 @pytest.mark.slow

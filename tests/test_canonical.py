@@ -74,7 +74,7 @@ def test_the_order_of_stages_and_inputs_means_nothing(workload, random):
 def test_names_lead_there_and_back(workload):
     names = canonical_names(workload)
     form = canonical(workload)
-    back = renamed(form, names.inverted())
+    back = renamed(form, names.inverted)
     assert {s.name: s for s in back.stages} == {s.name: s for s in workload.stages}
     assert back.params == workload.params
 

@@ -131,6 +131,23 @@ def test_only_a_number_is_a_float(value: object) -> None:
         structure({"threads": 1, "min_sample_s": value}, Protocol)
 
 
+@given(
+    into=st.lists(st.sampled_from(("jo", "ji", "jv")), min_size=1, max_size=3, unique=True),
+    factor=st.sampled_from((0, 1, 2, True, False, 1.0, "1", None)),
+)
+def test_what_was_read_before_does_not_excuse_what_is_like_it(into: list[str], factor: Any) -> None:
+    """Small records are known again by what they were read from, and in Python 1 == 1.0 == True."""
+    right = {"axis": "j", "into": into, "factors": [1] * len(into)}
+    known = structure(right, Split)
+    assert structure(right, Split) == known
+    other = {**right, "factors": [factor] * len(into)}
+    if type(factor) is int and factor > 0:
+        assert structure(other, Split).factors == (factor,) * len(into)
+    else:
+        with pytest.raises(SpecError, match="factors"):
+            structure(other, Split)
+
+
 def test_a_whole_number_will_do_for_a_float() -> None:
     found = structure({"threads": 1, "min_sample_s": 2}, Protocol).min_sample_s
     assert type(found) is float

@@ -123,6 +123,8 @@ def test_the_loosest_accuracy_counts() -> None:
         ({"samples_s": ()}, "samples_s: no samples; a trial without a time is a failure"),
         ({"samples_s": (0.0,)}, "samples_s: a sample is not a time in seconds; allowed: greater than 0"),
         ({"samples_s": (float("nan"),)}, "samples_s: a sample is not a time"),
+        ({"samples_s": (1.0, float("nan"))}, "samples_s: a sample is not a time"),
+        ({"baseline_s": (1.0, float("nan"), 2.0)}, "baseline_s: a sample is not a time"),
         ({"baseline_s": (float("inf"),)}, "baseline_s: a sample is not a time"),
         ({"accuracy": "sloppy"}, "accuracy: unknown accuracy 'sloppy'; allowed: exact, reassociated"),
         ({"origin": "verified"}, "origin: unknown origin 'verified'; allowed: measured here, claimed"),

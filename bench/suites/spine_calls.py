@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ...spec.errors import MeasureError
 from ...store.store import Store
@@ -69,7 +69,14 @@ def _measurements(folder: str, work: Work, threads: int) -> int:
 def in_process_rows(ground: Ground, spec: Path) -> Iterator[Row]:
     """Lookups and lowerings inside a process that has everything imported."""
     ground.say("lookups and lowerings in one process")
-    found = _in_process(ground, "lookup", ground.store, str(spec), str(ground.entries))
+    yield from lookup_rows(ground, ground.store, spec)
+    lowered = run_module(ground, "in_process", "lower", str(spec))["lower"]
+    yield spread_row("lowering", spread([s * 1e3 for s in lowered]), "ms", at_most(5))
+
+
+def lookup_rows(ground: Ground, store: str, spec: Path) -> Iterator[Row]:
+    """Hits in the folder `store`, which has a record of the task of `spec`."""
+    found = run_module(ground, "in_process", "lookup", store, str(spec), str(ground.entries))
     for kind, what in (
         ("repeated", "the same task again"),
         ("fresh_text", "each time a text that was never read"),
@@ -77,17 +84,15 @@ def in_process_rows(ground: Ground, spec: Path) -> Iterator[Row]:
     ):
         bar = None if kind == "fresh_task" else at_most(150)
         yield spread_row(f"lookup hit, {kind}", spread([s * 1e6 for s in found[kind]]), "us", bar, what)
-    lowered = _in_process(ground, "lower", str(spec))["lower"]
-    yield spread_row("lowering", spread([s * 1e3 for s in lowered]), "ms", at_most(5))
 
 
-def _in_process(ground: Ground, *words: str) -> dict[str, list[float]]:
-    module = f"{__package__.rpartition('.')[0]}.in_process"
+def run_module(ground: Ground, name: str, *words: str) -> Any:
+    """The JSON that a module of `autosched.bench` prints, run in a process of its own while nobody else times."""
+    module = f"{__package__.rpartition('.')[0]}.{name}"
     with ground.lock.timing():
         done = subprocess.run(
             [sys.executable, "-m", module, *words], stdout=subprocess.PIPE, text=True, check=False, timeout=_LIMIT_S
         )
     if done.returncode != 0:
         raise MeasureError(f"timing calls of {words[0]} exited with {done.returncode}; its complaint stands above")
-    samples: dict[str, list[float]] = json.loads(done.stdout)
-    return samples
+    return json.loads(done.stdout)
