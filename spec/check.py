@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from .backwards import backward_divisions
+from .check_workload import check_reduced_together
 from .errors import SpecError
-from .expr import If, loads, walk
+from .expr import Expr, If, Load, axes_in, index, loads, transform, walk
 from .nest import Plan, StageNest, plan_from_nests
+from .parts import tiles
+from .region import body_in_loops
 from .rewrite import rewrite
 
 if TYPE_CHECKING:
@@ -69,6 +73,54 @@ def check_vectorized_innermost(plan: Plan, nest: StageNest) -> None:
             raise SpecError(f"a stage is computed at the vectorized loop {loop.name!r}; attach it further out", "bind")
 
 
+def check_tuples(plan: Plan, nest: StageNest) -> None:
+    """Stagings bring no bfloat16 into a reduction of several outputs."""
+    check_reduced_together(nest.stage, plan.workload)
+
+
+def check_vectorized_bfloat16(plan: Plan, nest: StageNest) -> None:
+    """A vectorized loop does not fill bfloat16 with one value for all lanes: TVM has no such store."""
+    loop = nest.bound[-1] if nest.bound else None
+    if loop is None or loop.to != "vectorize" or loop.extent == 1:
+        return
+    lanes = {part.name for part in loop.parts}
+    for body, output in zip(nest.stage.body, nest.stage.outputs, strict=True):
+        if output.dtype != "bfloat16":
+            continue
+        if nest.stage.reducer is not None:
+            message = (
+                f"loop {loop.name!r} is vectorized, and its bfloat16 reduction starts from one value for all lanes"
+            )
+            remedy = "leave it serial, or reduce in float32"
+            raise SpecError(f"{message}, which TVM cannot build; {remedy}", "bind")
+        if not lanes & axes_in(_pinned(body_in_loops(nest, body), plan.workload)):
+            message = f"loop {loop.name!r} is vectorized, and all its lanes store one bfloat16 value"
+            raise SpecError(f"{message}, which TVM cannot build; leave it serial", "bind")
+
+
+def check_vectorized_backwards(_: Plan, nest: StageNest) -> None:
+    """No lane's index divides what falls along the vector, ``X[(3 - i) // 2]``: TVM gets such vectors wrong."""
+    loop = nest.bound[-1] if nest.bound else None
+    if loop is None or loop.to != "vectorize" or loop.extent == 1:
+        return
+    along = {part.axis for part in loop.parts}
+    if any(along & axes_in(part) for body in nest.stage.body for part in backward_divisions(body)):
+        message = f"loop {loop.name!r} is vectorized, and {nest.stage.name!r} reads backwards along it through a layout"
+        raise SpecError(f"{message}, which TVM gets wrong; vectorize another loop", "bind")
+
+
+def _pinned(node: Expr, workload: Workload) -> Expr:
+    """A value with 0 for every index of a dimension that has one element, as TVM will find out."""
+
+    def visit(part: Expr) -> Expr:
+        if not isinstance(part, Load):
+            return part
+        shape = workload.buffers[part.buffer].shape
+        return Load(part.buffer, tuple(index(0) if n == 1 else i for i, n in zip(part.indices, shape, strict=True)))
+
+    return transform(node, visit)
+
+
 def check_parallel(_: Plan, nest: StageNest) -> None:
     """At most one parallel loop on the way to any stage, spatial, with nothing but serial loops around it."""
     parallel = [number for number, loop in enumerate(nest.bound) if loop.to == "parallel"]
@@ -114,6 +166,26 @@ def check_start(_: Plan, nest: StageNest) -> None:
         if loop.reduce:
             message = f"the reduce loop {loop.name!r} is outside {start!r}, so the start would come too late"
             raise SpecError(f"{message}; start at {loop.name!r} or further out", "start")
+
+
+def check_attached_reduction(plan: Plan, nest: StageNest) -> None:
+    """A reduction computed in parts that overlap, or do not cover it, keeps its start and runs as it is."""
+    if nest.at is None or nest.consumer or nest.stage.reducer is None:
+        return
+    place = _wanted_of_pieces(nest)
+    if place is not None and not tiles(plan, nest):
+        message = f"the parts of {nest.stage.name!r} that steps of {nest.at.loop!r} need are not laid side by side"
+        what, path = place
+        raise SpecError(f"{message}, so {what}; leave that out, or give {nest.stage.name!r} a nest of its own", path)
+
+
+def _wanted_of_pieces(nest: StageNest) -> tuple[str, str] | None:
+    """What a nest asks for that TVM does to reductions in whole pieces only, in words, and where it is asked for."""
+    if nest.nest.start is not None:
+        return "its start stays with the update", "start"
+    if any(loop.to == "vectorize" and loop.extent > 1 for loop in nest.bound):
+        return "it cannot be vectorized", "bind"
+    return None
 
 
 def check_custom_order(_: Plan, nest: StageNest) -> None:
@@ -207,9 +279,13 @@ Rule = Callable[[Plan, StageNest], None]
 RULES: Final[tuple[Rule, ...]] = (
     check_depth,
     check_parallel,
+    check_tuples,
     check_vectorized_innermost,
+    check_vectorized_bfloat16,
+    check_vectorized_backwards,
     check_unrolled,
     check_start,
+    check_attached_reduction,
     check_custom_order,
     check_attached_consumer,
     check_attached_producer,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import tvm
 
+from .backwards import truncated
 from .check import check_schedule
 from .errors import LoweringError
 from .nest import Plan, StageNest
@@ -55,7 +56,7 @@ def lower(schedule: Schedule, task: Task | Workload) -> Any:
 
 def lower_plan(plan: Plan, observe: Callable[[str, Any], None] | None = None) -> Any:
     """Lowers a checked plan; `observe` sees the schedule after each pass, by the pass' name."""
-    mod = tvm.IRModule({"main": primfunc_from_workload(plan.workload)})
+    mod = tvm.IRModule({"main": primfunc_from_workload(truncated(plan.workload))})
     state = Lowering(plan, tvm.s_tir.Schedule(mod, error_render_level="fast"), {})
     for lower_pass in PASSES:
         try:

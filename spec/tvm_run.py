@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tvm
 import tvm_ffi
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+Executable: TypeAlias = tvm.runtime.Executable
+"""What TVM's compiler makes of a module."""
 
 FLUSH_BYTES = 64 * 2**20
 """Written before each sample when caches are to be cold: more than the last-level cache that one core can use."""
@@ -29,11 +32,12 @@ def tensor_over(memory: NDArray[np.uint8], shape: Sequence[int], dtype: str) -> 
 
 
 class CompiledKernel:
-    """The function ``main`` of an executable, compiled to machine code already, bound to its arguments."""
+    """A function of an executable, ``main`` or `name`, compiled to machine code already, bound to its arguments."""
 
-    def __init__(self, executable: tvm.runtime.Executable, tensors: Sequence[tvm.runtime.Tensor]) -> None:
+    def __init__(self, executable: Executable, tensors: Sequence[tvm.runtime.Tensor], name: str = "main") -> None:
+        self._name = name
         self._module: Any = executable.jit()
-        self._function: Any = self._module.get_function("main", query_imports=True)  # machine code is made here
+        self._function: Any = self._module.get_function(name, query_imports=True)  # machine code is made here
         self._tensors = tuple(tensors)
 
     def call(self) -> None:
@@ -46,7 +50,7 @@ class CompiledKernel:
         With `flush_cache` the caches are overwritten before each sample.
         """
         timed = self._module.time_evaluator(
-            "main",
+            self._name,
             tvm.cpu(0),
             number=number,
             repeat=repeats,
