@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from .backwards import backward_divisions
 from .check_workload import check_reduced_together
 from .errors import SpecError
-from .expr import Expr, If, Load, axes_in, index, loads, transform, walk
+from .expr import Binary, Expr, If, Load, axes_in, const, index, loads, transform, walk
 from .nest import Plan, StageNest, plan_from_nests
 from .parts import tiles
 from .region import body_in_loops
@@ -110,13 +110,19 @@ def check_vectorized_backwards(_: Plan, nest: StageNest) -> None:
 
 
 def _pinned(node: Expr, workload: Workload) -> Expr:
-    """A value with 0 for every index of a dimension that has one element, as TVM will find out."""
+    """A value without what TVM finds out to be 0: indices of a dimension of one element, ``x - x``, ``0 * x``."""
+    zero = const("bfloat16", 0)
 
     def visit(part: Expr) -> Expr:
-        if not isinstance(part, Load):
-            return part
-        shape = workload.buffers[part.buffer].shape
-        return Load(part.buffer, tuple(index(0) if n == 1 else i for i, n in zip(part.indices, shape, strict=True)))
+        match part:
+            case Load(buffer, indices):
+                shape = workload.buffers[buffer].shape
+                return Load(buffer, tuple(index(0) if n == 1 else i for i, n in zip(indices, shape, strict=True)))
+            case Binary("sub", a, b) if a == b:
+                return zero
+            case Binary("mul", a, b) if zero in (a, b):
+                return zero
+        return part
 
     return transform(node, visit)
 

@@ -32,11 +32,18 @@ def _extents_of_producer(stage: Stage, parent: StageNest, position: int, reads: 
     values, inner, outer = _loop_values(parent, position)
     facts = facts_from_extents({loop.name: loop.extent for loop in parent.loops})
     extents = stage.extents
-    tails = {axis.name for axis in parent.axes if _surplus(parent, axis.name) > axis.extent}
+    uneven = {
+        axis.name
+        for axis in parent.axes
+        if _surplus(parent, axis.name) > axis.extent or parent.inner_extent(axis.name, position) is None
+    }
     for dimension, axis in enumerate(stage.axes):
-        if any(_divides(load.indices[dimension]) and tails & axes_in(load.indices[dimension]) for load in reads):
-            message = f"{parent.stage.name!r} reads {stage.name!r} by a division of an axis whose tail is skipped"
-            raise SpecError(f"{message}; use factors that divide, or give {stage.name!r} a nest of its own", "at")
+        if any(_divides(load.indices[dimension]) and uneven & axes_in(load.indices[dimension]) for load in reads):
+            message = (
+                f"{parent.stage.name!r} reads {stage.name!r} by a division of an axis that a step takes no piece of"
+            )
+            remedy = "use factors that divide, with the inner loops inside"
+            raise SpecError(f"{message}; {remedy}, or give {stage.name!r} a nest of its own", "at")
         starts: list[tuple[int, frozenset[tuple[Expr, int]]]] = []
         length = 0
         for load in reads:
@@ -116,6 +123,7 @@ def _extents_of_consumer(stage: Stage, parent: StageNest, position: int) -> dict
         if length is None:
             message = f"axis {axis.name!r} of {parent.stage.name!r} is not whole or one piece inside loop"
             raise SpecError(f"{message} {parent.loops[position].name!r}; order its outer pieces outside", "at.loop")
+        length = min(length, axis.extent)  # a skipped tail is not completed
         match where:
             case Axis(name):
                 digits[name].append((1, axis.extent, length))

@@ -109,9 +109,8 @@ def test_an_empty_cell_fails_a_long_run(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 CRASHING = """
-import os, sys
+import os, sys, types
 sys.path.insert(0, {folder!r})
-import pair_run
 from pair_tally import CORRECT, DRAWN, Tally
 
 def run_batch(seed, numbers):
@@ -122,7 +121,7 @@ def run_batch(seed, numbers):
         tally.count(DRAWN, CORRECT, ())
     return tally
 
-pair_run.run_batch = run_batch
+sys.modules["pair_run"] = types.SimpleNamespace(run_batch=run_batch)
 import run_pairs
 run_pairs.__file__ = __file__
 if __name__ == "__main__":

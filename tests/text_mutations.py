@@ -112,6 +112,8 @@ def _token_swapped(text: str, rng: random.Random) -> bytes:
 def _value_replaced(text: str, rng: random.Random) -> bytes:
     tokens = _tokens(text, rng)
     places = [n for n, token in enumerate(tokens) if token[:1] not in "[]{},: \n"]
+    if not places:
+        return _truncated(text, rng)
     tokens[rng.choice(places)] = rng.choice([*_VALUES, json.dumps(rng.choice(_EXPRESSIONS))])
     return "".join(tokens).encode("utf-8", "surrogatepass")
 
@@ -129,6 +131,8 @@ def _expression_replaced(text: str, rng: random.Random) -> bytes:
 
 def _key_twice(text: str, rng: random.Random) -> bytes:
     keys = list(re.finditer(r'"[a-z_]+": ', text))
+    if not keys:
+        return _truncated(text, rng)
     found = rng.choice(keys)
     return (text[: found.start()] + found[0] + rng.choice(_VALUES) + ", " + text[found.start() :]).encode()
 
@@ -148,7 +152,10 @@ def _long(text: str, rng: random.Random) -> bytes:
 
 def _many(text: str, rng: random.Random) -> bytes:
     """A list whose items stand there a thousand times."""
-    found = rng.choice(list(re.finditer(r'\[((?:"[^"\\]*"|\d+|\{[^{}]*\}))', text)))
+    lists = list(re.finditer(r'\[((?:"[^"\\]*"|\d+|\{[^{}]*\}))', text))
+    if not lists:
+        return _truncated(text, rng)
+    found = rng.choice(lists)
     return (text[: found.start(1)] + (found[1] + ", ") * rng.choice([10, 100, 2000]) + text[found.start(1) :]).encode()
 
 
