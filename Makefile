@@ -10,11 +10,13 @@ MAKEFLAGS   += --no-builtin-rules --no-print-directory
 PYTHON ?= python3
 TRIALS ?= 32
 SUITE  ?= spine
+SEED   ?= 0
 
 BIN  := .venv/bin
 PIP  := $(BIN)/python -m pip --quiet --disable-pip-version-check
 DEMO := $(BIN)/autosched tune gemm M=1024 N=1024 K=1024 --trials $(TRIALS) --store .demo/store
 PYTEST := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(BIN)/python -m pytest
+SPREAD := -n 2 --dist loadgroup
 
 ##@ Use
 .PHONY: help demo bench
@@ -35,11 +37,11 @@ bench: .venv/.bench links ## compare with peers (SUITE=spine; installs torch)
 	@$(BIN)/autosched bench $(SUITE)
 
 ##@ Check
-.PHONY: test check lint types wheel unit slow device compat examples cover
+.PHONY: test check lint types wheel unit slow slice pairs fuzz device compat examples cover
 
 # One after another whatever -j says, and pytest's closing line last.
-test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, unit
-	@for step in lint types wheel examples unit; do printf '\n== %s\n' $$step; $(MAKE) $$step; done
+test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, slice, unit
+	@for step in lint types wheel examples slice unit; do printf '\n== %s\n' $$step; $(MAKE) $$step; done
 
 check: test ## the same
 
@@ -55,10 +57,22 @@ wheel: .venv/.test ## build wheel and sdist, look inside, use the wheel without 
 	@$(BIN)/python tests/check_wheel.py build
 
 unit: .venv/.test links ## the unit suite: no network, no GPU
-	@$(PYTEST) -m 'not slow and not device'
+	@$(PYTEST) $(SPREAD) -m 'not slow and not device'
 
 slow: .venv/.test links ## the tests that take longer
 	@$(PYTEST) -m 'slow and not device'
+
+# Fresh pairs and texts each day, the same for everybody on that day: docs/testing.md.
+slice: .venv/.test links ## 2 minutes of `make pairs` and `make fuzz`, other ones each day
+	@$(BIN)/python tests/run_pairs.py --seconds 110 --seed $$(date -u +%Y%m%d)
+	@$(BIN)/python tests/run_fuzz.py --seconds 10 --seed $$(date -u +%Y%m%d)
+
+# COUNT=20000 takes half an hour on two cores; what was done is not done again. REPORT=docs/pairs.md keeps the table.
+pairs: .venv/.test links ## prove COUNT=2000 pairs of a workload and a schedule (SEED=0 REPORT=)
+	@$(BIN)/python tests/run_pairs.py --count $(or $(COUNT),2000) --seed $(SEED) $(if $(REPORT),--report $(REPORT))
+
+fuzz: .venv/.test links ## read COUNT=200000 damaged spec files (SEED=0)
+	@$(BIN)/python tests/run_fuzz.py --count $(or $(COUNT),200000) --seed $(SEED)
 
 device: .venv/.test links ## the tests that need a GPU
 	@$(PYTEST) -m device
@@ -76,7 +90,7 @@ examples: .venv/.test links ## run every file of examples/
 	done
 
 cover: .venv/.test links ## the unit suite with its coverage
-	@$(PYTEST) -m 'not slow and not device' --cov --cov-report=term --cov-report=html
+	@$(PYTEST) $(SPREAD) -m 'not slow and not device' --cov --cov-report=term --cov-report=html
 
 ##@ Tidy
 .PHONY: format links clean

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from .backwards import backward_divisions
+from .check_workload import check_reduced_together
 from .errors import SpecError
-from .expr import If, loads, walk
+from .expr import Binary, Expr, If, Load, axes_in, const, index, loads, transform, walk
 from .nest import Plan, StageNest, plan_from_nests
 from .once import check_once
+from .parts import tiles
+from .region import body_in_loops
 from .rewrite import rewrite
 from .task import Task
 
 if TYPE_CHECKING:
-    from .schedule import Schedule
+    from .schedule import Nest, Schedule
     from .workload import Stage, Workload
 
 MAX_LANES: Final = 64
@@ -36,8 +40,15 @@ def check_schedule(schedule: Schedule, task: Task | Workload) -> Plan:
 
 def check_rewritten(schedule: Schedule, rewritten: Workload, task: Task | Workload) -> Plan:
     """The second half of `check_schedule`, on the workload with every staging applied."""
-    nests = schedule.nests
-    plan = plan_from_nests(rewritten, nests)
+    plan = check_nests(schedule.nests, rewritten, schedule.once)
+    if plan.once:
+        check_once(plan, plan.once, task.constants if isinstance(task, Task) else ())
+    return plan
+
+
+def check_nests(nests: Sequence[Nest], rewritten: Workload, once: tuple[str, ...] = ()) -> Plan:
+    """The plan of `nests`, held against the rules that ask for no task."""
+    plan = attrs.evolve(plan_from_nests(rewritten, nests), once=once)
     place = {nest.stage: number for number, nest in enumerate(nests)}
     for stage_nest in plan.nests:
         for rule in RULES:
@@ -46,10 +57,7 @@ def check_rewritten(schedule: Schedule, rewritten: Workload, task: Task | Worklo
             except SpecError as error:
                 number = place.get(stage_nest.stage.name, len(nests))
                 raise error.under(f"schedule.nests[{number}]") from error
-    if not schedule.once:
-        return plan
-    check_once(plan, schedule.once, task.constants if isinstance(task, Task) else ())
-    return attrs.evolve(plan, once=schedule.once)
+    return plan
 
 
 def check_depth(plan: Plan, nest: StageNest) -> None:
@@ -77,6 +85,63 @@ def check_vectorized_innermost(plan: Plan, nest: StageNest) -> None:
             raise SpecError(f"loop {loop.name!r} has {loop.extent} lanes; at most {MAX_LANES}: split it", "bind")
         if plan.inside(nest.stage.name, len(nest.loops) - 1):
             raise SpecError(f"a stage is computed at the vectorized loop {loop.name!r}; attach it further out", "bind")
+
+
+def check_tuples(plan: Plan, nest: StageNest) -> None:
+    """Stagings bring no bfloat16 into a reduction of several outputs."""
+    check_reduced_together(nest.stage, plan.workload)
+
+
+def check_vectorized_bfloat16(plan: Plan, nest: StageNest) -> None:
+    """A vectorized loop does not fill a parameter's bfloat16 with one value for all lanes: TVM has no such store.
+
+    Temporaries are kept in float32 by TVM; what is computed once is a parameter too.
+    """
+    loop = nest.bound[-1] if nest.bound else None
+    if loop is None or loop.to != "vectorize" or loop.extent == 1:
+        return
+    lanes = {part.name for part in loop.parts}
+    for body, output in zip(nest.stage.body, nest.stage.outputs, strict=True):
+        if output.dtype != "bfloat16" or not (output.name in plan.workload.params or nest.stage.name in plan.once):
+            continue
+        if nest.stage.reducer is not None:
+            message = (
+                f"loop {loop.name!r} is vectorized, and its bfloat16 reduction starts from one value for all lanes"
+            )
+            remedy = "leave it serial, or reduce in float32"
+            raise SpecError(f"{message}, which TVM cannot build; {remedy}", "bind")
+        if not lanes & axes_in(_pinned(body_in_loops(nest, body), plan.workload)):
+            message = f"loop {loop.name!r} is vectorized, and all its lanes store one bfloat16 value"
+            raise SpecError(f"{message}, which TVM cannot build; leave it serial", "bind")
+
+
+def check_vectorized_backwards(_: Plan, nest: StageNest) -> None:
+    """No lane's index divides what falls along the vector, ``X[(3 - i) // 2]``: TVM gets such vectors wrong."""
+    loop = nest.bound[-1] if nest.bound else None
+    if loop is None or loop.to != "vectorize" or loop.extent == 1:
+        return
+    along = {part.axis for part in loop.parts}
+    if any(along & axes_in(part) for body in nest.stage.body for part in backward_divisions(body)):
+        message = f"loop {loop.name!r} is vectorized, and {nest.stage.name!r} reads backwards along it through a layout"
+        raise SpecError(f"{message}, which TVM gets wrong; vectorize another loop", "bind")
+
+
+def _pinned(node: Expr, workload: Workload) -> Expr:
+    """A value without what TVM finds out to be 0: indices of a dimension of one element, ``x - x``, ``0 * x``."""
+    zero = const("bfloat16", 0)
+
+    def visit(part: Expr) -> Expr:
+        match part:
+            case Load(buffer, indices):
+                shape = workload.buffers[buffer].shape
+                return Load(buffer, tuple(index(0) if n == 1 else i for i, n in zip(indices, shape, strict=True)))
+            case Binary("sub", a, b) if a == b:
+                return zero
+            case Binary("mul", a, b) if zero in (a, b):
+                return zero
+        return part
+
+    return transform(node, visit)
 
 
 def check_parallel(_: Plan, nest: StageNest) -> None:
@@ -124,6 +189,26 @@ def check_start(_: Plan, nest: StageNest) -> None:
         if loop.reduce:
             message = f"the reduce loop {loop.name!r} is outside {start!r}, so the start would come too late"
             raise SpecError(f"{message}; start at {loop.name!r} or further out", "start")
+
+
+def check_attached_reduction(plan: Plan, nest: StageNest) -> None:
+    """A reduction computed in parts that overlap, or do not cover it, keeps its start and runs as it is."""
+    if nest.at is None or nest.consumer or nest.stage.reducer is None:
+        return
+    place = _wanted_of_pieces(nest)
+    if place is not None and not tiles(plan, nest):
+        message = f"the parts of {nest.stage.name!r} that steps of {nest.at.loop!r} need are not laid side by side"
+        what, path = place
+        raise SpecError(f"{message}, so {what}; leave that out, or give {nest.stage.name!r} a nest of its own", path)
+
+
+def _wanted_of_pieces(nest: StageNest) -> tuple[str, str] | None:
+    """What a nest asks for that TVM does to reductions in whole pieces only, in words, and where it is asked for."""
+    if nest.nest.start is not None:
+        return "its start stays with the update", "start"
+    if any(loop.to == "vectorize" and loop.extent > 1 for loop in nest.bound):
+        return "it cannot be vectorized", "bind"
+    return None
 
 
 def check_custom_order(_: Plan, nest: StageNest) -> None:
@@ -217,9 +302,13 @@ Rule = Callable[[Plan, StageNest], None]
 RULES: Final[tuple[Rule, ...]] = (
     check_depth,
     check_parallel,
+    check_tuples,
     check_vectorized_innermost,
+    check_vectorized_bfloat16,
+    check_vectorized_backwards,
     check_unrolled,
     check_start,
+    check_attached_reduction,
     check_custom_order,
     check_attached_consumer,
     check_attached_producer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +37,7 @@ def check_workload(workload: Workload, ranges: Mapping[str, Range] | None = None
     for number, stage in enumerate(workload.stages):
         try:
             check_axes(stage)
-            check_reducer(stage)
+            check_reducer(stage, workload)
             check_types(stage, workload)
             check_bounds(stage, workload, ranges or {}, work)
         except SpecError as error:
@@ -111,13 +112,11 @@ def check_sizes(workload: Workload) -> None:
     """No buffer has more elements than its index dtype can count."""
     limit = 2**31 - 1 if workload.index_dtype == "int32" else 2**46
     for buffer in workload.buffers.values():
-        total = 1
-        for extent in buffer.shape:
-            total *= extent
-        if total > limit:
-            raise SpecError(f"buffer {buffer.name!r} has {total} elements; at most {limit} fit {workload.index_dtype}")
         if len(buffer.shape) > MAX_RANK:
             raise SpecError(f"buffer {buffer.name!r} has {len(buffer.shape)} dimensions; at most {MAX_RANK}")
+        total = math.prod(buffer.shape)
+        if total > limit:
+            raise SpecError(f"buffer {buffer.name!r} has {total} elements; at most {limit} fit {workload.index_dtype}")
 
 
 def check_axes(stage: Stage) -> None:
@@ -130,8 +129,8 @@ def check_axes(stage: Stage) -> None:
         raise SpecError("a reducer and reduce axes come together; add the one that is missing", "reduce")
 
 
-def check_reducer(stage: Stage) -> None:
-    """Start values have the outputs' dtypes; accumulators appear in custom reducers only."""
+def check_reducer(stage: Stage, workload: Workload) -> None:
+    """Start values have the outputs' dtypes; accumulators appear in custom reducers only; tuples hold no bfloat16."""
     reducer = stage.reducer
     uses_acc = any(isinstance(node, Acc) for body in stage.body for node in walk(body))
     if reducer is None or reducer.op != "custom":
@@ -146,6 +145,20 @@ def check_reducer(stage: Stage) -> None:
     for start, output in zip(reducer.init, stage.outputs, strict=True):
         if start.dtype != output.dtype:
             raise SpecError(f"start value {text_from_expr(start)} is not a {output.dtype} constant", "reducer.init")
+    check_reduced_together(stage, workload)
+
+
+def check_reduced_together(stage: Stage, workload: Workload) -> None:
+    """A reduction of several outputs has no bfloat16.
+
+    TVM keeps the new values in variables until all are known, and miscompiles bfloat16 there.
+    """
+    if stage.reducer is None or len(stage.outputs) == 1:
+        return
+    for name in (*(output.name for output in stage.outputs), *stage.reads):
+        if workload.buffers[name].dtype == "bfloat16":
+            message = f"{name!r} is bfloat16 in a reduction of several outputs, which TVM cannot build"
+            raise SpecError(f"{message}; cast it to float32 in a stage of its own", "reducer")
 
 
 def check_types(stage: Stage, workload: Workload) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from .dtypes import INDEX, is_float, is_integer
+from .dtypes import INDEX, integer_bounds, is_float, is_integer
 from .errors import SpecError
 from .expr import (
     ANY_CALLS,
@@ -24,9 +24,10 @@ from .expr import (
     Load,
     Logic,
     Select,
+    axes_in,
 )
 from .expr_text import text_from_expr
-from .workload import Buffer
+from .workload import Buffer, Workload
 
 _INTEGER_ONLY = frozenset({"floordiv", "floormod", "truncdiv", "truncmod", "bitand", "bitor", "bitxor", "shl", "shr"})
 
@@ -48,8 +49,13 @@ def infer_dtype(node: Expr, scope: Scope) -> str:
             if name not in scope.axes:
                 raise SpecError(f"no axis {name!r} here; axes: {', '.join(sorted(scope.axes)) or 'none'}")
             return scope.index_dtype
-        case Const(dtype, _):
-            return scope.index_dtype if dtype == INDEX else dtype
+        case Const(dtype, text):
+            if dtype != INDEX:
+                return dtype
+            low, high = integer_bounds(scope.index_dtype)
+            if not low <= int(text) <= high:
+                raise SpecError(f"{text} is no {scope.index_dtype}; allowed: {low}..{high}, or index_dtype int64")
+            return scope.index_dtype
         case Load():
             return _load(node, scope)
         case Acc(slot):
@@ -73,6 +79,11 @@ def infer_dtype(node: Expr, scope: Scope) -> str:
             return _same(node, a, b, scope)
         case Call(name, args):
             return _call(node, name, args, scope)
+
+
+def dtype_of_index(node: Expr, workload: Workload) -> str:
+    """The dtype of an index expression of a stage of `workload`, whose axes are all index-typed."""
+    return infer_dtype(node, Scope(buffers=workload.buffers, axes=axes_in(node), index_dtype=workload.index_dtype))
 
 
 def _load(node: Load, scope: Scope) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from .errors import SpecError
-from .expr import Axis, Binary, Const, Expr, Load, index, loads, substitute
-from .linear import facts_from_extents, linear
+from .expr import Axis, Binary, Const, Expr, Load, axes_in, index, loads, substitute, walk
+from .linear import facts_from_extents, linear, simplify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,18 @@ def _extents_of_producer(stage: Stage, parent: StageNest, position: int, reads: 
     values, inner, outer = _loop_values(parent, position)
     facts = facts_from_extents({loop.name: loop.extent for loop in parent.loops})
     extents = stage.extents
+    uneven = {
+        axis.name
+        for axis in parent.axes
+        if _surplus(parent, axis.name) > axis.extent or parent.inner_extent(axis.name, position) is None
+    }
     for dimension, axis in enumerate(stage.axes):
+        if any(_divides(load.indices[dimension]) and uneven & axes_in(load.indices[dimension]) for load in reads):
+            message = (
+                f"{parent.stage.name!r} reads {stage.name!r} by a division of an axis that a step takes no piece of"
+            )
+            remedy = "use factors that divide, with the inner loops inside"
+            raise SpecError(f"{message}; {remedy}, or give {stage.name!r} a nest of its own", "at")
         starts: list[tuple[int, frozenset[tuple[Expr, int]]]] = []
         length = 0
         for load in reads:
@@ -53,8 +65,31 @@ def _extents_of_producer(stage: Stage, parent: StageNest, position: int, reads: 
         if len({base for _, base in starts}) > 1:
             message = f"{parent.stage.name!r} reads {stage.name!r} at places that move apart"
             raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
-        extents[axis.name] = min(axis.extent, length - min(const for const, _ in starts))
+        needed = length - min(const for const, _ in starts)
+        if needed > axis.extent and starts[0][1]:
+            # Only a tail skipped by predicate comes here; TVM's box is then larger than the whole.
+            message = (
+                f"a step of {parent.stage.name!r}, with the tail it skips, spans more of {stage.name!r} than there is"
+            )
+            raise SpecError(f"{message}; use factors that divide, or give {stage.name!r} a nest of its own", "at")
+        extents[axis.name] = min(axis.extent, needed)
     return extents
+
+
+def _surplus(nest: StageNest, axis: str) -> int:
+    """How many steps the loops of an axis make, those skipped at its tail included."""
+    return math.prod(loop.extent for loop in nest.loops if loop.axis == axis)
+
+
+def _divides(node: Expr) -> bool:
+    ops = ("floordiv", "floormod", "truncdiv", "truncmod")
+    return any(isinstance(part, Binary) and part.op in ops for part in walk(node))
+
+
+def body_in_loops(nest: StageNest, body: Expr) -> Expr:
+    """A value of a stage by the loops of its nest instead of its axes, simplified."""
+    values, _, _ = _loop_values(nest, -1)
+    return simplify(substitute(body, values), facts_from_extents({loop.name: loop.extent for loop in nest.loops}))
 
 
 def _loop_values(parent: StageNest, position: int) -> tuple[dict[str, Expr], dict[str, int], dict[str, int]]:
@@ -78,6 +113,7 @@ def _extents_of_consumer(stage: Stage, parent: StageNest, position: int) -> dict
     ]
     extents = stage.extents
     digits: dict[str, list[tuple[int, int, int]]] = {axis.name: [] for axis in stage.axes}
+    moving: set[str] = set()
     if stage.reduce:
         raise SpecError(f"{stage.name!r} reduces; attach stages without a reduction after their producer", "at.stage")
     if len({load.indices for load in reads}) != 1:
@@ -87,6 +123,7 @@ def _extents_of_consumer(stage: Stage, parent: StageNest, position: int) -> dict
         if length is None:
             message = f"axis {axis.name!r} of {parent.stage.name!r} is not whole or one piece inside loop"
             raise SpecError(f"{message} {parent.loops[position].name!r}; order its outer pieces outside", "at.loop")
+        length = min(length, axis.extent)  # a skipped tail is not completed
         match where:
             case Axis(name):
                 digits[name].append((1, axis.extent, length))
@@ -94,13 +131,20 @@ def _extents_of_consumer(stage: Stage, parent: StageNest, position: int) -> dict
                 digits[name].append((int(by), axis.extent, length))
             case Binary("floormod", Axis(name), Const()):
                 digits[name].append((1, axis.extent, length))
-            case _ if axis.extent == 1:
+            case Const() if axis.extent == 1:
                 continue
             case _:
-                message = f"{stage.name!r} reads dimension {dimension} of {parent.stage.name!r} by more than one axis"
-                raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
+                message = f"{stage.name!r} reads dimension {dimension} of {parent.stage.name!r}"
+                remedy = f"give {stage.name!r} a nest of its own"
+                raise SpecError(f"{message} by something else than one axis, or a digit of one; {remedy}", "at.stage")
+        if any(loop.axis == axis.name and loop.extent > 1 for loop in parent.loops[: position + 1]):
+            moving.add(name)
     for name, found in digits.items():
-        extents[name] = _joined_extent(name, found, extents[name])
+        done = _joined_extent(name, found, extents[name])
+        if done > extents[name] and name in moving:
+            message = f"a step completes {done} values of axis {name!r} of {stage.name!r}, which has {extents[name]}"
+            raise SpecError(f"{message}; use factors that divide, or give {stage.name!r} a nest of its own", "at.loop")
+        extents[name] = min(done, extents[name])
     return extents
 
 
@@ -122,5 +166,4 @@ def _joined_extent(name: str, digits: Sequence[tuple[int, int, int]], whole: int
             remedy = "attach further out, or order the inner piece's loops inside"
             raise SpecError(f"{message} the loop; {remedy}", "at.loop")
         extent *= length
-    extent *= last[2]
-    return min(extent, whole)
+    return extent * last[2]

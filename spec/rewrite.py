@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from .dtypes import INDEX
 from .errors import SpecError
 from .expr import (
     Axis,
@@ -21,6 +22,7 @@ from .expr import (
     Load,
     axes_in,
     children,
+    const,
     index,
     loads,
     substitute,
@@ -29,8 +31,9 @@ from .expr import (
     with_children,
 )
 from .expr_text import text_from_expr
+from .infer import dtype_of_index
 from .layout import Recut, recut
-from .linear import Facts, facts_from_extents, narrowed, simplify, value_range
+from .linear import Facts, facts_from_extents, is_index, narrowed, simplify, value_range
 from .reducers import identity_element
 from .schedule import Accumulate, Inline, Pack, Partial, Reindex, Schedule, Staging
 from .workload import IterAxis, Output, Stage, Workload
@@ -76,7 +79,7 @@ def inline(workload: Workload, staging: Inline) -> Workload:
 
     def visit(node: Expr) -> Expr:
         if isinstance(node, Load) and node.buffer == stage.name:
-            return substitute(stage.body[0], dict(zip(names, node.indices, strict=True)))
+            return substitute(stage.body[0], dict(zip(names, _as_axes(node, workload), strict=True)))
         return node
 
     return _replaced(
@@ -201,7 +204,8 @@ def reindex(workload: Workload, staging: Reindex) -> Workload:
     if missing:
         message = f"{text_from_expr(unit)} moves with axis {missing[0]!r}, which the layout leaves out; add it"
         raise SpecError(message, "order")
-    facts = facts_from_extents({a.name: a.extent for a in axes})
+    dtypes = {name: buffer.dtype for name, buffer in workload.buffers.items()}
+    facts = attrs.evolve(facts_from_extents({a.name: a.extent for a in axes}), dtypes=dtypes)
     staged = Stage(
         name=staging.as_,
         axes=axes,
@@ -240,7 +244,7 @@ def pack(workload: Workload, staging: Pack) -> Workload:
     def visit(node: Expr) -> Expr:
         if not isinstance(node, Load) or node.buffer != buffer.name:
             return node
-        where = dict(zip(staging.dims, node.indices, strict=True))
+        where = dict(zip(staging.dims, _as_axes(node, workload), strict=True))
         return Load(staging.as_, tuple(substitute(cut.new_in_old[axis.name], where) for axis in axes))
 
     return _replaced(workload, {stage.name: (staged, _with_body(stage, visit))})
@@ -331,9 +335,19 @@ def _clamped(node: Expr, facts: Facts, workload: Workload) -> Expr:
     indices: list[Expr] = []
     for position, extent in zip(node.indices, workload.buffers[node.buffer].shape, strict=True):
         low, high = value_range(position, facts)
-        inside = Binary("min", position, index(extent - 1)) if high >= extent else position
-        indices.append(Binary("max", inside, index(0)) if low < 0 else inside)
+        dtype = INDEX if is_index(position) else dtype_of_index(position, workload)
+        inside = Binary("min", position, const(dtype, extent - 1)) if high >= extent else position
+        indices.append(Binary("max", inside, const(dtype, 0)) if low < 0 else inside)
     return Load(node.buffer, tuple(indices))
+
+
+def _as_axes(load: Load, workload: Workload) -> tuple[Expr, ...]:
+    """The indices of a load, cast where they are no index arithmetic, so that they may stand in an axis' place."""
+    wanted = workload.index_dtype
+    return tuple(
+        position if is_index(position) or dtype_of_index(position, workload) == wanted else Cast(wanted, position)
+        for position in load.indices
+    )
 
 
 def _stage(workload: Workload, name: str) -> Stage:

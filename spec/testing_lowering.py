@@ -15,13 +15,14 @@ from .task import Task
 from .tolerance import tolerance
 from .tvm_build import compile_module, tvm_target
 from .tvm_lower import lower_plan
-from .tvm_run import CompiledKernel, tensor_over
+from .tvm_run import CompiledKernel, Executable, tensor_over
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from .nest import Plan
     from .schedule import Schedule
     from .workload import Workload
 
@@ -31,7 +32,7 @@ def assert_rewrites_correctly(schedule: Schedule, task: Task | Workload, seed: i
     workload, ranges = (task.workload, task.ranges) if isinstance(task, Task) else (task, ())
     inputs = random_inputs(workload, seed, ranges)
     rewritten = check_schedule(schedule, task).workload
-    _assert_close(evaluate(rewritten, inputs, precise=True), workload, inputs)
+    assert_close(evaluate(rewritten, inputs, precise=True), workload, inputs)
 
 
 def assert_lowers_correctly(schedule: Schedule, task: Task, seed: int = 0) -> None:
@@ -40,21 +41,25 @@ def assert_lowers_correctly(schedule: Schedule, task: Task, seed: int = 0) -> No
     The reference is the NumPy evaluator, in float64. Arrays lie 16 bytes past a 64-byte boundary, as NumPy's may;
     outputs start as NaN, or as the dtype's pattern 0x7f, so that a point never written is found.
     """
+    plan = check_schedule(schedule, task)
+    assert_computes(compile_module(lower_plan(plan).mod, tvm_target(task.target, task.threads)), plan, task, seed)
+
+
+def assert_computes(executable: Executable, plan: Plan, task: Task, seed: int = 0, name: str = "main") -> None:
+    """Raises AssertionError unless the function `name` of a compiled module computes what `task` asks for."""
     workload = task.workload
     inputs = random_inputs(workload, seed, task.ranges)
-    plan = check_schedule(schedule, task)
-    executable = compile_module(lower_plan(plan).mod, tvm_target(task.target, task.threads))
-    memory = {name: _memory(workload, name, inputs) for name in workload.params}
+    memory = {n: _memory(workload, n, inputs) for n in workload.params}
     tensors = {n: tensor_over(memory[n], workload.buffers[n].shape, workload.buffers[n].dtype) for n in workload.params}
-    CompiledKernel(executable, plan, tensors).call()
+    CompiledKernel(executable, plan, tensors, name).call()
     found = {
         name: memory[name].view(array_dtype(workload.buffers[name].dtype)).reshape(workload.buffers[name].shape)
         for name in workload.outputs
     }
-    _assert_close(found, workload, inputs)
-    for name, array in inputs.items():
-        if not np.array_equal(memory[name], np.ascontiguousarray(array).reshape(-1).view(np.uint8)):
-            raise AssertionError(f"the kernel wrote into its input {name!r}")
+    assert_close(found, workload, inputs)
+    for given, array in inputs.items():
+        if not np.array_equal(memory[given], np.ascontiguousarray(array).reshape(-1).view(np.uint8)):
+            raise AssertionError(f"the kernel wrote into its input {given!r}")
 
 
 def _memory(workload: Workload, name: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
@@ -71,7 +76,8 @@ def _memory(workload: Workload, name: str, inputs: Mapping[str, NDArray[Any]]) -
     return place
 
 
-def _assert_close(found: Mapping[str, NDArray[Any]], workload: Workload, inputs: Mapping[str, NDArray[Any]]) -> None:
+def assert_close(found: Mapping[str, NDArray[Any]], workload: Workload, inputs: Mapping[str, NDArray[Any]]) -> None:
+    """Raises AssertionError unless `found` are the outputs of `workload` for `inputs`, within its tolerance."""
     wanted = evaluate(workload, inputs, precise=True)
     for name in workload.outputs:
         relative, absolute = tolerance(workload, name)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 from hypothesis import strategies as st
 
-from .check import check_schedule
+from .check import check_nests, check_schedule
 from .errors import SpecError
+from .expr import axes_in, loads
 from .nest import plan_from_nests
 from .rewrite import apply_staging
 from .schedule import (
@@ -37,14 +38,17 @@ from .task import Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .workload import Stage, Workload
+    from .workload import IterAxis, Stage, Workload
 
 Draw: TypeAlias = st.DrawFn
 
 
 @st.composite
-def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3) -> Schedule:
-    """Schedules of a task that pass the checks."""
+def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3, *, checked: bool = True) -> Schedule:
+    """Schedules of a task that pass the checks.
+
+    With `checked` False every piece drawn is kept, so that most of them break some rule: for tests of the checks.
+    """
     workload = task.workload if isinstance(task, Task) else task
     rewritten, stagings = workload, []
     for number in range(draw(st.integers(0, max_stagings))):
@@ -52,23 +56,26 @@ def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3) -> Sched
         try:
             rewritten = apply_staging(rewritten, staging)
         except SpecError:
+            if not checked:
+                stagings.append(staging)
             continue
         stagings.append(staging)
     nests: list[Nest] = []
-    for stage in rewritten.stages:
-        if not draw(st.booleans()):
+    # Backwards, a producer finds the loops of its reader; forwards, an epilogue those of what it reads.
+    for stage in reversed(rewritten.stages) if draw(st.booleans()) else rewritten.stages:
+        if draw(st.integers(0, 3)) == 0:
             continue
-        for nest in (_nest(draw, rewritten, stage, nests), Nest(stage=stage.name)):
-            try:
-                check_schedule(Schedule(stagings=tuple(stagings), nests=(*nests, nest)), workload)
-            except SpecError:
-                continue
-            nests.append(nest)
-            break
-    return _computed_once(draw, Schedule(stagings=tuple(stagings), nests=tuple(nests)), rewritten, task)
+        tries = [_nest(draw, rewritten, stage, nests, attach=True)]
+        if checked:
+            tries += [_nest(draw, rewritten, stage, nests, attach=False), Nest(stage=stage.name)]
+        nests += _first_legal(tries, nests, rewritten) if checked else tries
+    made = Schedule(stagings=tuple(stagings), nests=tuple(nests))
+    return _computed_once(draw, made, rewritten, task, checked=checked)
 
 
-def _computed_once(draw: Draw, schedule: Schedule, rewritten: Workload, task: Task | Workload) -> Schedule:
+def _computed_once(
+    draw: Draw, schedule: Schedule, rewritten: Workload, task: Task | Workload, *, checked: bool
+) -> Schedule:
     """The schedule with some of the stages that may be computed once, where the task has constants."""
     if not isinstance(task, Task) or not task.constants:
         return schedule
@@ -78,14 +85,29 @@ def _computed_once(draw: Draw, schedule: Schedule, rewritten: Workload, task: Ta
             try:
                 check_schedule(more, task)
             except SpecError:
-                continue
+                if checked:
+                    continue
             schedule = more
     return schedule
 
 
+def _first_legal(tries: Sequence[Nest], others: Sequence[Nest], rewritten: Workload) -> list[Nest]:
+    for nest in tries:
+        try:
+            check_nests((*others, nest), rewritten)
+        except SpecError:
+            continue
+        return [nest]
+    return []
+
+
 def _staging(draw: Draw, workload: Workload, number: int) -> Staging:
     stage = draw(st.sampled_from(workload.stages))
-    kinds: list[Callable[[Draw, Workload, Stage, str], Staging]] = [_inline, _accumulate, _partial]
+    kinds: list[Callable[[Draw, Workload, Stage, str], Staging]] = [_accumulate]
+    if draw(st.integers(0, 7)) == 7 or (stage.reducer is None and stage.name not in workload.params):
+        kinds += [_inline, _inline]
+    if draw(st.integers(0, 7)) == 7 or stage.reduce:
+        kinds += [_partial, _partial]
     if stage.reads:
         kinds += [_reindex, _pack]
     return draw(st.sampled_from(kinds))(draw, workload, stage, f"new{number}")
@@ -96,34 +118,41 @@ def _inline(draw: Draw, workload: Workload, stage: Stage, name: str) -> Staging:
 
 
 def _accumulate(draw: Draw, workload: Workload, stage: Stage, name: str) -> Staging:  # noqa: ARG001
-    axes, fuses = list(stage.axes), []
-    if len(axes) > 1 and draw(st.booleans()):
-        first = draw(st.integers(0, len(axes) - 2))
-        pair = (axes[first].name, axes[first + 1].name)
-        fuses.append(Fuse(fuse=pair, as_=f"{name}_f"))
-        extent = axes[first].extent * axes[first + 1].extent
-        loops = [(a.name, a.extent) for a in axes[:first]] + [(f"{name}_f", extent)]
-        loops += [(a.name, a.extent) for a in axes[first + 2 :]]
-    else:
-        loops = [(a.name, a.extent) for a in axes]
-    splits = _splits(draw, loops, name, "pad")
-    reduced = _splits(draw, [(a.name, a.extent) for a in stage.reduce], f"{name}r", "pad")
-    order = draw(st.permutations(_after(loops, splits)))
-    return Accumulate(stage=stage.name, as_=name, fuses=tuple(fuses), splits=(*splits, *reduced), order=tuple(order))
+    spatial, fuses = _fused(draw, stage.axes, f"{name}_f")
+    reduced, more = _fused(draw, stage.reduce, f"{name}_g")
+    splits = _splits(draw, spatial, name, "pad")
+    cut = _splits(draw, reduced, f"{name}r", "pad")
+    order = draw(st.permutations(_after(spatial, splits)))
+    return Accumulate(stage=stage.name, as_=name, fuses=(*fuses, *more), splits=(*splits, *cut), order=tuple(order))
+
+
+def _fused(draw: Draw, axes: Sequence[IterAxis], name: str) -> tuple[list[tuple[str, int]], list[Fuse]]:
+    """The axes with perhaps two or more neighbours of them as one, and the fuse that says so."""
+    loops = [(axis.name, axis.extent) for axis in axes]
+    if len(loops) < 2 or not draw(st.booleans()):
+        return loops, []
+    first = draw(st.integers(0, len(loops) - 2))
+    last = draw(st.integers(first + 1, len(loops) - 1))
+    parts = loops[first : last + 1]
+    joined = (name, math.prod(extent for _, extent in parts))
+    return [*loops[:first], joined, *loops[last + 1 :]], [Fuse(fuse=tuple(part for part, _ in parts), as_=name)]
 
 
 def _partial(draw: Draw, workload: Workload, stage: Stage, name: str) -> Staging:  # noqa: ARG001
     loops = [(a.name, a.extent) for a in stage.reduce]
     splits = _splits(draw, loops, name, "pad")
     after = _after(loops, splits)
-    keep = draw(st.permutations(after))[: draw(st.integers(0, len(after)))] if after else []
+    keep = draw(st.permutations(after))[: draw(st.integers(min(1, len(after) - 1), len(after)))] if after else []
     return Partial(stage=stage.name, as_=name, splits=tuple(splits), keep=tuple(keep))
 
 
 def _reindex(draw: Draw, workload: Workload, stage: Stage, name: str) -> Staging:  # noqa: ARG001
     loops = [(a.name, a.extent) for a in (*stage.axes, *stage.reduce)]
-    splits = _splits(draw, loops, name, "pad")
     reads = draw(st.sampled_from(stage.reads))
+    if draw(st.booleans()):
+        moved = {name for body in stage.body for load in loads(body) if load.buffer == reads for name in axes_in(load)}
+        loops = [loop for loop in loops if loop[0] in moved]
+    splits = _splits(draw, loops, name, "pad")
     order = draw(st.permutations(_after(loops, splits)))
     return Reindex(stage=stage.name, reads=reads, as_=name, splits=tuple(splits), order=tuple(order))
 
@@ -143,10 +172,13 @@ def _splits(draw: Draw, loops: Sequence[tuple[str, int]], prefix: str, tail: str
     for number, (axis, extent) in enumerate(loops):
         if extent < 2 or not draw(st.booleans()):
             continue
-        inner = draw(st.lists(st.integers(1, min(extent, 8)), min_size=1, max_size=2))
-        product = 1
-        for factor in inner:
-            product *= factor
+        inner: list[int] = []
+        divides = draw(st.booleans())
+        for _ in range(draw(st.integers(1, 2))):
+            left = extent // math.prod(inner)
+            divisors = [factor for factor in range(1, left + 1) if left % factor == 0]
+            inner.append(draw(st.sampled_from(divisors) if divides else st.integers(1, min(extent, 8))))
+        product = math.prod(inner)
         outer = -(-extent // product)
         into = tuple(f"{prefix}_{number}{letter}" for letter in "abc"[: len(inner) + 1])
         exact = outer * product == extent
@@ -159,31 +191,52 @@ def _after(loops: Sequence[tuple[str, int]], splits: Sequence[Split]) -> list[st
     return [name for axis, _ in loops for name in cut.get(axis, (axis,))]
 
 
-def _nest(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest]) -> Nest:
-    at, local = _place(draw, workload, stage, others)
+def _nest(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest], *, attach: bool) -> Nest:
+    at, local = _place(draw, workload, stage, others) if attach else (None, stage.extents)
     prefix = f"loop_{stage.name}".replace(".", "_")
     splits = [
         split
         for split in _splits(draw, list(local.items()), prefix, "none" if at else "predicate")
         if split.tail != "none" or math.prod(split.factors) == local[split.axis]
     ]
-    order: list[str] = draw(st.permutations(_after(list(local.items()), splits)))
     reduce = {axis.name for axis in stage.reduce}
     reduce |= {piece for split in splits if split.axis in reduce for piece in split.into}
+    order = _order(draw, _after(list(local.items()), splits), reduce, stage)
     bind = _binds(draw, order, reduce, attached=at is not None)
-    start: str | None = None
-    if stage.reducer is not None and order:
-        first = draw(st.sampled_from([None, *order]))
-        start = next((b.as_ for b in bind if isinstance(b, BindFused) and first in b.fuse), first)
     return Nest(
         stage=stage.name,
         splits=tuple(splits),
         order=tuple(order),
         bind=tuple(bind),
-        start=start,
+        start=_start(draw, order, reduce, bind) if stage.reducer is not None else None,
         at=at,
         unroll_limit=draw(st.sampled_from([None, 0, 16])),
     )
+
+
+def _order(draw: Draw, loops: Sequence[str], reduce: set[str], stage: Stage) -> list[str]:
+    """The loops in some order, often with spatial ones where bindings want them: outermost and innermost."""
+    order: list[str] = draw(st.permutations(loops))
+    spatial = [loop for loop in order if loop not in reduce]
+    first, last = draw(st.booleans()), draw(st.booleans())
+    if first and spatial:
+        order.remove(spatial[0])
+        order.insert(0, spatial[0])
+    if last and len(spatial) > 1:
+        order.remove(spatial[-1])
+        order.append(spatial[-1])
+    if stage.reducer is not None and stage.reducer.op == "custom" and draw(st.integers(0, 7)) < 7:
+        in_turn = iter([loop for loop in loops if loop in reduce])
+        order = [next(in_turn) if loop in reduce else loop for loop in order]
+    return order
+
+
+def _start(draw: Draw, order: Sequence[str], reduce: set[str], bind: Sequence[Bind]) -> str | None:
+    """A loop before which a reduction can start, seldom one that comes too late; None leaves it with the update."""
+    first = next((number for number, loop in enumerate(order) if loop in reduce), len(order))
+    early = order if draw(st.integers(0, 7)) == 7 else order[: first + 1]
+    start = draw(st.sampled_from([None, *early, *order[first : first + 1]]))
+    return next((b.as_ for b in bind if isinstance(b, BindFused) and start in b.fuse), start)
 
 
 def _place(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest]) -> tuple[At | None, dict[str, int]]:
@@ -192,13 +245,13 @@ def _place(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest])
     if draw(st.booleans()) and hosts:
         near = [host for host in hosts if set(_buffers(host)) & {*stage.reads} or set(_buffers(stage)) & {*host.reads}]
         taken = [nest.at for nest in others if nest.at is not None and nest.stage in {host.name for host in near}]
-        if draw(st.booleans()) and taken:
-            at = draw(st.sampled_from(taken))
-        else:
-            host = draw(st.sampled_from(near or hosts))
-            loops = plan_from_nests(workload, others).by_stage[host.name].bound
-            at = At(stage=host.name, loop=draw(st.sampled_from([loop.name for loop in loops] or ["none"])))
         try:
+            if draw(st.booleans()) and taken:
+                at = draw(st.sampled_from(taken))
+            else:
+                host = draw(st.sampled_from(near or hosts))
+                loops = plan_from_nests(workload, others).by_stage[host.name].bound
+                at = At(stage=host.name, loop=draw(st.sampled_from([loop.name for loop in loops] or ["none"])))
             trial = plan_from_nests(workload, [*others, Nest(stage=stage.name, at=at)])
         except SpecError:
             return None, stage.extents
@@ -231,5 +284,7 @@ def _binds(draw: Draw, order: Sequence[str], reduce: set[str], *, attached: bool
             BindFused(fuse=(left[-2], left[-1]), as_="mid_fused", to=draw(st.sampled_from(["serial", "unroll"])))
         )
         left = left[:-2]
-    found += [BindLoop(loop=name, to="unroll") for name in left if draw(st.booleans())]
+    for name in left:
+        to = draw(st.sampled_from([None, None, "unroll", "serial"]))
+        found += [BindLoop(loop=name, to=to)] if to is not None else []
     return found

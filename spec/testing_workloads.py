@@ -35,15 +35,23 @@ from .reducers import identity_element
 from .workload import Buffer, IterAxis, Output, Reducer, Stage, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-EXTENTS: Final = (1, 2, 3, 4, 5, 7, 8, 11, 16)
+EXTENTS: Final = (1, 2, 3, 4, 5, 7, 8, 11, 13, 16)
 """Extents of new dimensions: one, primes, and powers of two."""
 MAX_ELEMENTS: Final = 128
 DTYPES: Final = ("float32", "int32", "float64", "int8", "int64", "uint8")
 """Dtypes that NumPy and every target have; pass others to `workloads` where a target has them."""
 
-_MAPPING_ROLES: Final[tuple[str, ...]] = ("spatial", "pad", "backwards", "place")
+NARROWER: Final[Mapping[str, tuple[str, ...]]] = {
+    "float32": ("float16", "bfloat16"),
+    "float64": ("float32",),
+    "int32": ("int8", "uint8", "int16"),
+    "int64": ("int32", "int8"),
+}
+"""Dtype of a computation → dtypes whose inputs it may also read, cast: each value is exact there."""
+
+_MAPPING_ROLES: Final[tuple[str, ...]] = ("spatial", "spatial", "pad", "backwards", "place", "gather")
 _REDUCING_ROLES: Final[tuple[str, ...]] = ("spatial", "spatial", "reduce", "window", "backwards")
 
 
@@ -53,9 +61,14 @@ class Draft:
 
     draw: st.DrawFn
     dtype: str
+    narrower: tuple[str, ...] = ()
     inputs: list[Buffer] = attrs.field(factory=list)
     stages: list[Stage] = attrs.field(factory=list)
     computed: dict[str, Buffer] = attrs.field(factory=dict)
+
+    def operand(self, shape: Sequence[int]) -> Buffer:
+        """A new input to compute from, perhaps of a narrower dtype than the computation's."""
+        return self.input(shape, self.draw(st.sampled_from((self.dtype, *self.narrower))))
 
     def input(self, shape: Sequence[int], dtype: str) -> Buffer:
         """A new input."""
@@ -90,10 +103,12 @@ def workloads(draw: st.DrawFn, max_stages: int = 4, dtypes: Sequence[str] = DTYP
     """Workloads of 1 to `max_stages` stages that pass `check_workload`.
 
     Sums, products, extremes and arg-max over 1 to 3 axes, element-wise stages, padding (guarded loads), windows
-    ``h * s + r``, transposes, epilogues, buffers with several readers, several outputs. The numbers stay comparable: no
-    division by data, no place of an extreme among rounded floats.
+    ``h * s + r``, gathers, transposes, epilogues, buffers with several readers, inputs of narrower dtypes, several
+    outputs. The numbers stay comparable: no division by data, no place of an extreme among rounded floats.
     """
-    draft = Draft(draw, draw(st.sampled_from(dtypes)))
+    dtype = draw(st.sampled_from(dtypes))
+    narrower = tuple(narrow for narrow in NARROWER.get(dtype, ()) if narrow in dtypes)
+    draft = Draft(draw, dtype, narrower if draw(st.booleans()) else ())
     for number in range(draw(st.integers(1, max_stages))):
         draft.add(_stage(draft, f"S{number}"))
     return _finished(draft)
@@ -120,12 +135,16 @@ def _finished(draft: Draft) -> Workload:
 def _stage(draft: Draft, name: str) -> Stage:
     stage = StageDraft(name)
     source = _operand(draft)
-    reducer = draft.draw(st.sampled_from([None, "sum", "sum", "max", "min", "prod", "argmax"]))
-    if reducer == "argmax" and is_float(source.dtype) and source.name in draft.computed:
+    reducer = draft.draw(st.sampled_from([None, None, "sum", "sum", "max", "min", "prod", "argmax"]))
+    rounded = is_float(source.dtype) and source.name in draft.computed
+    if reducer == "argmax" and (rounded or "bfloat16" in (draft.dtype, source.dtype)):
         reducer = "max"
     value = _typed(_read(draft, stage, source, reducer is not None), source, draft)
     if reducer is not None and not stage.reduce:
         reducer = None
+    small = draft.dtype in ("float16", "bfloat16")
+    if reducer == "prod" and small and math.prod(axis.extent for axis in stage.reduce) > 8:
+        reducer = "min"
     if reducer == "argmax":
         return _argmax(draft, stage, value)
     body = _body(draft, stage, value, rich=reducer in (None, "sum"))
@@ -150,7 +169,7 @@ def _operand(draft: Draft) -> Buffer:
     shape: list[int] = []
     for extent in draft.draw(st.lists(st.sampled_from(EXTENTS), min_size=1, max_size=3)):
         shape.append(extent if math.prod(shape) * extent <= MAX_ELEMENTS else 1)
-    return draft.input(shape, draft.dtype)
+    return draft.operand(shape)
 
 
 def _read(draft: Draft, stage: StageDraft, source: Buffer, reduces: bool) -> Expr:
@@ -171,6 +190,11 @@ def _read(draft: Draft, stage: StageDraft, source: Buffer, reduces: bool) -> Exp
             guards += [Compare("ge", axis, index(before)), Compare("lt", axis, index(extent + before))]
         elif role == "backwards":
             indices.append(Binary("sub", index(extent - 1), stage.axis(extent)))
+        elif role == "gather":
+            places = draft.input([draft.draw(st.sampled_from(EXTENTS))], "int32")
+            place = Load(places.name, (stage.axis(places.shape[0]),))
+            low = Binary("max", place, const("int32", 0))
+            indices.append(Binary("min", low, const("int32", extent - 1)))
         elif role == "place":
             indices.append(index(draft.draw(st.integers(0, extent - 1))))
         else:
@@ -239,8 +263,8 @@ def _other(draft: Draft, stage: StageDraft) -> Expr:
         stage.axis(extent)
         used.append(stage.spatial[-1])
     used = draft.draw(st.permutations(used))
-    buffer = draft.input([axis.extent for axis in used], draft.dtype)
-    return Load(buffer.name, tuple(Axis(axis.name) for axis in used))
+    buffer = draft.operand([axis.extent for axis in used])
+    return _typed(Load(buffer.name, tuple(Axis(axis.name) for axis in used)), buffer, draft)
 
 
 def _fitting(buffer: Buffer, axes: Sequence[IterAxis]) -> tuple[Expr, ...] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import tvm
 
+from .backwards import truncated
 from .check import check_schedule
 from .errors import LoweringError
 from .nest import Plan, StageNest
@@ -58,9 +59,9 @@ def lower(schedule: Schedule, task: Task | Workload) -> Any:
 
 def lower_plan(plan: Plan, observe: Callable[[str, Any], None] | None = None) -> Any:
     """Lowers a checked plan; `observe` sees the schedule after each pass, by the pass' name."""
-    functions = {"main": primfunc_from_workload(main_part(plan).workload)}
+    functions = {"main": primfunc_from_workload(truncated(main_part(plan).workload))}
     if (packing := pack_part(plan)) is not None:
-        alone = tvm.IRModule({"main": primfunc_from_workload(packing.workload, PACK)})
+        alone = tvm.IRModule({"main": primfunc_from_workload(truncated(packing.workload), PACK)})
         observe_pack = None if observe is None else lambda name, sch: observe(f"{PACK}: {name}", sch)
         functions[PACK] = _lowered(packing, alone, observe_pack).mod["main"]
     return _lowered(main_part(plan), tvm.IRModule(functions), observe)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tvm
 import tvm_ffi
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from .nest import Plan
     from .workload import Workload
+
+Executable: TypeAlias = tvm.runtime.Executable
+"""What TVM's compiler makes of a module."""
 
 FLUSH_BYTES = 64 * 2**20
 """Written before each sample when caches are to be cold: more than the last-level cache that one core can use."""
@@ -35,8 +38,8 @@ def tensor_over(memory: NDArray[np.uint8], shape: Sequence[int], dtype: str) -> 
 class Packing:
     """The pack part of a compiled module: fills new buffers, which ``main`` takes, from the constants."""
 
-    def __init__(self, module: Any, workload: Workload) -> None:
-        self._function: Any = module.get_function(PACK, query_imports=True)
+    def __init__(self, module: Any, workload: Workload, name: str = PACK) -> None:
+        self._function: Any = module.get_function(name, query_imports=True)
         self._made = [workload.buffers[name] for name in workload.params if name in workload.writer]
         self.constants = tuple(name for name in workload.params if name not in workload.writer)
         """The task's inputs that it reads, in the order of its arguments."""
@@ -48,26 +51,32 @@ class Packing:
         return made
 
 
-def packing_of(plan: Plan, module: Any) -> Packing | None:
+def packing_of(plan: Plan, module: Any, name: str = PACK) -> Packing | None:
     """The pack part of a plan in its compiled module; None where nothing is computed once."""
     part = pack_part(plan)
-    return None if part is None else Packing(module, part.workload)
+    return None if part is None else Packing(module, part.workload, name)
 
 
 class CompiledKernel:
-    """The function ``main`` of a plan's executable, compiled to machine code already, bound to its arguments.
+    """A function of a plan's executable, compiled to machine code already, bound to its arguments.
 
-    `tensors` are the arguments by name, one for each parameter of the task.
+    `tensors` are the arguments by name, one for each parameter of the task. A module of many functions has them as
+    `name`, and what is computed once as `name` and ``_pack``.
     """
 
     def __init__(
-        self, executable: tvm.runtime.Executable, plan: Plan, tensors: Mapping[str, tvm.runtime.Tensor]
+        self,
+        executable: Executable,
+        plan: Plan,
+        tensors: Mapping[str, tvm.runtime.Tensor],
+        name: str = "main",
     ) -> None:
+        self._name = name
         self._module: Any = executable.jit()
-        self._function: Any = self._module.get_function("main", query_imports=True)  # machine code is made here
-        self._tensors = tuple(tensors[name] for name in plan.workload.params)
-        self._packing = packing_of(plan, self._module)
-        self._constants = tuple(tensors[name] for name in self._packing.constants) if self._packing else ()
+        self._function: Any = self._module.get_function(name, query_imports=True)  # machine code is made here
+        self._tensors = tuple(tensors[param] for param in plan.workload.params)
+        self._packing = packing_of(plan, self._module, PACK if name == "main" else f"{name}_{PACK}")
+        self._constants = tuple(tensors[param] for param in self._packing.constants) if self._packing else ()
 
     def prepare(self) -> None:
         """Computes what is computed once; the first call does so where nobody did before."""
@@ -87,7 +96,7 @@ class CompiledKernel:
         """
         self.prepare()
         timed = self._module.time_evaluator(
-            "main",
+            self._name,
             tvm.cpu(0),
             number=number,
             repeat=repeats,

@@ -20,6 +20,7 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .backwards import divides_backwards
 from .dtypes import INDEX, is_float, round_to, size_bytes
 from .errors import LoweringError
 from .expr import (
@@ -36,6 +37,7 @@ from .expr import (
     Logic,
     Select,
     const_value,
+    loads,
 )
 from .reducers import COMBINE
 from .tvm_build import TVM_ERRORS, useful_line
@@ -138,11 +140,21 @@ class _StageWriter:
         # The regions need the statements, and come from a block that is thrown away.
         draft = SBlock(iters, [], [], stage.name, update, init)
         reads, writes = get_sblock_read_write_region(draft, self.by_handle)
+        reads = [self.region(read) for read in reads]
         loops = [scalar_var(axis.name, self.index_dtype) for axis in axes]
         nest = SBlockRealize(loops, True, SBlock(iters, reads, writes, stage.name, update, init))
         for loop, axis in zip(reversed(loops), reversed(axes), strict=True):
             nest = stmts.For(loop, self.integer(0), self.integer(axis.extent), stmts.ForKind.SERIAL, nest)
         return nest
+
+    def region(self, read: Node) -> Node:
+        """What is read of a buffer: all of it where TVM could not bound the places, and would attach nothing."""
+        for body in self.stage.body:
+            for load in loads(body):
+                buffer = self.buffers[load.buffer]
+                if buffer.same_as(read.source) and any(map(divides_backwards, load.indices)):
+                    return tirx.BufferRegion(buffer, [ir.Range(self.integer(0), extent) for extent in buffer.shape])
+        return read
 
     def iteration(self, axis: IterAxis, kind: int) -> Node:
         return tirx.IterVar(ir.Range(self.integer(0), self.integer(axis.extent)), self.axes[axis.name], kind)

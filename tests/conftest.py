@@ -1,14 +1,16 @@
-"""Hypothesis profiles: `dev` while working, `ci` in `make test` (HYPOTHESIS_PROFILE chooses); ``--accept-goldens``."""
+"""Hypothesis profiles: `dev` while working, `ci` in `make test` (HYPOTHESIS_PROFILE chooses); ``--accept-goldens``.
+
+Tests of one file run in one process, where they share what its fixtures made; those that time the machine, or count its
+processes, run in one and the same.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import Final
 
+import pytest
 from hypothesis import settings
-
-if TYPE_CHECKING:
-    import pytest
 
 # Both are random from run to run, so that CI sees more over time; a failure prints what reproduces it.
 settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None, max_examples=50)
@@ -19,3 +21,23 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--accept-goldens``: what test_language.py compares with is written anew."""
     parser.addoption("--accept-goldens", action="store_true", help="write down what is printed and lowered as right")
+
+
+MACHINE: Final = ("test_measure_faults", "test_api", "test_measure", "test_bench", "test_readme", "test_measure_parts")
+"""Files of tests that take the lock on the machine's timing or look at its processes; the longest first."""
+LONG: Final = ("test_cli", "test_space", "test_strategies", "test_convert")
+"""Files that take several seconds: begun early, so that no process works alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups for ``-n 2``: one for the tests of the machine, one for each other file; long ones first."""
+    order = [*MACHINE, *LONG]
+
+    def rank(item: pytest.Item) -> int:
+        stem = item.path.stem
+        return order.index(stem) if stem in order else len(order)
+
+    items.sort(key=rank)
+    for item in items:
+        stem = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("machine" if stem in MACHINE else stem))

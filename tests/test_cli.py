@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -52,12 +53,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def tuned_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store and a spec file of one search, made once and copied for each test."""
+    made = tmp_path_factory.mktemp("tuned")
+    with pytest.MonkeyPatch.context() as patch:
+        bench = PretendedBench()
+        patch.setattr(tuner, "tune", functools.partial(tuner.tune, bench=bench))
+        patch.setenv("AUTOSCHED_STORE", str(made / "store"))
+        assert call("tune", *GEMM, "--trials", 3, "-q", "-o", made / "best.json").exit_code == 0
+        assert bench.measured
+    return made
+
+
 @pytest.fixture
-def spec_file(folder: Path, bench: PretendedBench) -> Path:
-    path = folder / "best.json"
-    assert call("tune", *GEMM, "--trials", 3, "-q", "-o", path).exit_code == 0
-    assert bench.measured
-    return path
+def spec_file(folder: Path, bench: PretendedBench, tuned_folder: Path) -> Path:
+    shutil.copytree(tuned_folder, folder, dirs_exist_ok=True)
+    return folder / "best.json"
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_the_search(folder: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -41,6 +42,9 @@ from autosched.spec.spec_file import SpecFile, load_spec, save_spec
 from autosched.spec.task import Target, TargetOption, Task, ValueRange
 from autosched.spec.testing import schedules, workloads
 from sample_workloads import gemm, softmax
+
+if TYPE_CHECKING:
+    from autosched.spec.nest import Plan
 
 GEMM = Path(__file__).parent / "data" / "specs" / "gemm_packed.json"
 SPEC = load_spec(GEMM)
@@ -82,6 +86,11 @@ def test_names_do_not_count(workload: Any, data: st.DataObject) -> None:
     assert {key: said.value for key, said in left.items()} == {key: said.value for key, said in right.items()}
 
 
+def _shown(plan: Plan) -> list[str]:
+    """The lines of a plan but for loops of one step: where those stand changes nothing."""
+    return [line.strip() for line in text_from_plan(plan).splitlines() if not re.search(r" in 1:", line)]
+
+
 @given(workload=workloads(), data=st.data())
 def test_what_is_shown_differently_is_a_difference(workload: Any, data: st.DataObject) -> None:
     before = data.draw(schedules(workload))
@@ -91,7 +100,7 @@ def test_what_is_shown_differently_is_a_difference(workload: Any, data: st.DataO
     except SpecError:
         return
     found = changes(before, after, workload)
-    if text_from_plan(plans[0]) != text_from_plan(plans[1]):
+    if _shown(plans[0]) != _shown(plans[1]):
         assert found
     assert sorted((place, a, b) for place, b, a in changes(after, before, workload)) == sorted(found)
 
