@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from .check_tensorize import check_tensorized
 from .errors import SpecError
 from .expr import If, loads, walk
 from .nest import Plan, StageNest, plan_from_nests
@@ -214,5 +215,6 @@ RULES: Final[tuple[Rule, ...]] = (
     check_attached_consumer,
     check_attached_producer,
     check_predicate_tails,
+    check_tensorized,
 )
 """The rules in the order they are tried."""

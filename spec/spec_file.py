@@ -19,6 +19,7 @@ import attrs
 
 from .check import check_schedule
 from .check_task import check_task
+from .check_tensorize import check_intrinsics
 from .claim import Claim
 from .convert import structure, unstructure
 from .errors import SpecError
@@ -46,7 +47,7 @@ def check_spec(spec: SpecFile) -> None:
         check_task(spec.task)
     except SpecError as error:
         raise error.under("task") from error
-    check_schedule(spec.schedule, spec.task.workload)
+    check_intrinsics(check_schedule(spec.schedule, spec.task.workload), spec.task.target)
 
 
 def spec_from_text(text: str | bytes) -> SpecFile:

@@ -12,9 +12,13 @@ import attrs
 import tvm
 
 from .check import check_schedule
+from .check_tensorize import check_intrinsics
 from .errors import LoweringError
 from .nest import Plan, StageNest
 from .task import Task
+from .tensorized import intrinsic_of
+from .tvm_features import with_attribute
+from .tvm_intrinsics import PRAGMA, llvm_functions, tensorized_loops
 from .tvm_write import primfunc_from_workload
 
 if TYPE_CHECKING:
@@ -50,12 +54,16 @@ def lower(schedule: Schedule, task: Task | Workload) -> Any:
 
     Raises SpecError where the schedule does not fit the workload; LoweringError would be a defect of the checks.
     """
-    return lower_plan(check_schedule(schedule, task.workload if isinstance(task, Task) else task))
+    plan = check_schedule(schedule, task.workload if isinstance(task, Task) else task)
+    if isinstance(task, Task):
+        check_intrinsics(plan, task.target)
+    return lower_plan(plan)
 
 
 def lower_plan(plan: Plan, observe: Callable[[str, Any], None] | None = None) -> Any:
     """Lowers a checked plan; `observe` sees the schedule after each pass, by the pass' name."""
-    mod = tvm.IRModule({"main": primfunc_from_workload(plan.workload)})
+    used = [intrinsic for intrinsic in map(intrinsic_of, plan.nests) if intrinsic is not None]
+    mod = tvm.IRModule({"main": with_attribute(primfunc_from_workload(plan.workload), used)})
     state = Lowering(plan, tvm.s_tir.Schedule(mod, error_render_level="fast"), {})
     for lower_pass in PASSES:
         try:
@@ -147,8 +155,26 @@ def start_reductions(state: Lowering) -> None:
         made = [own for own in state.do("get_loops", init)[outer:] if int(state.do("get", own).extent) > 1]
         inner = [bound for bound in nest.bound[first:] if not bound.reduce and bound.extent > 1]
         for bound, own in zip(inner, made, strict=True):
-            if bound.to in ("vectorize", "unroll"):
+            if bound.parts[0] in nest.tensorized:
+                _bind(state, own, "vectorize")  # the lanes of an intrinsic start together
+            elif bound.to in ("vectorize", "unroll"):
                 _bind(state, own, bound.to)
+
+
+def tensorize_nests(state: Lowering) -> None:
+    """Puts the call of an intrinsic in the place of the loops that it does."""
+    used = [(nest, intrinsic) for nest in state.plan.nests if (intrinsic := intrinsic_of(nest)) is not None]
+    for nest, intrinsic in used:
+        first = state.loops[nest.stage.name, nest.tensorized[0].name]
+        sref = state.sch.get_sref(first)
+        new, before, after = tensorized_loops(nest, intrinsic, state.plan.workload, sref.stmt)
+        state.sch.state.replace(sref, new, {before: after})
+    if used:
+        # Once for the function, wherever it is used: each pragma is read and linked anew.
+        nest = used[0][0]
+        (block,) = state.do("get_child_blocks", state.loops[nest.stage.name, nest.tensorized[0].name])
+        text = llvm_functions(intrinsic for _, intrinsic in used)
+        state.do("annotate", state.do("get_loops", block)[0], PRAGMA, text)
 
 
 PASSES: Final[tuple[Callable[[Lowering], None], ...]] = (
@@ -156,5 +182,6 @@ PASSES: Final[tuple[Callable[[Lowering], None], ...]] = (
     attach_stages,
     bind_loops,
     start_reductions,
+    tensorize_nests,
 )
 """Every pass over TensorIR, in order."""

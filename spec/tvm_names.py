@@ -10,8 +10,9 @@ from typing import Any, Final
 from tvm import ir, te, tirx
 from tvm.ir.prim import expr as prim
 from tvm.s_tir.analysis import get_sblock_read_write_region
-from tvm.s_tir.stmt import SBlock, SBlockRealize
+from tvm.s_tir.stmt import MatchBufferRegion, SBlock, SBlockRealize
 from tvm.tirx import stmt as stmts
+from tvm.tirx.analysis import undefined_vars
 
 __all__ = [
     "BINARY_NODES",
@@ -21,6 +22,7 @@ __all__ = [
     "LIKELY_OP",
     "OPS",
     "WIDENED",
+    "MatchBufferRegion",
     "SBlock",
     "SBlockRealize",
     "get_sblock_read_write_region",
@@ -29,6 +31,7 @@ __all__ = [
     "stmts",
     "te",
     "tirx",
+    "undefined_vars",
 ]  # fmt: skip
 
 BINARY_NODES: Final[dict[str, Any]] = {
