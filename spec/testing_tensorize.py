@@ -19,7 +19,7 @@ from .task import Target, Task
 from .workload import Buffer, IterAxis, Output, Reducer, Stage, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .intrinsics import Intrinsic
 
@@ -55,7 +55,7 @@ def _workload(
     intrinsic: Intrinsic,
     axes: dict[str, int],
     spatial: Sequence[str],
-    reads: dict[str, tuple[tuple[str, ...], ...]],
+    reads: Mapping[str, tuple[tuple[str, ...], ...]],
 ) -> Workload:
     dtype = intrinsic.output.dtype
     dtypes = {buffer.name: buffer.dtype for buffer in intrinsic.computes.inputs}

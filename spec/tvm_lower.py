@@ -52,6 +52,7 @@ class Lowering:
 def lower(schedule: Schedule, task: Task | Workload) -> Any:
     """A `tvm.s_tir.Schedule` whose ``mod["main"]`` computes the task by `schedule`, with the task's parameters.
 
+    Intrinsics are put in by replacing loops, which its trace does not hold.
     Raises SpecError where the schedule does not fit the workload; LoweringError would be a defect of the checks.
     """
     plan = check_schedule(schedule, task.workload if isinstance(task, Task) else task)
