@@ -11,6 +11,7 @@ A line of a loop has its steps, and the bytes of the cache lines that one step t
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from .cli_report import duration
@@ -68,6 +69,9 @@ def _notes(plan: Plan, nest: StageNest) -> Iterator[str]:
         tile[nest.bound[-1].name] = nest.bound[-1].extent
     if tile:
         yield f"tile {' x '.join(f'{name} {extent}' for name, extent in tile.items())}"
+    if nest.nest.tensorize is not None:
+        uses = steps // math.prod(loop.extent for loop in nest.tensorized)
+        yield f"{uses} use{'s' * (uses != 1)} of {nest.nest.tensorize.intrinsic}"
     for output in nest.stage.outputs:
         if output.name not in plan.workload.params:
             elements = 1

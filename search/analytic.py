@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..spec.dtypes import size_bytes
 from ..spec.expr import Binary, Call, If, axes_in, loads, walk
 from ..spec.footprint import LINE_BYTES, accesses_of, outer_loops, register_tile, touched_bytes
 from ..spec.once import main_part
+from ..spec.tensorized import intrinsic_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..spec.footprint import Access
+    from ..spec.intrinsics import Intrinsic
     from ..spec.nest import BoundLoop, Plan, StageNest
     from .hardware import Hardware
 
@@ -100,6 +103,12 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
     total = 1
     for loop in nest.loops:
         total *= loop.extent
+    if (intrinsic := intrinsic_of(nest)) is not None:
+        return (
+            total
+            / math.prod(loop.extent for loop in nest.tensorized)
+            * _intrinsic_cycles(nest, accesses, intrinsic, hardware)
+        )
     last = nest.bound[-1] if nest.bound else None
     lanes = last.extent if last is not None and last.to == "vectorize" else 1
     width = hardware.lanes(max(access.element_bytes for access in accesses))
@@ -124,11 +133,26 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
     return total / (copies * lanes) * (cycles + 1.0)
 
 
+def _intrinsic_cycles(nest: StageNest, accesses: Sequence[Access], intrinsic: Intrinsic, hardware: Hardware) -> float:
+    """Cycles of one use of an intrinsic: its instructions, or its loads, shared by the register tile around it."""
+    tile = register_tile(nest)
+    copies = math.prod(tile.values())
+    vectors = max(1, intrinsic.lanes // hardware.lanes(size_bytes(intrinsic.output.dtype)))
+    arithmetic = copies * vectors * intrinsic.instructions / hardware.fma_per_cycle
+    reads = 0.0
+    for access in accesses[:-1]:
+        moving = [extent for loop, extent in tile.items() if access.moves_with(loop)]
+        reads += math.prod(moving) * (vectors if access.moves_with(nest.tensorized[0].name) else 1)
+    stores = 0 if _accumulates_in_registers(nest) else copies * vectors
+    cycles = max(arithmetic, reads / hardware.loads_per_cycle, stores / hardware.stores_per_cycle)
+    return (_with_registers(cycles, nest, tile, vectors, hardware) + 1.0) / copies
+
+
 def _accumulates_in_registers(nest: StageNest) -> bool:
     """True where the innermost serial loop is a reduction, so that sums stay in registers across it."""
     if nest.stage.reducer is None:
         return False
-    for loop in reversed(nest.bound):
+    for loop in reversed(nest.outside):
         if loop.to in ("vectorize", "unroll") or loop.extent == 1:
             continue
         return loop.reduce
@@ -179,7 +203,7 @@ def _with_registers(
     hardware: Hardware,
 ) -> float:
     """Cycles with what spilled accumulators and a short chain of them cost."""
-    along = nest.loops[-1].axis
+    along = (nest.tensorized or nest.loops[-1:])[0].axis
     vectors, rows = float(instructions), 1.0
     for loop in nest.loops:
         if loop.name in tile and loop.axis == along:
@@ -217,7 +241,7 @@ def _lines_of(chosen: Sequence[bool], amounts: Sequence[float]) -> float:
 
 def _leaps(access: Access, nest: StageNest) -> bool:
     """True where each step of the innermost serial loop goes to another page, which no prefetcher follows."""
-    for loop in reversed(nest.bound):
+    for loop in reversed(nest.outside):
         if loop.to in ("vectorize", "unroll") or loop.extent == 1:
             continue
         return abs(access.stride(loop.parts[-1].name)) * access.element_bytes >= _PAGE_BYTES

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .backwards import backward_divisions
+from .check_tensorize import check_intrinsics, check_tensorized
 from .check_workload import check_reduced_together
 from .errors import SpecError
 from .expr import Binary, Expr, If, Load, axes_in, const, index, loads, transform, walk
@@ -43,6 +44,8 @@ def check_rewritten(schedule: Schedule, rewritten: Workload, task: Task | Worklo
     plan = check_nests(schedule.nests, rewritten, schedule.once)
     if plan.once:
         check_once(plan, plan.once, task.constants if isinstance(task, Task) else ())
+    if isinstance(task, Task):
+        check_intrinsics(plan, task.target)
     return plan
 
 
@@ -313,5 +316,6 @@ RULES: Final[tuple[Rule, ...]] = (
     check_attached_consumer,
     check_attached_producer,
     check_predicate_tails,
+    check_tensorized,
 )
 """The rules in the order they are tried."""

@@ -254,6 +254,11 @@ def _nest(nest: StageNest, tokens: Tokens) -> Statements:
     if nest.nest.start is not None:
         token, text = next(_bound(bound, loops) for bound in nest.bound if bound.name == nest.nest.start)
         said[(*key, "start")] = Statement(f"{place}, start", token, f"before {text}")
+    if nest.nest.tensorize is not None:
+        done, name = nest.tensorized, nest.nest.tensorize.intrinsic
+        value = f"{name} {' '.join(loops[loop.name] for loop in done)}"
+        text = f"{name} ({', '.join(loop.name for loop in done)})"
+        said[(*key, "tensorize")] = Statement(f"{place}, tensorize", value, text)
     if nest.nest.unroll_limit is not None:
         limit = str(nest.nest.unroll_limit)
         said[(*key, "unroll_limit")] = Statement(f"{place}, unroll_limit", limit, limit)

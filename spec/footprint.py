@@ -106,9 +106,9 @@ def touched_bytes(accesses: Sequence[Access], extents: Mapping[str, int]) -> flo
 
 
 def register_tile(nest: StageNest) -> dict[str, int]:
-    """Loops that are unrolled inside the innermost serial loop, vector loop apart."""
+    """Loops that are unrolled inside the innermost serial loop, those of vectors and intrinsics apart."""
     tile: dict[str, int] = {}
-    for loop in reversed(nest.bound):
+    for loop in reversed(nest.outside):
         if loop.to == "vectorize" or (loop.extent == 1):
             continue
         if loop.to != "unroll":

@@ -76,6 +76,18 @@ class StageNest:
         """Bodies that unrolled loops make of one, vector lanes apart."""
         return math.prod(loop.extent for loop in self.bound if loop.to == "unroll")
 
+    @cached_property
+    def tensorized(self) -> tuple[Loop, ...]:
+        """The loops that an intrinsic does, outermost first; none where the nest is not tensorized."""
+        names = [loop.name for loop in self.loops]
+        chosen = self.nest.tensorize
+        return self.loops[names.index(chosen.loop) :] if chosen is not None and chosen.loop in names else ()
+
+    @property
+    def outside(self) -> tuple[BoundLoop, ...]:
+        """The loops that are left once an intrinsic does its own: all of them where there is none."""
+        return self.bound[: len(self.bound) - len(self.tensorized)]
+
     def position(self, loop: str) -> int:
         """Index into `loops` of the last loop called `loop`, or fused into it."""
         for bound in self.bound:

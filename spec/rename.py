@@ -40,6 +40,7 @@ from .schedule import (
     Schedule,
     Split,
     Staging,
+    Tensorize,
 )
 
 if TYPE_CHECKING:
@@ -140,7 +141,21 @@ def _renamed(schedule: Schedule, names: Names, naming: Naming) -> Schedule:
 
 _SLOTS: Final[dict[type, tuple[tuple[Callable[..., None], Callable[[object], object], str], ...]]] = {
     cls: tuple((getattr(cls, f.name).__set__, getattr(cls, f.name).__get__, f.name) for f in attrs.fields(cls))
-    for cls in (Split, Fuse, Inline, Accumulate, Reindex, Pack, Partial, BindLoop, BindFused, At, Nest, Schedule)
+    for cls in (
+        Split,
+        Fuse,
+        Inline,
+        Accumulate,
+        Reindex,
+        Pack,
+        Partial,
+        BindLoop,
+        BindFused,
+        At,
+        Tensorize,
+        Nest,
+        Schedule,
+    )
 }
 """Record → how each slot is set and read, and its name."""
 
@@ -281,8 +296,9 @@ class _Renaming:
         scope |= fused
         self.axes[nest.stage] = scope
         start = None if nest.start is None else scope[nest.start]
-        stage = self.stages[nest.stage]
-        return _with(nest, stage=stage, splits=splits, order=order, bind=tuple(binds), start=start)
+        tensorize = nest.tensorize and _with(nest.tensorize, loop=scope[nest.tensorize.loop])
+        made = {"splits": splits, "order": order, "bind": tuple(binds), "start": start, "tensorize": tensorize}
+        return _with(nest, stage=self.stages[nest.stage], **made)
 
     def placed(self, nest: Nest) -> Nest:
         """The nest with its `at` renamed."""

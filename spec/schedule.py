@@ -7,7 +7,7 @@ for each stage of the rewritten workload; a stage without one keeps its axes as 
 from __future__ import annotations
 
 import functools
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import attrs
 
@@ -203,13 +203,29 @@ class At:
 
 
 @attrs.frozen(kw_only=True)
+class Tensorize:
+    """Does a stage's loops from `loop` inwards by one tensor intrinsic of `intrinsics.py`.
+
+    before: ``for jl in 16: for kk in 4: C[i, jl] += cast(int32, A[i, k]) * cast(int32, B.pack[k // 4, jl, k % 4])``
+    after (vnni.dot_16x4): the same 64 products and sums by one instruction, vpdpbusd
+    In TVM: blockize, tensorize.
+    """
+
+    SINCE: ClassVar[int] = 2
+
+    loop: str = attrs.field(validator=_name)
+    intrinsic: str = attrs.field(validator=_name)
+
+
+@attrs.frozen(kw_only=True)
 class Nest:
     """The loops of one stage.
 
     `splits` cut the stage's axes, `order` lists all resulting loops outermost first (absent: as they come), `bind` says
     what loops become. `at` computes the stage inside another's loop; its axes then run over what is needed there.
     `start` puts the start of a reduction before that loop; absent, it stays with the update.
-    `unroll_limit` lets LLVM unroll inner loops up to that many steps.
+    `unroll_limit` lets LLVM unroll inner loops up to that many steps. `tensorize` does the innermost ones by one
+    intrinsic.
     """
 
     stage: str = attrs.field(validator=_name)
@@ -219,6 +235,7 @@ class Nest:
     start: str | None = None
     at: At | None = None
     unroll_limit: int | None = None
+    tensorize: Tensorize | None = None
 
 
 @attrs.frozen(kw_only=True)

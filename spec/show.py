@@ -66,7 +66,7 @@ def _nest_lines(plan: Plan, nest: StageNest, depth: int = 0) -> Iterator[str]:
     """The lines of a nest, with those of the stages computed inside it."""
     yield f"{_INDENT * depth}# {nest.stage.name}: {_stage_text(plan, nest)}"
     done = 0
-    for number, bound in enumerate(nest.bound):
+    for number, bound in enumerate(nest.outside):
         indent = _INDENT * (depth + number)
         if nest.nest.start == bound.name:
             yield from (f"{indent}{target} = {start}" for target, start in _starts(nest))
@@ -75,11 +75,14 @@ def _nest_lines(plan: Plan, nest: StageNest, depth: int = 0) -> Iterator[str]:
         for inner in plan.inside(nest.stage.name, done - 1):
             if not inner.consumer:
                 yield from _nest_lines(plan, inner, depth + number + 1)
-    indent = _INDENT * (depth + len(nest.bound))
-    yield from (f"{indent}if {condition}:" for condition in _tails(nest))
-    inside = indent + _INDENT * bool([*_tails(nest)])
-    yield from (f"{inside}{line}" for line in _body_lines(nest))
-    for number in range(len(nest.bound) - 1, -1, -1):
+    indent = _INDENT * (depth + len(nest.outside))
+    if nest.tensorized and nest.nest.start == nest.tensorized[0].name:
+        yield from (f"{indent}{target} = {start}" for target, start in _starts(nest))
+    for line in (*(f"if {condition}:" for condition in _tails(nest)), *_intrinsic_lines(nest)):
+        yield f"{indent}{line}"
+        indent += _INDENT
+    yield from (f"{indent}{line}" for line in _body_lines(nest))
+    for number in range(len(nest.outside) - 1, -1, -1):
         for inner in plan.inside(nest.stage.name, done - 1):
             if inner.consumer:
                 yield from _nest_lines(plan, inner, depth + number + 1)
@@ -126,6 +129,11 @@ def _tails(nest: StageNest) -> Iterator[str]:
     for split in nest.nest.splits:
         if split.tail == "predicate":
             yield f"{split.axis} < {extents[split.axis]}"
+
+
+def _intrinsic_lines(nest: StageNest) -> Iterator[str]:
+    if nest.nest.tensorize is not None:
+        yield f"tensorize {nest.nest.tensorize.intrinsic} ({', '.join(loop.name for loop in nest.tensorized)}):"
 
 
 def _starts(nest: StageNest) -> Iterator[tuple[str, str]]:

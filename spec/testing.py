@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from .task import Target, Task
 from .testing_expr import conditions, constants, expressions, index_expressions
 from .testing_schedules import schedules
+from .testing_tensorize import tensorized
 from .testing_workloads import workloads
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ __all__ = [
     "index_expressions",
     "schedules",
     "tasks",
+    "tensorized",
     "workloads",
 ]
 

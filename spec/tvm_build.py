@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tvm
 
 from .errors import LoweringError
+from .tvm_features import check_buildable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,7 @@ def tvm_target(target: Target, threads: int) -> tvm.target.Target:
 
 def compile_module(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.Executable:
     """The machine code of a module; LoweringError with the compiler's reason where it has none."""
+    check_buildable(mod, target)
     try:
         return tvm.compile(mod, target=target)
     except TVM_ERRORS as error:

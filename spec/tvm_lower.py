@@ -16,6 +16,9 @@ from .check import check_schedule
 from .errors import LoweringError
 from .nest import Plan, StageNest
 from .once import PACK, main_part, pack_part
+from .tensorized import intrinsic_of
+from .tvm_features import with_attribute
+from .tvm_intrinsics import PRAGMA, llvm_functions, tensorized_loops
 from .tvm_write import primfunc_from_workload
 
 if TYPE_CHECKING:
@@ -51,7 +54,8 @@ def lower(schedule: Schedule, task: Task | Workload) -> Any:
     """A `tvm.s_tir.Schedule` whose ``mod["main"]`` computes the task by `schedule`, with the task's parameters.
 
     Where `schedule` has stages that are computed once, their buffers are further parameters of ``main``, behind the
-    task's, and ``mod["pack"]`` computes them from the constants.
+    task's, and ``mod["pack"]`` computes them from the constants. Intrinsics are put in by replacing loops, which its
+    trace does not hold.
     Raises SpecError where the schedule does not fit the workload; LoweringError would be a defect of the checks.
     """
     return lower_plan(check_schedule(schedule, task))
@@ -59,12 +63,18 @@ def lower(schedule: Schedule, task: Task | Workload) -> Any:
 
 def lower_plan(plan: Plan, observe: Callable[[str, Any], None] | None = None) -> Any:
     """Lowers a checked plan; `observe` sees the schedule after each pass, by the pass' name."""
-    functions = {"main": primfunc_from_workload(truncated(main_part(plan).workload))}
+    functions = {"main": _function(main_part(plan), "main")}
     if (packing := pack_part(plan)) is not None:
-        alone = tvm.IRModule({"main": primfunc_from_workload(truncated(packing.workload), PACK)})
         observe_pack = None if observe is None else lambda name, sch: observe(f"{PACK}: {name}", sch)
-        functions[PACK] = _lowered(packing, alone, observe_pack).mod["main"]
+        alone = _lowered(packing, tvm.IRModule({"main": _function(packing, PACK)}), observe_pack)
+        functions[PACK] = alone.mod["main"]
     return _lowered(main_part(plan), tvm.IRModule(functions), observe)
+
+
+def _function(plan: Plan, name: str) -> tvm.tirx.PrimFunc:
+    """The function of a plan's workload, nothing scheduled."""
+    used = [intrinsic for intrinsic in map(intrinsic_of, plan.nests) if intrinsic is not None]
+    return with_attribute(primfunc_from_workload(truncated(plan.workload), name), used)
 
 
 def _lowered(plan: Plan, mod: tvm.IRModule, observe: Callable[[str, Any], None] | None) -> Any:
@@ -160,8 +170,26 @@ def start_reductions(state: Lowering) -> None:
         made = [own for own in state.do("get_loops", init)[outer:] if int(state.do("get", own).extent) > 1]
         inner = [bound for bound in nest.bound[first:] if not bound.reduce and bound.extent > 1]
         for bound, own in zip(inner, made, strict=True):
-            if bound.to in ("vectorize", "unroll"):
+            if bound.parts[0] in nest.tensorized:
+                _bind(state, own, "vectorize")  # the lanes of an intrinsic start together
+            elif bound.to in ("vectorize", "unroll"):
                 _bind(state, own, bound.to)
+
+
+def tensorize_nests(state: Lowering) -> None:
+    """Puts the call of an intrinsic in the place of the loops that it does."""
+    used = [(nest, intrinsic) for nest in state.plan.nests if (intrinsic := intrinsic_of(nest)) is not None]
+    for nest, intrinsic in used:
+        first = state.loops[nest.stage.name, nest.tensorized[0].name]
+        sref = state.sch.get_sref(first)
+        new, before, after = tensorized_loops(nest, intrinsic, state.plan.workload, sref.stmt)
+        state.sch.state.replace(sref, new, {before: after})
+    if used:
+        # Once for the function, wherever it is used: each pragma is read and linked anew.
+        nest = used[0][0]
+        (block,) = state.do("get_child_blocks", state.loops[nest.stage.name, nest.tensorized[0].name])
+        text = llvm_functions(intrinsic for _, intrinsic in used)
+        state.do("annotate", state.do("get_loops", block)[0], PRAGMA, text)
 
 
 PASSES: Final[tuple[Callable[[Lowering], None], ...]] = (
@@ -169,5 +197,6 @@ PASSES: Final[tuple[Callable[[Lowering], None], ...]] = (
     attach_stages,
     bind_loops,
     start_reductions,
+    tensorize_nests,
 )
 """Every pass over TensorIR, in order."""

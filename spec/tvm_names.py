@@ -12,6 +12,7 @@ import tvm
 from tvm import ir, te, tirx
 from tvm.s_tir.analysis import get_sblock_read_write_region
 from tvm.tirx import stmt as stmts
+from tvm.tirx.analysis import undefined_vars
 
 from .errors import LoweringError
 from .tvm_versions import DEFAULT, minor
@@ -31,6 +32,7 @@ __all__ = [
     "LIKELY_OP",
     "OPS",
     "WIDENED",
+    "MatchBufferRegion",
     "SBlock",
     "SBlockRealize",
     "call_node",
@@ -45,9 +47,11 @@ __all__ = [
     "stmts",
     "te",
     "tirx",
+    "undefined_vars",
 ]  # fmt: skip
 
 prim: Final[Any] = names.prim
+MatchBufferRegion: Final[Any] = names.MatchBufferRegion
 SBlock: Final[Any] = names.SBlock
 SBlockRealize: Final[Any] = names.SBlockRealize
 call_node: Final = names.call_node

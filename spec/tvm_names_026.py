@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tvm import ir, tirx
 from tvm.tirx import expr as prim
-from tvm.tirx.stmt import SBlock, SBlockRealize
+from tvm.tirx.stmt import MatchBufferRegion, SBlock, SBlockRealize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,7 @@ __all__ = [
     "IF_OP",
     "LIKELY_OP",
     "RENAMED_OPS",
+    "MatchBufferRegion",
     "SBlock",
     "SBlockRealize",
     "call_node",

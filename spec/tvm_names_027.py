@@ -7,13 +7,14 @@ from typing import Any, Final
 
 from tvm import ir, tirx
 from tvm.ir.prim import expr as prim
-from tvm.s_tir.stmt import SBlock, SBlockRealize
+from tvm.s_tir.stmt import MatchBufferRegion, SBlock, SBlockRealize
 
 __all__ = [
     "BIT_NODES",
     "IF_OP",
     "LIKELY_OP",
     "RENAMED_OPS",
+    "MatchBufferRegion",
     "SBlock",
     "SBlockRealize",
     "call_node",

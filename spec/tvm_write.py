@@ -61,6 +61,8 @@ from .tvm_names import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .workload import Buffer, IterAxis, Stage, Workload
 
 Node: TypeAlias = Any
@@ -89,6 +91,15 @@ def primfunc_from_workload(workload: Workload, name: str = "main") -> tirx.PrimF
         SBlockRealize([], True, root),
         attrs=ir.make_node("ir.DictAttrs", global_symbol=name, s_tir=True, **{"tirx.noalias": True}),
     )
+
+
+def written_indices(
+    load: Load, stage: Stage, axes: Mapping[str, Node], buffers: dict[str, Node], index_dtype: str
+) -> list[Node]:
+    """The indices of a load in a stage, with the variables that its axes have become."""
+    writer = _StageWriter(stage, buffers, index_dtype)
+    writer.axes = dict(axes)
+    return [writer.write(index) for index in load.indices]
 
 
 def _nest(stage: Stage, buffers: dict[str, Node], index_dtype: str) -> Node:

@@ -39,6 +39,7 @@ from autosched.spec.schedule import (
     Schedule,
     Split,
     Staging,
+    Tensorize,
 )  # fmt: skip
 from autosched.spec.task import Argument, OperatorCall, Target, TargetOption, Task, ValueRange
 
@@ -95,6 +96,7 @@ nests = st.builds(
     start=st.none() | names,
     at=st.none() | st.builds(At, stage=names, loop=names),
     unroll_limit=st.none() | st.integers(0, 512),
+    tensorize=st.none() | st.builds(Tensorize, loop=names, intrinsic=names),
 )
 schedules = st.builds(Schedule, stagings=tuples_of(stagings), nests=tuples_of(nests))
 
@@ -264,7 +266,9 @@ class _Fitting:
         binds += [BindLoop(loop=name, to="unroll") for name in self.some([name for name in order if name not in fused])]
         self.axes[stage] = final
         start = self.draw(st.sampled_from([None, *final]))
-        return Nest(stage=stage, splits=made, order=order, bind=tuple(binds), start=start)
+        last = self.draw(st.sampled_from([None, *final]))
+        done = None if last is None else Tensorize(loop=last, intrinsic="vnni.dot_16x4")
+        return Nest(stage=stage, splits=made, order=order, bind=tuple(binds), start=start, tensorize=done)
 
     def placed(self, nest: Nest) -> Nest:
         stage = self.draw(st.sampled_from([None, *sorted(name for name in self.axes if self.axes[name])]))

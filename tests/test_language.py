@@ -25,10 +25,11 @@ from autosched.spec.check_workload import MAX_RANK, MAX_STAGES, check_workload
 from autosched.spec.convert import STAGINGS, structure
 from autosched.spec.errors import SpecError
 from autosched.spec.expr_text import MAX_TEXT
+from autosched.spec.intrinsics import INTRINSICS, intrinsics_of
 from autosched.spec.json_text import Json, read_json, write_json
 from autosched.spec.nest import plan_from_nests
 from autosched.spec.rewrite import MAX_NODES
-from autosched.spec.schedule import BINDINGS, TAILS, At, Bind, Fuse, Nest, Schedule, Split
+from autosched.spec.schedule import BINDINGS, TAILS, At, Bind, Fuse, Nest, Schedule, Split, Tensorize
 from autosched.spec.show import text_from_plan
 from autosched.spec.spec_file import SpecFile, spec_from_text, text_from_spec
 from autosched.spec.task import Task
@@ -36,6 +37,7 @@ from autosched.spec.testing_lowering import assert_lowers_correctly, assert_rewr
 from autosched.spec.tvm_lower import lower
 from autosched.spec.versions import VERSION
 from autosched.spec.workload import Workload
+from autosched.store.machine import this_machine
 from language_page import PAGE, Block, Example, accept, read_page
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -148,6 +150,11 @@ def test_the_python_of_the_page(folder: Path) -> None:
 @each_schedule
 def test_a_schedule_is_right_in_numbers(example: Example) -> None:
     assert_rewrites_correctly(spec_of(example).schedule, task_of(example))
+    has = {intrinsic.name for intrinsic in intrinsics_of(this_machine().isa)}
+    if any(
+        nest.tensorize is not None and nest.tensorize.intrinsic not in has for nest in spec_of(example).schedule.nests
+    ):
+        pytest.skip("this machine has no such intrinsic")
     assert_lowers_correctly(spec_of(example).schedule, task_of(example))
 
 
@@ -204,7 +211,7 @@ def test_the_page_shows_every_word_of_the_language() -> None:
                 if value != field.default:
                     shown.add((type(record).__name__, field.name))
                 records += [v for v in (value if isinstance(value, tuple) else (value,)) if attrs.has(type(v))]
-    classes = [Schedule, *STAGINGS.values(), Fuse, Split, Nest, At, *get_args(Bind)]
+    classes = [Schedule, *STAGINGS.values(), Fuse, Split, Nest, At, Tensorize, *get_args(Bind)]
     words = {(cls.__name__, field.name) for cls in classes for field in attrs.fields(cls)}
     assert words - shown == set()
     text = "".join(example.source for example in THE_PAGE.right)
@@ -214,13 +221,19 @@ def test_the_page_shows_every_word_of_the_language() -> None:
 
 def test_every_word_of_the_language_has_its_mistake() -> None:
     wrong = {example.name.removeprefix("wrong ") for example in THE_PAGE.mistaken}
-    assert wrong >= {*STAGINGS, "splits", "order", "bind", "fuse", "at", "start", "unroll-limit", "once"}
+    assert wrong >= {*STAGINGS, "splits", "order", "bind", "fuse", "at", "start", "unroll-limit", "tensorize", "once"}
 
 
 def test_the_page_has_the_limits_of_the_checks() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for limit in (MAX_LANES, MAX_UNROLLED, MAX_LOOPS, MAX_STAGES, MAX_RANK, MAX_TEXT, MAX_NODES):
         assert f"| {limit} |" in text
+
+
+def test_the_page_has_every_intrinsic() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for name in INTRINSICS:
+        assert f"`{name}`" in text or (name.startswith("madd.") and f"`_{name.rpartition('_')[2]}`" in text), name
 
 
 @pytest.mark.parametrize(
