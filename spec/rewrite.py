@@ -15,7 +15,6 @@ from .expr import (
     Axis,
     Binary,
     Cast,
-    Compare,
     Const,
     Expr,
     If,
@@ -32,11 +31,12 @@ from .expr import (
 )
 from .expr_text import text_from_expr
 from .infer import dtype_of_index
-from .layout import Recut, recut
+from .layout import recut
 from .linear import Facts, facts_from_extents, is_index, narrowed, simplify, value_range
+from .padding import padded_with_identity
 from .reducers import identity_element
 from .schedule import Accumulate, Inline, Pack, Partial, Reindex, Schedule, Staging
-from .workload import Buffer, IterAxis, Output, Stage, Workload
+from .workload import IterAxis, Output, Stage, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -113,7 +113,7 @@ def accumulate(workload: Workload, staging: Accumulate) -> Workload:
     if len(extents) != len(axes) + len(reduced.axes):
         raise SpecError("a spatial and a reduce axis have the same name; give each its own", "splits")
     body = substitute(stage.body[0], {**spatial.old_in_new, **reduced.old_in_new})
-    body = simplify(_padded_with_identity(body, reduced, stage, workload.buffers), facts_from_extents(extents))
+    body = simplify(padded_with_identity(body, reduced, stage, workload.buffers), facts_from_extents(extents))
     output = stage.outputs[0]
     staged = Stage(
         name=staging.as_,
@@ -145,55 +145,6 @@ def _check_tails(splits: Sequence[object]) -> None:
     for number, split in enumerate(splits):
         if getattr(split, "tail", "none") == "predicate":
             raise SpecError('found "predicate"; a staging takes "none" or "pad"', f"splits[{number}].tail")
-
-
-def _padded_with_identity(body: Expr, reduced: Recut, stage: Stage, buffers: Mapping[str, Buffer]) -> Expr:
-    """Makes surplus steps of padded reduce axes add nothing.
-
-    In a sum of products whose every load moves with the padded axis, the loads give 0 there, which packing then takes
-    along; anything else is guarded as a whole.
-    """
-    if not reduced.padded or stage.reducer is None:
-        return body
-    if stage.reducer.op == "custom":
-        raise SpecError("a custom reducer's axis cannot be padded; use factors that divide it", "splits")
-    neutral = identity_element(stage.reducer.op, stage.outputs[0].dtype)
-    for value, extent in reduced.padded:
-        guard = Compare("lt", value, index(extent))
-        moving = axes_in(value)
-        if stage.reducer.op == "sum" and _is_product(body) and all(moving & axes_in(load) for load in loads(body)):
-            body = _guarded_factors(body, guard, buffers)
-        else:
-            body = If(guard, body, neutral)
-    return body
-
-
-def _guarded_factors(node: Expr, guard: Expr, buffers: Mapping[str, Buffer]) -> Expr:
-    """A product whose every load, or what guards it already, is replaced by zero where `guard` does not hold."""
-    match node:
-        case Binary(op, a, b):
-            return Binary(op, _guarded_factors(a, guard, buffers), _guarded_factors(b, guard, buffers))
-        case Cast(dtype, value):
-            return Cast(dtype, _guarded_factors(value, guard, buffers))
-        case Load(buffer, _):
-            return If(guard, node, const(buffers[buffer].dtype, 0))
-        case If(_, _, zero):
-            return If(guard, node, zero)
-    raise AssertionError("not a product of loads")
-
-
-def _is_product(node: Expr) -> bool:
-    """True for loads multiplied, each perhaps guarded or cast."""
-    match node:
-        case Binary("mul", a, b):
-            return _is_product(a) and _is_product(b)
-        case Cast(_, value):
-            return _is_product(value)
-        case If(_, then, Const(_, text)):
-            return float(text) == 0 and _is_product(then)
-        case Load():
-            return True
-    return False
 
 
 def reindex(workload: Workload, staging: Reindex) -> Workload:
@@ -283,7 +234,7 @@ def partial(workload: Workload, staging: Partial) -> Workload:
             f"neutral {text_from_expr(start)}",
             "stage",
         )
-    body = _padded_with_identity(substitute(stage.body[0], cut.old_in_new), cut, stage, workload.buffers)
+    body = padded_with_identity(substitute(stage.body[0], cut.old_in_new), cut, stage, workload.buffers)
     axes = (*stage.axes, *kept)
     staged = Stage(
         name=staging.as_,
