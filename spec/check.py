@@ -162,10 +162,6 @@ def check_attached_producer(plan: Plan, nest: StageNest) -> None:
     outputs = {output.name for output in nest.stage.outputs}
     if outputs & {*plan.workload.params}:
         raise SpecError(f"{nest.stage.name!r} is an output; compute it by a nest of its own", "at")
-    readers = {reader.name for output in outputs for reader in plan.workload.readers(output)}
-    if len(readers) > 1:
-        message = f"{nest.stage.name!r} is read by {' and '.join(sorted(readers))}"
-        raise SpecError(f"{message}; give it a nest of its own, or stage what they read apart", "at")
     for output in outputs:
         for reader in plan.workload.readers(output):
             if reader is not parent.stage and not _is_under(plan, reader.name, parent, position):

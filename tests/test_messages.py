@@ -63,8 +63,6 @@ OTHERWISE: dict[str, tuple[Callable[[Path], object], str]] = {
 SCOPE = Scope(buffers=SPEC.task.workload.buffers, axes=frozenset({"i"}))
 
 UNREACHABLE = {
-    "check.check_attached_producer: attach it further out": "plan_from_nests finds that reader, or refuses the place",
-    "nest.visit: a nest of its own": "every two relatives that get so far agree; lowering relies on it",
     "strict_cattrs.located: cannot be read": "kept for what a later cattrs may raise; the hooks raise SpecErrors",
 }
 """Module, function and words in the message → why nothing can bring it about."""
