@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from hypothesis import strategies as st
 
-from .check import check_schedule
+from .check import check_nests
 from .errors import SpecError
 from .nest import plan_from_nests
-from .rewrite import apply_staging
+from .rewrite import apply_staging, ways_to_read
 from .schedule import (
     Accumulate,
     At,
@@ -53,18 +53,46 @@ def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3) -> Sched
         except SpecError:
             continue
         stagings.append(staging)
-    nests: list[Nest] = []
+    nests = _gathered(draw, rewritten) if draw(st.booleans()) else []
+    given = {nest.stage for nest in nests}
     for stage in rewritten.stages:
-        if not draw(st.booleans()):
+        if stage.name in given or not draw(st.booleans()):
             continue
-        for nest in (_nest(draw, rewritten, stage, nests), Nest(stage=stage.name)):
-            try:
-                check_schedule(Schedule(stagings=tuple(stagings), nests=(*nests, nest)), workload)
-            except SpecError:
-                continue
-            nests.append(nest)
-            break
+        nests += _first_legal(rewritten, nests, [_nest(draw, rewritten, stage, nests), Nest(stage=stage.name)])
     return Schedule(stagings=tuple(stagings), nests=tuple(nests))
+
+
+def _gathered(draw: Draw, workload: Workload) -> list[Nest]:
+    """A stage with a nest of its own, and at one of its loops as many others as can be there: a row of a softmax."""
+    number = draw(st.integers(0, len(workload.stages) - 1))
+    host = workload.stages[number]
+    nests = _first_legal(workload, (), [_nest(draw, workload, host, ()), Nest(stage=host.name)])
+    for other in (*workload.stages[number + 1 :], *reversed(workload.stages[:number])):
+        trials = [_nest(draw, workload, other, nests, at=at) for at in _places(draw, workload, nests)]
+        plain = [Nest(stage=other.name, at=trial.at) for trial in trials]
+        nests += _first_legal(workload, nests, [*trials, *plain])
+    return nests
+
+
+def _first_legal(workload: Workload, others: Sequence[Nest], trials: Sequence[Nest]) -> list[Nest]:
+    """The first of some nests that the checks accept beside `others`, alone in a list."""
+    for nest in trials:
+        try:
+            check_nests([*others, nest], workload)
+        except SpecError:
+            continue
+        return [nest]
+    return []
+
+
+def _places(draw: Draw, workload: Workload, nests: Sequence[Nest]) -> list[At]:
+    """A place in the first of some nests, perhaps the one that another stage of them has."""
+    taken = [nest.at for nest in nests if nest.at is not None]
+    again: bool = draw(st.booleans())
+    if taken and again:
+        return taken[:1]
+    loops = plan_from_nests(workload, nests).by_stage[nests[0].stage].bound
+    return [At(stage=nests[0].stage, loop=draw(st.sampled_from(loops)).name)] if loops else []
 
 
 def _staging(draw: Draw, workload: Workload, number: int) -> Staging:
@@ -109,7 +137,9 @@ def _reindex(draw: Draw, workload: Workload, stage: Stage, name: str) -> Staging
     splits = _splits(draw, loops, name, "pad")
     reads = draw(st.sampled_from(stage.reads))
     order = draw(st.permutations(_after(loops, splits)))
-    return Reindex(stage=stage.name, reads=reads, as_=name, splits=tuple(splits), order=tuple(order))
+    ways = ways_to_read(stage, reads)
+    load = draw(st.sampled_from(ways)) if len(ways) > 1 or draw(st.booleans()) else None
+    return Reindex(stage=stage.name, reads=reads, as_=name, splits=tuple(splits), order=tuple(order), load=load)
 
 
 def _pack(draw: Draw, workload: Workload, stage: Stage, name: str) -> Staging:
@@ -143,8 +173,9 @@ def _after(loops: Sequence[tuple[str, int]], splits: Sequence[Split]) -> list[st
     return [name for axis, _ in loops for name in cut.get(axis, (axis,))]
 
 
-def _nest(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest]) -> Nest:
-    at, local = _place(draw, workload, stage, others)
+def _nest(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest], at: At | None = None) -> Nest:
+    """A nest of any kind; where `others` and perhaps the place `at` are given, attached there if it can be."""
+    at, local = _attached(workload, stage, others, at) if at else _place(draw, workload, stage, others)
     prefix = f"loop_{stage.name}".replace(".", "_")
     splits = [
         split
@@ -182,12 +213,17 @@ def _place(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest])
             host = draw(st.sampled_from(near or hosts))
             loops = plan_from_nests(workload, others).by_stage[host.name].bound
             at = At(stage=host.name, loop=draw(st.sampled_from([loop.name for loop in loops] or ["none"])))
-        try:
-            trial = plan_from_nests(workload, [*others, Nest(stage=stage.name, at=at)])
-        except SpecError:
-            return None, stage.extents
-        return at, {axis.name: axis.extent for axis in trial.by_stage[stage.name].axes}
+        return _attached(workload, stage, others, at)
     return None, stage.extents
+
+
+def _attached(workload: Workload, stage: Stage, others: Sequence[Nest], at: At) -> tuple[At | None, dict[str, int]]:
+    """The place and the axes' extents there; None and the whole where `stage` cannot be there."""
+    try:
+        trial = plan_from_nests(workload, [*others, Nest(stage=stage.name, at=at)])
+    except SpecError:
+        return None, stage.extents
+    return at, {axis.name: axis.extent for axis in trial.by_stage[stage.name].axes}
 
 
 def _buffers(stage: Stage) -> list[str]:
