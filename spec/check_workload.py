@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .canonical import stage_order
+from .dtypes import is_integer
 from .errors import SpecError
 from .expr import Acc, Expr, If, Load, children, loads, walk
 from .expr_text import text_from_expr
@@ -27,12 +28,13 @@ def check_workload(workload: Workload, ranges: Mapping[str, Range] | None = None
     check_params(workload)
     check_order(workload)
     check_sizes(workload)
+    known = dict(ranges or {})
     for number, stage in enumerate(workload.stages):
         try:
             check_axes(stage)
             check_reducer(stage)
             check_types(stage, workload)
-            check_bounds(stage, workload, ranges or {})
+            known |= check_bounds(stage, workload, known)
         except SpecError as error:
             raise error.under(f"stages[{number}] {stage.name!r}") from error
 
@@ -147,12 +149,19 @@ def check_types(stage: Stage, workload: Workload) -> None:
             raise SpecError(f"the value is {found}, output {output.name!r} is {output.dtype}; cast one", "body")
 
 
-def check_bounds(stage: Stage, workload: Workload, ranges: Mapping[str, Range]) -> None:
-    """Every load is inside its buffer: shown by intervals and the guards around it, else by enumeration."""
+def check_bounds(stage: Stage, workload: Workload, ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """Every load is inside its buffer: shown by intervals and the guards around it, else by enumeration.
+
+    `ranges` are the values of integer buffers; returns those of the stage's own, which later stages may load by.
+    """
     dtypes = {name: buffer.dtype for name, buffer in workload.buffers.items()}
     facts = attrs.evolve(facts_from_extents(stage.extents, ranges), dtypes=dtypes)
     for body in stage.body:
         _check_loads(body, _Place(facts=facts, guards=(), extents=stage.extents), workload)
+    if stage.reducer is not None:
+        return {}
+    values = zip(stage.outputs, stage.body, strict=True)
+    return {output.name: value_range(body, facts) for output, body in values if is_integer(output.dtype)}
 
 
 @attrs.frozen(kw_only=True)
