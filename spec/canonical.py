@@ -148,6 +148,11 @@ def _reducer_text(reducer: Reducer | None, index_dtype: str) -> str:
     return " ".join([reducer.op, *(text_from_expr(_plain(c, index_dtype)) for c in reducer.init)])
 
 
+def is_same(a: Expr, b: Expr, index_dtype: str) -> bool:
+    """True where two expressions are one to the identity: but for what can be said in two ways, they are equal."""
+    return a == b or _plain(a, index_dtype) == _plain(b, index_dtype)
+
+
 _MIRRORED = {"ge": "le", "gt": "lt"}
 
 

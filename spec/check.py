@@ -15,7 +15,6 @@ from .expr import Binary, Expr, If, Load, axes_in, const, index, loads, transfor
 from .nest import Plan, StageNest, plan_from_nests
 from .once import check_once
 from .parts import tiles
-from .region import body_in_loops
 from .rewrite import rewrite
 from .task import Task
 
@@ -113,7 +112,7 @@ def check_vectorized_bfloat16(plan: Plan, nest: StageNest) -> None:
             )
             remedy = "leave it serial, or reduce in float32"
             raise SpecError(f"{message}, which TVM cannot build; {remedy}", "bind")
-        if not lanes & axes_in(_pinned(body_in_loops(nest, body), plan.workload)):
+        if not lanes & axes_in(_pinned(nest.in_loops(body), plan.workload)):
             message = f"loop {loop.name!r} is vectorized, and all its lanes store one bfloat16 value"
             raise SpecError(f"{message}, which TVM cannot build; leave it serial", "bind")
 
@@ -260,10 +259,6 @@ def check_attached_producer(plan: Plan, nest: StageNest) -> None:
     outputs = {output.name for output in nest.stage.outputs}
     if outputs & {*plan.workload.params}:
         raise SpecError(f"{nest.stage.name!r} is an output; compute it by a nest of its own", "at")
-    readers = {reader.name for output in outputs for reader in plan.workload.readers(output)}
-    if len(readers) > 1:
-        message = f"{nest.stage.name!r} is read by {' and '.join(sorted(readers))}"
-        raise SpecError(f"{message}; give it a nest of its own, or stage what they read apart", "at")
     for output in outputs:
         for reader in plan.workload.readers(output):
             if reader is not parent.stage and not _is_under(plan, reader.name, parent, position):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .canonical import stage_order
+from .dtypes import is_integer
 from .errors import SpecError
 from .expr import Acc, Expr, If, Load, children, loads, walk
 from .expr_text import text_from_expr
@@ -33,13 +34,14 @@ def check_workload(workload: Workload, ranges: Mapping[str, Range] | None = None
     check_params(workload)
     check_order(workload)
     check_sizes(workload)
+    known = dict(ranges or {})
     work = [MAX_WORK]
     for number, stage in enumerate(workload.stages):
         try:
             check_axes(stage)
             check_reducer(stage, workload)
             check_types(stage, workload)
-            check_bounds(stage, workload, ranges or {}, work)
+            known |= check_bounds(stage, workload, known, work)
         except SpecError as error:
             raise error.under(f"stages[{number}] {stage.name!r}") from error
 
@@ -175,15 +177,22 @@ def check_types(stage: Stage, workload: Workload) -> None:
             raise SpecError(f"the value is {found}, output {output.name!r} is {output.dtype}; cast one", "body")
 
 
-def check_bounds(stage: Stage, workload: Workload, ranges: Mapping[str, Range], work: list[int] | None = None) -> None:
+def check_bounds(
+    stage: Stage, workload: Workload, ranges: Mapping[str, Range], work: list[int] | None = None
+) -> dict[str, Range]:
     """Every load is inside its buffer: shown by intervals and the guards around it, else by enumeration.
 
-    What that takes is taken off the one number in `work`.
+    What that takes is taken off the one number in `work`. `ranges` are the values of integer buffers; returns those of
+    the stage's own, which later stages may load by.
     """
     dtypes = {name: buffer.dtype for name, buffer in workload.buffers.items()}
     facts = Facts(facts_from_extents(stage.extents).axes, ranges, dtypes=dtypes)
     for body in stage.body:
         _check_loads(body, _Place(facts=facts, guards=(), extents=stage.extents, work=work or [MAX_WORK]), workload)
+    if stage.reducer is not None:
+        return {}
+    values = zip(stage.outputs, stage.body, strict=True)
+    return {output.name: value_range(body, facts) for output, body in values if is_integer(output.dtype)}
 
 
 @attrs.frozen(kw_only=True)

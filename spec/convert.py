@@ -296,12 +296,14 @@ def _converter(detailed: bool) -> cattrs.Converter:
     write(Stage, record_writer(Stage, converter, body))
     # How a time was measured is written in full: a later default must not change what an old file says.
     write(Protocol, record_writer(Protocol, converter, whole=True))
-    hooks = {tag: record_hook(cls, converter, detailed) for tag, cls in STAGINGS.items()}
+    load = {"load": override(struct_hook=_read_expr, unstruct_hook=text_from_expr)}
+    own = {tag: load if cls is Reindex else {} for tag, cls in STAGINGS.items()}
+    hooks = {tag: record_hook(cls, converter, detailed, own[tag]) for tag, cls in STAGINGS.items()}
     tagged = _read_tagged(hooks)
     converter.register_structure_hook_func(lambda kind: kind == Staging, tagged)
     for tag, cls in STAGINGS.items():
         read(cls, _read_tagged({tag: hooks[tag]}))
-        write(cls, _write_tagged(tag, record_writer(cls, converter)))
+        write(cls, _write_tagged(tag, record_writer(cls, converter, own[tag])))
     bind = _read_bind(*(record_hook(cls, converter, detailed) for cls in (BindLoop, BindFused)))
     converter.register_structure_hook_func(lambda kind: kind == Bind, bind if detailed else remembered(bind))
     call = {"op": override(struct_hook=lambda value, _: value)}

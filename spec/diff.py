@@ -206,8 +206,8 @@ def words(staging: Staging) -> str:
             return f"accumulate {stage} as {new}"
         case Partial(stage=stage, as_=new):
             return f"partial results of {stage} as {new}"
-        case Reindex(stage=stage, reads=reads, as_=new):
-            return f"reindex {reads} for {stage} as {new}"
+        case Reindex(stage=stage, reads=reads, as_=new, load=load):
+            return f"reindex {reads if load is None else text_from_expr(load)} for {stage} as {new}"
         case Pack(stage=stage, reads=reads, as_=new):
             return f"pack {reads} for {stage} as {new}"
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .expr import rename
+from .expr_text import text_from_expr
 from .schedule import Accumulate, Inline, Pack, Partial, Reindex
 
 if TYPE_CHECKING:
@@ -55,8 +57,11 @@ class Tokens:
                 return f"acc({stage})"
             case Partial():
                 return f"partial({stage})"
-            case Reindex(reads=reads):
-                return f"reindex({self.buffers[reads]} {stage})"
+            case Reindex(reads=reads, load=load):
+                if load is None:
+                    return f"reindex({self.buffers[reads]} {stage})"
+                read = rename(load, self.axes[staging.stage], self.buffers)
+                return f"reindex({text_from_expr(read)} {stage})"
             case Pack(reads=reads):
                 return f"pack({self.buffers[reads]} {stage})"
 

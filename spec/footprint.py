@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .dtypes import size_bytes
-from .expr import Axis, Binary, Load, axes_in, index, loads, substitute
+from .expr import Axis, Expr, Load, axes_in, loads, substitute
 from .linear import Facts, facts_from_extents, linear, value_range
 
 if TYPE_CHECKING:
@@ -70,17 +70,14 @@ class Access:
 
 def accesses_of(nest: StageNest, workload: Workload) -> tuple[Access, ...]:
     """What the body touches: its loads, then the output."""
-    values: dict[str, Binary] = {}
-    for loop in nest.loops:
-        term = Binary("mul", Axis(loop.name), index(loop.stride))
-        values[loop.axis] = Binary("add", values[loop.axis], term) if loop.axis in values else term
+    values = nest.axis_values
     facts = facts_from_extents({loop.name: loop.extent for loop in nest.loops})
     found = dict.fromkeys(load for body in nest.stage.body for load in loads(body))
     outputs = [Load(output.name, tuple(Axis(axis.name) for axis in nest.stage.axes)) for output in nest.stage.outputs]
     return tuple(_access(load, values, facts, workload) for load in (*found, *outputs))
 
 
-def _access(load: Load, values: Mapping[str, Binary], facts: Facts, workload: Workload) -> Access:
+def _access(load: Load, values: Mapping[str, Expr], facts: Facts, workload: Workload) -> Access:
     buffer = workload.buffers[load.buffer]
     steps: list[dict[str, int]] = []
     for position in load.indices:

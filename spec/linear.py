@@ -279,8 +279,8 @@ def _binary_range(op: str, a: Range, b: Range) -> Range:
             found = (a[0] // b[1], a[1] // b[0])
         case "floormod" if b[0] > 0:
             found = a if a[0] >= 0 and a[1] < b[0] else (0, b[1] - 1)
-        case "truncmod" if b[0] > 0 and a[0] >= 0:
-            found = (0, min(a[1], b[1] - 1))
+        case "truncmod" if b[0] > 0:
+            found = (max(min(a[0], 0), 1 - b[1]), min(max(a[1], 0), b[1] - 1))
         case "min":
             found = (min(a[0], b[0]), min(a[1], b[1]))
         case "max":

@@ -6,19 +6,23 @@ Checks, `show`, the cost model and lowering all work on this model, so that they
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping  # attrs reads the annotations of fields
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import attrs
 
+from .attach import Attachments
 from .errors import SpecError
+from .expr import Axis, Binary, Expr, index, substitute
 from .layout import splits_by_axis
-from .region import local_extents
+from .linear import facts_from_extents, simplify
+from .region import Placed, Span, done_box, needed_box, placed
 from .schedule import At, BindFused, Nest
 from .workload import IterAxis, Stage, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +59,8 @@ class BoundLoop:
 class StageNest:
     """The loops of one stage, outermost first, with its axes as they run there.
 
-    `axes` gives each axis its local extent: what is needed at the place `at`, the whole elsewhere.
+    `axes` gives each axis its local extent: what is needed at the place `at`, the whole elsewhere; `box` says of an
+    attached stage where each axis begins there.
     `consumer` is True where an attached stage reads the stage it is attached to.
     """
 
@@ -65,6 +70,21 @@ class StageNest:
     loops: tuple[Loop, ...]
     bound: tuple[BoundLoop, ...]
     consumer: bool = False
+    box: Mapping[str, Span] = attrs.field(factory=dict, eq=False)
+
+    @property
+    def axis_values(self) -> dict[str, Expr]:
+        """Each axis by the loops of the nest: ``io * 8 + ii``."""
+        values: dict[str, Expr] = {}
+        for loop in self.loops:
+            term = Binary("mul", Axis(loop.name), index(loop.stride))
+            values[loop.axis] = Binary("add", values[loop.axis], term) if loop.axis in values else term
+        return values
+
+    def in_loops(self, value: Expr) -> Expr:
+        """A value of the stage by the loops instead of the axes, simplified."""
+        facts = facts_from_extents({loop.name: loop.extent for loop in self.loops})
+        return simplify(substitute(value, self.axis_values), facts)
 
     @property
     def at(self) -> At | None:
@@ -95,17 +115,6 @@ class StageNest:
                 return self.loops.index(bound.parts[-1])
         allowed = ", ".join(bound.name for bound in self.bound)
         raise SpecError(f"no loop {loop!r} in the nest of {self.stage.name!r}; loops there: {allowed}")
-
-    def inner_extent(self, axis: str, position: int) -> int | None:
-        """How many neighbouring values `axis` takes inside loop `position`; None where they are not neighbours."""
-        extent, stride = 1, 1
-        inner = [loop for loop in self.loops[position + 1 :] if loop.axis == axis]
-        for loop in sorted(inner, key=lambda loop: loop.stride):
-            if loop.stride != stride and loop.extent > 1:
-                return None
-            extent *= loop.extent
-            stride *= loop.extent
-        return extent
 
 
 @attrs.frozen(kw_only=True)
@@ -141,43 +150,76 @@ def plan_from_nests(workload: Workload, nests: Sequence[Nest]) -> Plan:
         if nest.stage in given:
             raise SpecError(f"stage {nest.stage!r} has two nests; merge them", f"schedule.nests[{number}].stage")
         given[nest.stage] = (number, nest)
-    done: dict[str, StageNest] = {}
+    planner = _Planner(workload, given)
+    return Plan(workload=workload, nests=tuple(planner.visit(name, ()) for name in names))
 
-    def visit(name: str, path: tuple[str, ...]) -> StageNest:
-        if name in done:
-            return done[name]
-        number, nest = given.get(name, (len(nests), Nest(stage=name)))
+
+class _Planner:
+    """Lays out the nests, hosts before what is attached to them."""
+
+    def __init__(self, workload: Workload, given: Mapping[str, tuple[int, Nest]]) -> None:
+        self.workload = workload
+        self.given = given
+        self.attachments = Attachments(
+            workload, {name: nest.at for name, (_, nest) in given.items() if nest.at is not None}
+        )
+        self.done: dict[str, StageNest] = {}
+
+    def visit(self, name: str, path: tuple[str, ...]) -> StageNest:
+        """The nest of a stage; `path` are those that wait for it."""
+        if name in self.done:
+            return self.done[name]
+        number, nest = self.given.get(name, (len(self.given), Nest(stage=name)))
         try:
             if name in path:
                 raise SpecError(f"{' is at '.join([*path, name])}: a circle; give one of them a nest of its own", "at")
-            stage = workload.stage(name)
+            stage = self.workload.stage(name)
             if nest.at is None:
-                done[name] = _stage_nest(stage, nest, stage.extents, consumer=False)
+                self.done[name] = _stage_nest(stage, nest, stage.extents, consumer=False)
             else:
-                parent = visit(_parent(nest.at, names), (*path, name))
-                near = [other for other, (_, its) in given.items() if its.at == nest.at and other != name]
-                position = _position(parent, nest.at)
-                relatives = _relatives(stage, parent, [workload.stage(other) for other in near])
-                consumer = _reads(stage, relatives[0])
-                boxes = [
-                    local_extents(workload, stage, parent, position, consumer)
-                    if via is parent.stage
-                    else local_extents(workload, stage, visit(via.name, (*path, name)), -1, consumer)
-                    for via in relatives
-                ]
-                if any(box != boxes[0] for box in boxes):
-                    listed = " and ".join(repr(via.name) for via in relatives)
-                    message = f"{listed} need different parts of it or complete different ones"
-                    raise SpecError(f"{message}; give {name!r} a nest of its own", "at")
-                extents = boxes[0]
-                done[name] = _stage_nest(stage, nest, extents, consumer)
+                self.attach(stage, nest, nest.at, (*path, name))
         except SpecError as error:
             raise (error if error.path.startswith("schedule") else error.under(f"schedule.nests[{number}]")) from error
-        return done[name]
+        return self.done[name]
 
-    for name in names:
-        visit(name, ())
-    return Plan(workload=workload, nests=tuple(done[name] for name in names))
+    def attach(self, stage: Stage, nest: Nest, at: At, path: tuple[str, ...]) -> None:
+        """Lays out an attached stage: its axes run over what one step of the loop needs, or completes."""
+        parent = self.visit(_parent(at, [other.name for other in self.workload.stages]), path)
+        position = _position(parent, at)
+        relatives = self.attachments.relatives(stage, lambda way: self.is_inside(way, parent, position, path))
+        others = [self.placed(self.visit(other.name, path)) for other in relatives]
+        outer = self.outside(parent, position)
+        consumer = self.attachments.is_consumer(stage.name)
+        box = done_box(stage, others, outer.keys(), at.loop) if consumer else needed_box(stage, others, outer.keys())
+        extents = {axis: box[axis].length for axis in stage.extents}
+        self.done[stage.name] = attrs.evolve(_stage_nest(stage, nest, extents, consumer), box=box)
+
+    def is_inside(self, way: At, parent: StageNest, position: int, path: tuple[str, ...]) -> bool:
+        """True for a place in `parent` at its loop `position` or further in."""
+        if way.loop not in {bound.name for bound in parent.bound}:
+            # Whoever is there has the wrong loop: say that first.
+            for name, (_, nest) in self.given.items():
+                if nest.at == way:
+                    self.visit(name, path)
+        return parent.position(way.loop) >= position
+
+    def outside(self, parent: StageNest, position: int) -> dict[str, int]:
+        """The loops around loop `position` of `parent`, that one included, and their extents."""
+        own = {f"{parent.stage.name}:{loop.name}": loop.extent for loop in parent.loops[: position + 1]}
+        return {**self.around(parent), **own}
+
+    def around(self, nest: StageNest) -> dict[str, int]:
+        """The loops of other stages around a nest, and their extents."""
+        if nest.at is None:
+            return {}
+        host = self.done[nest.at.stage]
+        return self.outside(host, host.position(nest.at.loop))
+
+    def placed(self, nest: StageNest) -> Placed:
+        """A nest that is laid out, for the stages around it."""
+        whole = {axis: Span(length=extent) for axis, extent in nest.stage.extents.items()}
+        loops = [(loop.name, loop.axis, loop.stride, loop.extent) for loop in nest.loops]
+        return placed(nest.stage, self.around(nest), dict(nest.box) or whole, loops)
 
 
 def _parent(at: At, names: Sequence[str]) -> str:
@@ -191,23 +233,6 @@ def _position(parent: StageNest, at: At) -> int:
         return parent.position(at.loop)
     except SpecError as error:
         raise error.under("at.loop") from error
-
-
-def _reads(reader: Stage, producer: Stage) -> bool:
-    return any(output.name in reader.reads for output in producer.outputs)
-
-
-def _relatives(stage: Stage, parent: StageNest, near: Sequence[Stage]) -> list[Stage]:
-    """The stages that tell what part of an attached one is done in a step: its host and those at the same loop.
-
-    Stages that it reads come alone where there are any: it is then attached behind them.
-    """
-    around = [parent.stage, *near]
-    found = [other for other in around if _reads(stage, other)] or [other for other in around if _reads(other, stage)]
-    if not found:
-        message = f"{stage.name!r} and {parent.stage.name!r} do not read one another, nor does a stage at the same loop"
-        raise SpecError(f"{message}; attach a stage to one that reads it, or that it reads", "at.stage")
-    return found
 
 
 def _stage_nest(stage: Stage, nest: Nest, extents: Mapping[str, int], consumer: bool) -> StageNest:

@@ -1,84 +1,104 @@
-"""What part of an attached stage one step of a loop needs: a box of fixed size, or it cannot be attached there."""
+"""What part of an attached stage one step of a loop needs, or completes: a box of fixed size, or it cannot be there.
+
+A place in the loops is known by the loops outside of it: what moves with these is where the box begins, what moves
+with the loops inside is how long it is.
+"""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
 
 from .errors import SpecError
 from .expr import Axis, Binary, Const, Expr, Load, axes_in, index, loads, substitute, walk
-from .linear import facts_from_extents, linear, simplify
+from .linear import expr_from_linear, facts_from_extents, linear
+from .workload import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
-    from .nest import StageNest
-    from .workload import Stage, Workload
+    from .linear import Terms
+    from .workload import IterAxis
 
 
-def local_extents(workload: Workload, stage: Stage, parent: StageNest, position: int, consumer: bool) -> dict[str, int]:
-    """Each axis' extent of `stage` where it is attached at loop `position` of `parent` (-1: around all its loops).
+@attrs.frozen(kw_only=True)
+class Placed:
+    """A stage where it runs: the extents of the loops around it and of its own, and each axis' value by them.
 
-    SpecError where the part needed is no box of fixed size.
+    Loops are called ``stage:loop``, so that those of several stages are told apart.
     """
-    if consumer:
-        return _extents_of_consumer(stage, parent, position)
-    reads = [load for body in parent.stage.body for load in loads(body) if workload.writer.get(load.buffer) is stage]
-    return _extents_of_producer(stage, parent, position, reads)
+
+    stage: Stage
+    extents: Mapping[str, int]
+    values: Mapping[str, Expr]
 
 
-def _extents_of_producer(stage: Stage, parent: StageNest, position: int, reads: Sequence[Load]) -> dict[str, int]:
-    """The part of a producer that one step needs: affine reads, each dimension an interval of fixed length."""
-    values, inner, outer = _loop_values(parent, position)
-    facts = facts_from_extents({loop.name: loop.extent for loop in parent.loops})
-    extents = stage.extents
-    uneven = {
-        axis.name
-        for axis in parent.axes
-        if _surplus(parent, axis.name) > axis.extent or parent.inner_extent(axis.name, position) is None
-    }
+@attrs.frozen(kw_only=True)
+class Span:
+    """Neighbouring values of an axis: `length` of them from ``base + start``, where base moves with loops outside."""
+
+    base: frozenset[tuple[Expr, int]] = frozenset()
+    start: int = 0
+    length: int
+
+    @property
+    def origin(self) -> Expr:
+        """The first value."""
+        return expr_from_linear((self.start, dict(self.base)))
+
+
+Box: TypeAlias = "dict[str, Span]"
+"""Axis → the values it takes in one step of the loops outside."""
+
+
+def needed_box(stage: Stage, readers: Sequence[Placed], outer: AbstractSet[str]) -> Box:
+    """The part of a producer that all `readers` need in one step of the loops `outer`; its reduce axes whole.
+
+    SpecError where that is no box of fixed size: reads by other than sums of axes, backwards, or moving apart; and of a
+    reduction where pieces have gaps between them.
+    """
+    box = {axis.name: Span(length=axis.extent) for axis in stage.reduce}
+    outputs = {output.name for output in stage.outputs}
+    reads = [(reader, _reads(reader.stage, outputs)) for reader in readers]
     for dimension, axis in enumerate(stage.axes):
-        if any(_divides(load.indices[dimension]) and uneven & axes_in(load.indices[dimension]) for load in reads):
+        spans: list[Span] = []
+        for reader, found in reads:
+            _check_divided(stage, reader, [load.indices[dimension] for load in found], outer)
+            own = [_span_of_read(load.indices[dimension], stage, reader, outer) for load in found]
+            if len({span.base for span in own}) > 1:
+                message = f"{reader.stage.name!r} reads {stage.name!r} at places that move apart"
+                raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
+            spans += own
+        if len({span.base for span in spans}) > 1:
+            raise _differ(stage, readers)
+        start = min(span.start for span in spans)
+        length = max(span.start + span.length for span in spans) - start
+        if stage.reducer is not None and _has_gaps(spans[0], length, reads[0][0].extents):
+            message = f"{reads[0][0].stage.name!r} reads pieces of {stage.name!r} with gaps between them"
+            remedy = f"TVM has no reduction there; give {stage.name!r} a nest of its own"
+            raise SpecError(f"{message}, and {remedy}", "at.stage")
+        if length > axis.extent and spans[0].base:
+            # Only a tail skipped by predicate comes here; TVM's box is then larger than the whole.
+            name = reads[0][0].stage.name
+            message = f"a step of {name!r}, with the tail it skips, spans more of {stage.name!r} than there is"
+            raise SpecError(f"{message}; use factors that divide, or give {stage.name!r} a nest of its own", "at")
+        box[axis.name] = _within(axis, Span(base=spans[0].base, start=start, length=length))
+    return box
+
+
+def _check_divided(stage: Stage, reader: Placed, positions: Sequence[Expr], outer: AbstractSet[str]) -> None:
+    """An index that divides does so to axes that a step takes a piece of."""
+    whole = {axis.name: axis for axis in (*reader.stage.axes, *reader.stage.reduce)}
+    for position in positions:
+        if _divides(position) and not all(_takes_piece(whole[name], reader, outer) for name in axes_in(position)):
             message = (
-                f"{parent.stage.name!r} reads {stage.name!r} by a division of an axis that a step takes no piece of"
+                f"{reader.stage.name!r} reads {stage.name!r} by a division of an axis that a step takes no piece of"
             )
             remedy = "use factors that divide, with the inner loops inside"
             raise SpecError(f"{message}; {remedy}, or give {stage.name!r} a nest of its own", "at")
-        starts: list[tuple[int, frozenset[tuple[Expr, int]]]] = []
-        length = 0
-        for load in reads:
-            const, terms = linear(substitute(load.indices[dimension], values), facts)
-            reach, base = 1, []
-            for atom, coefficient in terms.items():
-                if not isinstance(atom, Axis):
-                    message = f"{parent.stage.name!r} reads {stage.name!r} by an index that is not a sum of its axes"
-                    raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
-                if coefficient < 0:
-                    message = f"{parent.stage.name!r} reads {stage.name!r} backwards"
-                    raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
-                if atom.name in inner:
-                    reach += coefficient * (inner[atom.name] - 1)
-                elif outer[atom.name] > 1:
-                    base.append((atom, coefficient))
-            starts.append((const, frozenset(base)))
-            length = max(length, const + reach)
-        if len({base for _, base in starts}) > 1:
-            message = f"{parent.stage.name!r} reads {stage.name!r} at places that move apart"
-            raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
-        needed = length - min(const for const, _ in starts)
-        if needed > axis.extent and starts[0][1]:
-            # Only a tail skipped by predicate comes here; TVM's box is then larger than the whole.
-            message = (
-                f"a step of {parent.stage.name!r}, with the tail it skips, spans more of {stage.name!r} than there is"
-            )
-            raise SpecError(f"{message}; use factors that divide, or give {stage.name!r} a nest of its own", "at")
-        extents[axis.name] = min(axis.extent, needed)
-    return extents
-
-
-def _surplus(nest: StageNest, axis: str) -> int:
-    """How many steps the loops of an axis make, those skipped at its tail included."""
-    return math.prod(loop.extent for loop in nest.loops if loop.axis == axis)
 
 
 def _divides(node: Expr) -> bool:
@@ -86,84 +106,176 @@ def _divides(node: Expr) -> bool:
     return any(isinstance(part, Binary) and part.op in ops for part in walk(node))
 
 
-def body_in_loops(nest: StageNest, body: Expr) -> Expr:
-    """A value of a stage by the loops of its nest instead of its axes, simplified."""
-    values, _, _ = _loop_values(nest, -1)
-    return simplify(substitute(body, values), facts_from_extents({loop.name: loop.extent for loop in nest.loops}))
+def _takes_piece(axis: IterAxis, reader: Placed, outer: AbstractSet[str]) -> bool:
+    """True where a step takes neighbouring values of a reader's axis, and all steps together no more than it has."""
+    start, terms = linear(reader.values[axis.name], facts_from_extents(reader.extents))
+    _, inner = _parted(terms, reader.extents, outer)
+    length = 1
+    for coefficient, extent in sorted(inner):
+        if coefficient > length:
+            return False
+        length += coefficient * (extent - 1)
+    last = start + sum(c * (reader.extents[atom.name] - 1) for atom, c in terms.items() if isinstance(atom, Axis))
+    return last < axis.extent
 
 
-def _loop_values(parent: StageNest, position: int) -> tuple[dict[str, Expr], dict[str, int], dict[str, int]]:
-    """Each axis of `parent` by its loops, and the extents of the loops inside and outside `position`."""
-    values: dict[str, Expr] = {}
-    for loop in parent.loops:
-        term: Expr = Binary("mul", Axis(loop.name), index(loop.stride))
-        values[loop.axis] = Binary("add", values[loop.axis], term) if loop.axis in values else term
-    inner = {loop.name: loop.extent for loop in parent.loops[position + 1 :]}
-    outer = {loop.name: loop.extent for loop in parent.loops[: position + 1]}
-    return values, inner, outer
+def _reads(reader: Stage, buffers: AbstractSet[str]) -> list[Load]:
+    return [load for body in reader.body for load in loads(body) if load.buffer in buffers]
 
 
-def _extents_of_consumer(stage: Stage, parent: StageNest, position: int) -> dict[str, int]:
-    """The part of a consumer that one step of its producer completes.
+def _span_of_read(position: Expr, stage: Stage, reader: Placed, outer: AbstractSet[str]) -> Span:
+    """The places that one index of a load comes to: affine in the reader's loops, or refused."""
+    start, terms = linear(substitute(position, reader.values), facts_from_extents(reader.extents))
+    for atom, coefficient in terms.items():
+        if not isinstance(atom, Axis):
+            message = f"{reader.stage.name!r} reads {stage.name!r} by an index that is not a sum of its axes"
+            raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
+        if coefficient < 0:
+            message = f"{reader.stage.name!r} reads {stage.name!r} backwards"
+            raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
+    base, inner = _parted(terms, reader.extents, outer)
+    reach = sum(coefficient * (extent - 1) for coefficient, extent in inner)
+    return Span(base=base, start=start, length=reach + 1)
 
-    Each dimension of the producer is an axis of the consumer, or a digit of one: ``j // 32`` and ``j % 32``.
+
+def _parted(
+    terms: Terms, extents: Mapping[str, int], outer: AbstractSet[str]
+) -> tuple[frozenset[tuple[Expr, int]], list[tuple[int, int]]]:
+    """The terms of loops outside, and coefficient and extent of those inside; loops of one step move nothing."""
+    base, inner = [], []
+    for atom, coefficient in terms.items():
+        assert isinstance(atom, Axis)
+        extent = extents[atom.name]
+        if extent > 1 and atom.name in outer:
+            base.append((atom, coefficient))
+        elif extent > 1:
+            inner.append((coefficient, extent))
+    return frozenset(base), inner
+
+
+def _has_gaps(span: Span, length: int, extents: Mapping[str, int]) -> bool:
+    """True where a step of some loop outside moves `span` further than all steps inside reach."""
+    for atom, coefficient in sorted(span.base, key=lambda term: term[1]):
+        assert isinstance(atom, Axis)
+        if coefficient > length:
+            return True
+        length += coefficient * (extents[atom.name] - 1)
+    return False
+
+
+def _within(axis: IterAxis, span: Span) -> Span:
+    """A span inside its axis: one as long as the axis is all of it."""
+    return span if span.length < axis.extent else Span(length=axis.extent)
+
+
+def _differ(stage: Stage, others: Sequence[Placed]) -> SpecError:
+    listed = " and ".join(repr(other.stage.name) for other in others)
+    message = f"{listed} need different parts of {stage.name!r}, or complete different ones"
+    return SpecError(f"{message}; give {stage.name!r} a nest of its own", "at")
+
+
+def done_box(stage: Stage, sources: Sequence[Placed], outer: AbstractSet[str], loop: str) -> Box:
+    """The part of a consumer that one step of the loops `outer`, `loop` the last, completes by what `sources` fill.
+
+    Each dimension of a source is an axis of the consumer, or a digit of one: ``j // 32`` and ``j % 32``. An axis that a
+    source says nothing of runs over the whole. SpecError where no such box is complete.
     """
-    reads = [
-        load for body in stage.body for load in loads(body) if load.buffer in {o.name for o in parent.stage.outputs}
-    ]
-    extents = stage.extents
-    digits: dict[str, list[tuple[int, int, int]]] = {axis.name: [] for axis in stage.axes}
-    moving: set[str] = set()
-    if stage.reduce:
-        raise SpecError(f"{stage.name!r} reduces; attach stages without a reduction after their producer", "at.stage")
+    boxes = [_done_by(stage, source, outer, loop) for source in sources]
+    if any(box != boxes[0] for box in boxes):
+        raise _differ(stage, sources)
+    for axis in stage.reduce:
+        span = boxes[0][axis.name]
+        if span.length < axis.extent:
+            message = f"{stage.name!r} reduces over {axis.name!r}, and only {span.length} of {axis.extent} steps are"
+            raise SpecError(f"{message} there inside loop {loop!r}; attach it further out", "at.loop")
+        if span.base:
+            message = (
+                f"{stage.name!r} reduces over {axis.name!r}, and not every step of loop {loop!r} fills what it reads"
+            )
+            raise SpecError(f"{message}; attach it further out", "at.loop")
+    return boxes[0]
+
+
+@attrs.frozen
+class _Digit:
+    """A dimension of a source as a digit of a consumer's axis: its weight and extent, and what is done of it."""
+
+    stride: int
+    extent: int
+    done: Span
+
+
+def _done_by(stage: Stage, source: Placed, outer: AbstractSet[str], loop: str) -> Box:
+    reads = _reads(stage, {output.name for output in source.stage.outputs})
+    digits: dict[str, list[_Digit]] = {name: [] for name in stage.extents}
     if len({load.indices for load in reads}) != 1:
-        raise SpecError(f"{stage.name!r} reads {parent.stage.name!r} in several ways; one is allowed", "at.stage")
-    for dimension, (axis, where) in enumerate(zip(parent.stage.axes, reads[0].indices, strict=True)):
-        length = parent.inner_extent(axis.name, position)
-        if length is None:
-            message = f"axis {axis.name!r} of {parent.stage.name!r} is not whole or one piece inside loop"
-            raise SpecError(f"{message} {parent.loops[position].name!r}; order its outer pieces outside", "at.loop")
-        length = min(length, axis.extent)  # a skipped tail is not completed
+        raise SpecError(f"{stage.name!r} reads {source.stage.name!r} in several ways; one is allowed", "at.stage")
+    for dimension, (axis, where) in enumerate(zip(source.stage.axes, reads[0].indices, strict=True)):
+        done = _span_done(axis, source, outer, loop)
         match where:
             case Axis(name):
-                digits[name].append((1, axis.extent, length))
+                digits[name].append(_Digit(1, axis.extent, done))
             case Binary("floordiv", Axis(name) | Binary("floormod", Axis(name), Const()), Const(_, by)):
-                digits[name].append((int(by), axis.extent, length))
+                digits[name].append(_Digit(int(by), axis.extent, done))
             case Binary("floormod", Axis(name), Const()):
-                digits[name].append((1, axis.extent, length))
+                digits[name].append(_Digit(1, axis.extent, done))
             case Const() if axis.extent == 1:
                 continue
             case _:
-                message = f"{stage.name!r} reads dimension {dimension} of {parent.stage.name!r}"
+                message = f"{stage.name!r} reads dimension {dimension} of {source.stage.name!r}"
                 remedy = f"give {stage.name!r} a nest of its own"
                 raise SpecError(f"{message} by something else than one axis, or a digit of one; {remedy}", "at.stage")
-        if any(loop.axis == axis.name and loop.extent > 1 for loop in parent.loops[: position + 1]):
-            moving.add(name)
-    for name, found in digits.items():
-        done = _joined_extent(name, found, extents[name])
-        if done > extents[name] and name in moving:
-            message = f"a step completes {done} values of axis {name!r} of {stage.name!r}, which has {extents[name]}"
-            raise SpecError(f"{message}; use factors that divide, or give {stage.name!r} a nest of its own", "at.loop")
-        extents[name] = min(done, extents[name])
-    return extents
+    return {axis.name: _joined(stage, axis, digits[axis.name]) for axis in (*stage.axes, *stage.reduce)}
 
 
-def _joined_extent(name: str, digits: Sequence[tuple[int, int, int]], whole: int) -> int:
-    """Neighbouring values of an axis given (stride, extent, inner extent) of its digits."""
+def _span_done(axis: IterAxis, source: Placed, outer: AbstractSet[str], loop: str) -> Span:
+    """The neighbouring values of a source's axis that one step completes; SpecError where they are no neighbours."""
+    start, terms = linear(source.values[axis.name], facts_from_extents(source.extents))
+    base, inner = _parted(terms, source.extents, outer)
+    length = 1
+    for coefficient, extent in sorted(inner):
+        if coefficient > length:
+            message = f"axis {axis.name!r} of {source.stage.name!r} is not whole or one piece inside loop {loop!r}"
+            raise SpecError(f"{message}; order its outer pieces outside", "at.loop")
+        length += coefficient * (extent - 1)
+    return Span(base=base, start=start, length=min(length, axis.extent))  # a skipped tail is not completed
+
+
+def _joined(stage: Stage, axis: IterAxis, digits: Sequence[_Digit]) -> Span:
+    """The values of an axis that its digits make together."""
     if not digits:
-        return whole
-    extent, stride = 1, 1
-    for digit_stride, digit_extent, _ in sorted(digits):
-        stride *= digit_extent if digit_stride == stride else 0
-    if stride < whole:
+        return Span(length=axis.extent)
+    name, stride = axis.name, 1
+    ordered = sorted(digits, key=lambda digit: (digit.stride, digit.extent))
+    for digit in ordered:
+        stride *= digit.extent if digit.stride == stride else 0
+    if stride < axis.extent:
         message = f"axis {name!r} is read by some of its digits only, so no step completes values side by side"
         raise SpecError(f"{message}; give the stage a nest of its own", "at.stage")
-    *inner, last = sorted(digits)
-    for _, digit_extent, length in inner:
-        if length < digit_extent:
+    length = 1
+    for digit in ordered[:-1]:
+        if digit.done.length < digit.extent:
             # TVM takes whole inner digits here, and would read what is not computed yet.
-            message = f"axis {name!r} is laid out in pieces of {digit_extent}, and only {length} of one are done inside"
+            message = f"axis {name!r} is laid out in pieces of {digit.extent}, and only {digit.done.length} of one are"
             remedy = "attach further out, or order the inner piece's loops inside"
-            raise SpecError(f"{message} the loop; {remedy}", "at.loop")
-        extent *= length
-    return extent * last[2]
+            raise SpecError(f"{message} done inside the loop; {remedy}", "at.loop")
+        length *= digit.done.length
+    last = ordered[-1]
+    base = frozenset((atom, coefficient * last.stride) for atom, coefficient in last.done.base)
+    span = Span(base=base, start=last.done.start * last.stride, length=length * last.done.length)
+    if span.length > axis.extent and any(digit.done.base for digit in digits):
+        message = f"a step completes {span.length} values of axis {name!r} of {stage.name!r}, which has {axis.extent}"
+        raise SpecError(f"{message}; use factors that divide, or give {stage.name!r} a nest of its own", "at.loop")
+    return span if span.base else _within(axis, span)
+
+
+def placed(stage: Stage, around: Mapping[str, int], box: Box, loops: Sequence[tuple[str, str, int, int]]) -> Placed:
+    """A stage with the loops `around` it, its axes as `box` says, and its own loops: name, axis, stride, extent."""
+    values = {axis: span.origin for axis, span in box.items()}
+    extents = dict(around)
+    for name, axis, stride, extent in loops:
+        own = f"{stage.name}:{name}"
+        extents[own] = extent
+        term: Expr = Binary("mul", Axis(own), index(stride))
+        values[axis] = Binary("add", values[axis], term)
+    return Placed(stage=stage, extents=extents, values=values)

@@ -23,6 +23,7 @@ import attrs
 from .canonical import Names, canonical_names
 from .convert import unstructure
 from .errors import SpecError
+from .expr import rename
 from .expr_text import RESERVED
 from .json_text import compact_json
 from .schedule import (
@@ -217,7 +218,9 @@ class _Renaming:
             case Partial():
                 return self.partial(staging)
             case Reindex():
-                return self.staged(staging, dict(self.axes[staging.stage]))
+                axes = self.axes[staging.stage]
+                load = None if staging.load is None else rename(staging.load, axes, self.buffers)
+                return _with(self.staged(staging, dict(axes)), load=load)
             case Pack():
                 scope: dict[str, str] = {}
                 for name in staging.dims:

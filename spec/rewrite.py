@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from .canonical import is_same
 from .dtypes import INDEX
 from .errors import SpecError
 from .expr import (
@@ -152,7 +153,7 @@ def reindex(workload: Workload, staging: Reindex) -> Workload:
     stage = _stage(workload, staging.stage)
     _check_new_name(workload, staging.as_)
     _check_tails(staging.splits)
-    unit = _only_read(stage, staging.reads)
+    unit = _staged_read(stage, staging, workload.index_dtype)
     cut = recut((*stage.axes, *stage.reduce), (), staging.splits, clamp=True)
     axes = _ordered(cut.axes, staging.order, partial=True)
     staged_names = {axis.name for axis in axes}
@@ -258,8 +259,24 @@ PASSES: Final[Mapping[type, Callable[[Workload, Any], Workload]]] = {
 """Staging → the pass that applies it."""
 
 
-def _only_read(stage: Stage, buffer: str) -> Expr:
-    """The one way in which `stage` reads `buffer`: a load, with the guards directly around it."""
+def _staged_read(stage: Stage, staging: Reindex, index_dtype: str) -> Expr:
+    """The read that `staging` is about: the only one of its buffer, or the one that it names."""
+    units = ways_to_read(stage, staging.reads)
+    listed = "; ".join(text_from_expr(unit) for unit in units)
+    if staging.load is None:
+        if len(units) > 1:
+            ways = f"{len(units)} ways ({listed})"
+            raise SpecError(f"stage {stage.name!r} reads {staging.reads!r} in {ways}; name one by load", "reads")
+        return units[0]
+    for unit in units:
+        if is_same(unit, staging.load, index_dtype):
+            return unit
+    found = text_from_expr(staging.load)
+    raise SpecError(f"stage {stage.name!r} has no read {found}; it reads {staging.reads!r} as {listed}", "load")
+
+
+def ways_to_read(stage: Stage, buffer: str) -> list[Expr]:
+    """The ways in which `stage` reads `buffer`: loads, with the guards directly around them."""
     if buffer not in stage.reads:
         raise SpecError(f"stage {stage.name!r} does not read {buffer!r}; it reads {', '.join(stage.reads)}", "reads")
     units: dict[Expr, None] = {}
@@ -275,12 +292,7 @@ def _only_read(stage: Stage, buffer: str) -> Expr:
 
     for body in stage.body:
         visit(body, body)
-    if len(units) != 1:
-        listed = "; ".join(text_from_expr(unit) for unit in units)
-        raise SpecError(
-            f"stage {stage.name!r} reads {buffer!r} in {len(units)} ways ({listed}); one is allowed", "reads"
-        )
-    return next(iter(units))
+    return list(units)
 
 
 def _clamped(node: Expr, facts: Facts, workload: Workload) -> Expr:

@@ -12,6 +12,7 @@ from typing import ClassVar, Final, TypeAlias
 import attrs
 
 from .errors import SpecError
+from .expr import Expr
 from .expr_text import NAME, RESERVED
 
 TAILS: Final = ("none", "pad", "predicate")
@@ -111,7 +112,8 @@ class Accumulate:
 class Reindex:
     """Stages what a stage reads of a buffer, indexed by the stage's own axes (im2col is one use, packing another).
 
-    `order` lists axes of the stage (after `splits`), outermost first: the layout of the new buffer.
+    `order` lists axes of the stage (after `splits`), outermost first: the layout of the new buffer. Where the stage
+    reads the buffer in several ways, `load` says which one is staged, as it stands in the body: ``P[i + 1]``.
 
     before: ``Y[k, p] += W[k, c] * X[c, f(p)]``    after (order p, c): ``X.col[p, c] = X[c, f(p)]``,
     ``Y[k, p] += W[k, c] * X.col[p, c]``
@@ -123,6 +125,7 @@ class Reindex:
     as_: str = attrs.field(validator=_name)
     splits: tuple[Split, ...] = ()
     order: tuple[str, ...] = attrs.field(validator=_names)
+    load: Expr | None = attrs.field(default=None, metadata={"since": 2})
 
 
 @attrs.frozen(kw_only=True)

@@ -111,7 +111,7 @@ def _stage_text(plan: Plan, nest: StageNest) -> str:
 def _pieces(nest: StageNest) -> str:
     """How split axes are put together from their loops: ``k = kb * 64 + kt``."""
     by_axis: dict[str, list[str]] = {}
-    for loop in sorted(nest.loops, key=lambda loop: -loop.stride):
+    for loop in sorted(nest.loops, key=lambda loop: (-loop.stride, -loop.extent, loop.name)):
         by_axis.setdefault(loop.axis, []).append(loop.name if loop.stride == 1 else f"{loop.name} * {loop.stride}")
     sums = [f"{axis} = {' + '.join(terms)}" for axis, terms in by_axis.items() if terms != [axis]]
     return ", ".join(sums)

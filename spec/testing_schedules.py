@@ -16,7 +16,7 @@ from .check import check_nests, check_schedule
 from .errors import SpecError
 from .expr import axes_in, loads
 from .nest import plan_from_nests
-from .rewrite import apply_staging
+from .rewrite import apply_staging, ways_to_read
 from .schedule import (
     Accumulate,
     At,
@@ -60,15 +60,16 @@ def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3, *, check
                 stagings.append(staging)
             continue
         stagings.append(staging)
-    nests: list[Nest] = []
+    nests = _gathered(draw, rewritten) if checked and draw(st.booleans()) else []
+    given = {nest.stage for nest in nests}
     # Backwards, a producer finds the loops of its reader; forwards, an epilogue those of what it reads.
     for stage in reversed(rewritten.stages) if draw(st.booleans()) else rewritten.stages:
-        if draw(st.integers(0, 3)) == 0:
+        if stage.name in given or draw(st.integers(0, 3)) == 0:
             continue
         tries = [_nest(draw, rewritten, stage, nests, attach=True)]
         if checked:
             tries += [_nest(draw, rewritten, stage, nests, attach=False), Nest(stage=stage.name)]
-        nests += _first_legal(tries, nests, rewritten) if checked else tries
+        nests += _first_legal(rewritten, nests, tries) if checked else tries
     made = Schedule(stagings=tuple(stagings), nests=tuple(nests))
     return _computed_once(draw, made, rewritten, task, checked=checked)
 
@@ -91,14 +92,37 @@ def _computed_once(
     return schedule
 
 
-def _first_legal(tries: Sequence[Nest], others: Sequence[Nest], rewritten: Workload) -> list[Nest]:
-    for nest in tries:
+def _gathered(draw: Draw, workload: Workload) -> list[Nest]:
+    """A stage with a nest of its own, and at one of its loops as many others as can be there: a row of a softmax."""
+    number = draw(st.integers(0, len(workload.stages) - 1))
+    host = workload.stages[number]
+    nests = _first_legal(workload, (), [_nest(draw, workload, host, (), attach=False), Nest(stage=host.name)])
+    for other in (*workload.stages[number + 1 :], *reversed(workload.stages[:number])):
+        trials = [_nest(draw, workload, other, nests, attach=True, at=at) for at in _places(draw, workload, nests)]
+        plain = [Nest(stage=other.name, at=trial.at) for trial in trials]
+        nests += _first_legal(workload, nests, [*trials, *plain])
+    return nests
+
+
+def _first_legal(workload: Workload, others: Sequence[Nest], trials: Sequence[Nest]) -> list[Nest]:
+    """The first of some nests that the checks accept beside `others`, alone in a list."""
+    for nest in trials:
         try:
-            check_nests((*others, nest), rewritten)
+            check_nests([*others, nest], workload)
         except SpecError:
             continue
         return [nest]
     return []
+
+
+def _places(draw: Draw, workload: Workload, nests: Sequence[Nest]) -> list[At]:
+    """A place in the first of some nests, perhaps the one that another stage of them has."""
+    taken = [nest.at for nest in nests if nest.at is not None]
+    again: bool = draw(st.booleans())
+    if taken and again:
+        return taken[:1]
+    loops = plan_from_nests(workload, nests).by_stage[nests[0].stage].bound
+    return [At(stage=nests[0].stage, loop=draw(st.sampled_from(loops)).name)] if loops else []
 
 
 def _staging(draw: Draw, workload: Workload, number: int) -> Staging:
@@ -154,7 +178,9 @@ def _reindex(draw: Draw, workload: Workload, stage: Stage, name: str) -> Staging
         loops = [loop for loop in loops if loop[0] in moved]
     splits = _splits(draw, loops, name, "pad")
     order = draw(st.permutations(_after(loops, splits)))
-    return Reindex(stage=stage.name, reads=reads, as_=name, splits=tuple(splits), order=tuple(order))
+    ways = ways_to_read(stage, reads)
+    load = draw(st.sampled_from(ways)) if len(ways) > 1 or draw(st.booleans()) else None
+    return Reindex(stage=stage.name, reads=reads, as_=name, splits=tuple(splits), order=tuple(order), load=load)
 
 
 def _pack(draw: Draw, workload: Workload, stage: Stage, name: str) -> Staging:
@@ -191,8 +217,15 @@ def _after(loops: Sequence[tuple[str, int]], splits: Sequence[Split]) -> list[st
     return [name for axis, _ in loops for name in cut.get(axis, (axis,))]
 
 
-def _nest(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest], *, attach: bool) -> Nest:
-    at, local = _place(draw, workload, stage, others) if attach else (None, stage.extents)
+def _nest(
+    draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest], *, attach: bool, at: At | None = None
+) -> Nest:
+    """A nest of any kind; with `attach` perhaps inside one of `others`, at the place `at` where one is given."""
+    local = stage.extents
+    if at is not None:
+        at, local = _attached(workload, stage, others, at)
+    elif attach:
+        at, local = _place(draw, workload, stage, others)
     prefix = f"loop_{stage.name}".replace(".", "_")
     splits = [
         split
@@ -245,18 +278,26 @@ def _place(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest])
     if draw(st.booleans()) and hosts:
         near = [host for host in hosts if set(_buffers(host)) & {*stage.reads} or set(_buffers(stage)) & {*host.reads}]
         taken = [nest.at for nest in others if nest.at is not None and nest.stage in {host.name for host in near}]
-        try:
-            if draw(st.booleans()) and taken:
-                at = draw(st.sampled_from(taken))
-            else:
-                host = draw(st.sampled_from(near or hosts))
+        if draw(st.booleans()) and taken:
+            at = draw(st.sampled_from(taken))
+        else:
+            host = draw(st.sampled_from(near or hosts))
+            try:
                 loops = plan_from_nests(workload, others).by_stage[host.name].bound
-                at = At(stage=host.name, loop=draw(st.sampled_from([loop.name for loop in loops] or ["none"])))
-            trial = plan_from_nests(workload, [*others, Nest(stage=stage.name, at=at)])
-        except SpecError:
-            return None, stage.extents
-        return at, {axis.name: axis.extent for axis in trial.by_stage[stage.name].axes}
+            except SpecError:
+                return None, stage.extents
+            at = At(stage=host.name, loop=draw(st.sampled_from([loop.name for loop in loops] or ["none"])))
+        return _attached(workload, stage, others, at)
     return None, stage.extents
+
+
+def _attached(workload: Workload, stage: Stage, others: Sequence[Nest], at: At) -> tuple[At | None, dict[str, int]]:
+    """The place and the axes' extents there; None and the whole where `stage` cannot be there."""
+    try:
+        trial = plan_from_nests(workload, [*others, Nest(stage=stage.name, at=at)])
+    except SpecError:
+        return None, stage.extents
+    return at, {axis.name: axis.extent for axis in trial.by_stage[stage.name].axes}
 
 
 def _buffers(stage: Stage) -> list[str]:

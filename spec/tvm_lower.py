@@ -83,7 +83,7 @@ def _lowered(plan: Plan, mod: tvm.IRModule, observe: Callable[[str, Any], None] 
     for lower_pass in PASSES:
         try:
             lower_pass(state)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # TVM's failed checks are of either kind
             reason = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
             message = f"pass {lower_pass.__name__} failed in TVM: {reason.strip()}; please report this schedule"
             raise LoweringError(message) from error

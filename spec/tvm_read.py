@@ -57,6 +57,8 @@ class _FunctionReader:
         self.read: set[str] = set()
 
     def workload(self, ranges: Mapping[str, Range]) -> Workload:
+        root = self.root()
+        check_blocks_inside(root)
         for param in self.func.params:
             if not tirx.is_buffer_var(param):
                 raise LoweringError(
@@ -64,7 +66,6 @@ class _FunctionReader:
                 )
             self.declare(param)
             self.params.append(self.buffers[param].name)
-        root = self.root()
         for buffer in root.alloc_buffers:
             self.declare(buffer)
         self.walk(root.body, [], root.name_hint)
@@ -73,7 +74,7 @@ class _FunctionReader:
         try:
             workload = Workload(
                 inputs=tuple(buffer for buffer in inputs if buffer.name not in written),
-                stages=tuple(self.stages),
+                stages=tuple(self.needed()),
                 params=tuple(self.params),
                 index_dtype=self.index_dtype or "int32",
             )
@@ -109,12 +110,6 @@ class _FunctionReader:
                 self.check_siblings(first)
         elif isinstance(stmt, SBlockRealize):
             self.add(stmt, loops)
-        else:
-            refuse(
-                around,
-                f"is opaque: it holds {type(stmt).__name__} statements outside of inner blocks, as extern calls, scans "
-                "and lowered code do; write the computation as blocks of scalar stores",
-            )
 
     def check_loop(self, loop: Node, loops: list[Node], around: str) -> None:
         name = loop.loop_var.name
@@ -163,9 +158,40 @@ class _FunctionReader:
                         "scheduled; give each block loops of its own",
                     )
 
+    def needed(self) -> list[Stage]:
+        """The stages that an output needs: fused functions compute things that nobody reads any more."""
+        wanted, kept = set(self.params), []
+        for stage, block in reversed([*zip(self.stages, self.blocks, strict=True)]):
+            if not wanted.isdisjoint(output.name for output in stage.outputs):
+                wanted.update(stage.reads)
+                kept.append((stage, block))
+        kept.reverse()
+        self.blocks = [block for _, block in kept]
+        return [stage for stage, _ in kept]
+
     def located(self, error: SpecError) -> LoweringError:
         """The error of a check, with the name of the block at fault."""
         place = re.match(r"stages\[(\d+)\]", error.path)
         if place is None:
             return LoweringError(str(error))
         return LoweringError(f"block {self.blocks[int(place[1])]!r}: {error.message}")
+
+
+def check_blocks_inside(block: Node) -> None:
+    """A block around others holds nothing but loops and them.
+
+    Asked first: what else is odd about a scan or a scatter, parallel loops and buffers with offsets, follows from this.
+    """
+    waiting = [block.body]
+    while waiting:
+        stmt = waiting.pop()
+        if isinstance(stmt, stmts.SeqStmt):
+            waiting += reversed(stmt.seq)
+        elif isinstance(stmt, stmts.For):
+            waiting.append(stmt.body)
+        elif not isinstance(stmt, SBlockRealize):
+            refuse(
+                block.name_hint,
+                f"is opaque: it holds {type(stmt).__name__} statements outside of inner blocks, as extern calls, scans "
+                "and lowered code do; write the computation as blocks of scalar stores",
+            )

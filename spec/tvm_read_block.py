@@ -148,7 +148,10 @@ def _stores(block: Node, body: Node) -> list[Node]:
         if isinstance(stmt, stmts.BufferStore):
             found.append(stmt)
         elif isinstance(stmt, SBlockRealize | SBlock | stmts.For):
-            refuse(block.name_hint, "holds loops or blocks: it is already blockized, or opaque")
+            refuse(
+                block.name_hint,
+                "holds loops or blocks: it is already blockized, is opaque, or has loops as long as its axes say",
+            )
         elif not isinstance(stmt, stmts.Bind):
             refuse(
                 block.name_hint,

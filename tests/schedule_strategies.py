@@ -22,6 +22,7 @@ from autosched.spec.claim import (
     Protocol,
     Tool,
 )  # fmt: skip
+from autosched.spec.expr import Axis, Load
 from autosched.spec.expr_text import NAME, RESERVED
 from autosched.spec.schedule import (
     BINDINGS,
@@ -79,7 +80,15 @@ fuses = st.builds(Fuse, fuse=name_lists, as_=names)
 stagings = st.one_of(
     st.builds(Inline, stage=names),
     st.builds(Accumulate, stage=names, as_=names, fuses=tuples_of(fuses), splits=tuples_of(splits()), order=name_lists),
-    st.builds(Reindex, stage=names, reads=names, as_=names, splits=tuples_of(splits()), order=name_lists),
+    st.builds(
+        Reindex,
+        stage=names,
+        reads=names,
+        as_=names,
+        splits=tuples_of(splits()),
+        order=name_lists,
+        load=st.none() | st.builds(lambda name, axis: Load(name, (Axis(axis),)), names, names),
+    ),
     st.builds(Pack, stage=names, reads=names, as_=names, dims=name_lists, splits=tuples_of(splits()), order=name_lists),
     st.builds(Partial, stage=names, as_=names, splits=tuples_of(splits()), keep=name_lists),
 )
@@ -229,9 +238,11 @@ class _Fitting:
     def reindex(self, stage: str) -> Reindex:
         reads = self.draw(st.sampled_from(self.reads[stage]))
         axes = list(self.axes[stage])
+        load = Load(reads, tuple(Axis(name) for name in self.some(axes))) if self.draw(st.booleans()) else None
         made = self.splits_of(axes)
         order = self.some(axes)
-        return Reindex(stage=stage, reads=reads, as_=self.stage([stage, reads], list(order)), splits=made, order=order)
+        as_ = self.stage([stage, reads], list(order))
+        return Reindex(stage=stage, reads=reads, as_=as_, splits=made, order=order, load=load)
 
     def pack(self, stage: str) -> Pack:
         reads = self.draw(st.sampled_from(self.reads[stage]))

@@ -71,8 +71,6 @@ SCOPE = Scope(buffers=SPEC.task.workload.buffers, axes=frozenset({"i"}))
 
 UNREACHABLE = {
     "spec_file.spec_from_text: nest too deep": "kept for callers that are deep in a stack; 256 levels are not too deep",
-    "check.check_attached_producer: attach it further out": "plan_from_nests finds that reader, or refuses the place",
-    "nest.visit: a nest of its own": "every two relatives that get so far agree; lowering relies on it",
     "strict_cattrs.located: cannot be read": "kept for what a later cattrs may raise; the hooks raise SpecErrors",
 }
 """Module, function and words in the message → why nothing can bring it about."""

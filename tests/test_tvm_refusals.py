@@ -60,7 +60,7 @@ SCHEDULES = {
     ),
     "blockize": (
         lambda sch, block, i, j, k: sch.blockize(j),
-        "block 'C_o' holds loops or blocks: it is already blockized, or opaque",
+        "block 'C_o' holds loops or blocks: it is already blockized, is opaque, or has loops as long as its axes say",
     ),
     "scope": (
         lambda sch, block, i, j, k: sch.set_scope(sch.cache_read(block, 0, "global"), 0, "shared"),
