@@ -111,7 +111,9 @@ def _stage_text(plan: Plan, nest: StageNest) -> str:
 def _pieces(nest: StageNest) -> str:
     """How split axes are put together from their loops: ``k = kb * 64 + kt``."""
     by_axis: dict[str, list[str]] = {}
-    for loop in sorted(nest.loops, key=lambda loop: (-loop.stride, -loop.extent, loop.name)):
+    rank = {axis.name: number for number, axis in enumerate(nest.axes)}
+    # Loops of one step may stand anywhere: where they do changes nothing that is said.
+    for loop in sorted(nest.loops, key=lambda loop: (-loop.stride, -loop.extent, rank[loop.axis], loop.name)):
         by_axis.setdefault(loop.axis, []).append(loop.name if loop.stride == 1 else f"{loop.name} * {loop.stride}")
     sums = [f"{axis} = {' + '.join(terms)}" for axis, terms in by_axis.items() if terms != [axis]]
     return ", ".join(sums)
