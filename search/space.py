@@ -104,7 +104,7 @@ class Space:
         }
         try:
             schedule, rewritten = assemble(self.task.workload, choices, self.hardware)
-            plan = check_nests(schedule.nests, rewritten)
+            plan = check_nests(schedule.nests, rewritten, self.task.target)
         except SpecError:
             return None
         return Candidate(point=point, schedule=schedule, plan=plan, predicted_s=predict_s(plan, self.hardware))

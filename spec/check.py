@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from .check_gpu import GPU_RULES, GpuRule, check_for_cpu
 from .errors import SpecError
 from .expr import If, loads, walk
+from .gpu import GpuLimits, limits_of
 from .nest import Plan, StageNest, plan_from_nests
 from .rewrite import rewrite
+from .task import Target, Task
 
 if TYPE_CHECKING:
     from .schedule import Nest, Schedule
     from .workload import Stage, Workload
+
+CPU: Final = Target()
 
 MAX_LANES: Final = 64
 MAX_UNROLLED: Final = 4096
@@ -20,20 +25,22 @@ MAX_LOOPS: Final = 64
 """Loops around a stage; TVM walks them by recursion and overflows its stack on a few thousand."""
 
 
-def check_schedule(schedule: Schedule, workload: Workload) -> Plan:
-    """Rewrites `workload`, lays out the nests and checks every rule; returns the plan that lowering follows.
+def check_schedule(schedule: Schedule, task: Task | Workload) -> Plan:
+    """Rewrites the workload, lays out the nests and checks every rule; returns the plan that lowering follows.
 
-    Raises SpecError whose path starts with ``schedule.stagings`` or ``schedule.nests``.
+    A workload alone is for a CPU. Raises SpecError whose path starts with ``schedule.stagings`` or ``schedule.nests``.
     """
-    return check_nests(schedule.nests, rewrite(schedule, workload))
+    workload, target = (task.workload, task.target) if isinstance(task, Task) else (task, CPU)
+    return check_nests(schedule.nests, rewrite(schedule, workload), target)
 
 
-def check_nests(nests: Sequence[Nest], rewritten: Workload) -> Plan:
+def check_nests(nests: Sequence[Nest], rewritten: Workload, target: Target = CPU) -> Plan:
     """The second half of `check_schedule`, on a workload with every staging applied."""
     plan = plan_from_nests(rewritten, nests)
+    rules = rules_for(target)
     place = {nest.stage: number for number, nest in enumerate(nests)}
     for stage_nest in plan.nests:
-        for rule in RULES:
+        for rule in rules:
             try:
                 rule(plan, stage_nest)
             except SpecError as error:
@@ -215,4 +222,16 @@ RULES: Final[tuple[Rule, ...]] = (
     check_attached_producer,
     check_predicate_tails,
 )
-"""The rules in the order they are tried."""
+"""The rules of every target in the order they are tried."""
+
+
+def rules_for(target: Target) -> tuple[Rule, ...]:
+    """`RULES`, and those of the kind of target, for one stage to be held against."""
+    limits = limits_of(target)
+    if limits is None:
+        return (*RULES, lambda plan, nest: check_for_cpu(plan, nest, target.kind))
+    return (*RULES, *(_for_limits(rule, limits) for rule in GPU_RULES))
+
+
+def _for_limits(rule: GpuRule, limits: GpuLimits) -> Rule:
+    return lambda plan, nest: rule(plan, nest, limits)

@@ -14,7 +14,7 @@ import attrs
 from .errors import SpecError
 from .layout import splits_by_axis
 from .region import local_extents
-from .schedule import At, BindFused, Nest
+from .schedule import BLOCKS, GPU_BINDINGS, SHARED, At, BindFused, Nest
 from .workload import IterAxis, Stage, Workload
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ class BoundLoop:
         """True where the loop runs over a reduce axis."""
         return self.parts[0].reduce
 
+    @property
+    def on_gpu(self) -> bool:
+        """True where the loop is no loop but blocks or threads of a GPU."""
+        return self.to in GPU_BINDINGS
+
 
 @attrs.frozen(kw_only=True)
 class StageNest:
@@ -70,6 +75,11 @@ class StageNest:
     def at(self) -> At | None:
         """Where the stage is computed; None for a nest of its own."""
         return self.nest.at
+
+    @property
+    def shared(self) -> bool:
+        """True where the stage's buffer is in the shared memory of a block."""
+        return self.nest.scope in SHARED
 
     @property
     def copies(self) -> int:
@@ -141,12 +151,13 @@ def plan_from_nests(workload: Workload, nests: Sequence[Nest]) -> Plan:
                 parent = visit(_parent(nest.at, names), (*path, name))
                 near = [other for other, (_, its) in given.items() if its.at == nest.at and other != name]
                 position = _position(parent, nest.at)
-                relatives = _relatives(stage, parent, [workload.stage(other) for other in near])
+                relatives = _relatives(workload, stage, parent, [workload.stage(other) for other in near])
                 consumer = _reads(stage, relatives[0])
+                threads = _threads(parent, position) if nest.scope in SHARED and not consumer else frozenset()
                 boxes = [
-                    local_extents(workload, stage, parent, position, consumer)
+                    local_extents(workload, stage, parent, position, consumer=consumer, threads=threads)
                     if via is parent.stage
-                    else local_extents(workload, stage, visit(via.name, (*path, name)), -1, consumer)
+                    else local_extents(workload, stage, visit(via.name, (*path, name)), -1, consumer=consumer)
                     for via in relatives
                 ]
                 if any(box != boxes[0] for box in boxes):
@@ -181,17 +192,41 @@ def _reads(reader: Stage, producer: Stage) -> bool:
     return any(output.name in reader.reads for output in producer.outputs)
 
 
-def _relatives(stage: Stage, parent: StageNest, near: Sequence[Stage]) -> list[Stage]:
+def _relatives(workload: Workload, stage: Stage, parent: StageNest, near: Sequence[Stage]) -> list[Stage]:
     """The stages that tell what part of an attached one is done in a step: its host and those at the same loop.
 
-    Stages that it reads come alone where there are any: it is then attached behind them.
+    Of what the host needs, directly or by way of others, these are the stages that read it; of all else, those that it
+    reads, behind which it is then attached.
     """
     around = [parent.stage, *near]
-    found = [other for other in around if _reads(stage, other)] or [other for other in around if _reads(other, stage)]
+    readers = [other for other in around if _reads(other, stage)]
+    found = [other for other in around if _reads(stage, other)]
+    if not found or (readers and _needs(workload, parent.stage, stage)):
+        found = readers
     if not found:
         message = f"{stage.name!r} and {parent.stage.name!r} do not read one another, nor does a stage at the same loop"
         raise SpecError(f"{message}; attach a stage to one that reads it, or that it reads", "at.stage")
     return found
+
+
+def _needs(workload: Workload, stage: Stage, other: Stage) -> bool:
+    """True where `stage` reads what `other` computes, directly or by way of other stages."""
+    waiting, seen = [stage], {stage.name}
+    while waiting:
+        for buffer in waiting.pop().reads:
+            writer = workload.writer.get(buffer)
+            if writer is other:
+                return True
+            if writer is not None and writer.name not in seen:
+                seen.add(writer.name)
+                waiting.append(writer)
+    return False
+
+
+def _threads(parent: StageNest, position: int) -> frozenset[str]:
+    """The threads of `parent` around `position`: a shared buffer there holds what all of them need."""
+    outer = parent.loops[: position + 1]
+    return frozenset(p.name for b in parent.bound if b.on_gpu and b.to not in BLOCKS for p in b.parts if p in outer)
 
 
 def _stage_nest(stage: Stage, nest: Nest, extents: Mapping[str, int], consumer: bool) -> StageNest:

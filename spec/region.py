@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from .errors import SpecError
 from .expr import Axis, Binary, Const, Expr, Load, index, loads, substitute
@@ -15,20 +15,33 @@ if TYPE_CHECKING:
     from .workload import Stage, Workload
 
 
-def local_extents(workload: Workload, stage: Stage, parent: StageNest, position: int, consumer: bool) -> dict[str, int]:
+def local_extents(
+    workload: Workload,
+    stage: Stage,
+    parent: StageNest,
+    position: int,
+    *,
+    consumer: bool,
+    threads: frozenset[str] = frozenset(),
+) -> dict[str, int]:
     """Each axis' extent of `stage` where it is attached at loop `position` of `parent` (-1: around all its loops).
 
-    SpecError where the part needed is no box of fixed size.
+    A producer there serves all steps of the outer loops in `threads` at once. SpecError where the part needed is no box
+    of fixed size.
     """
     if consumer:
         return _extents_of_consumer(stage, parent, position)
     reads = [load for body in parent.stage.body for load in loads(body) if workload.writer.get(load.buffer) is stage]
-    return _extents_of_producer(stage, parent, position, reads)
+    return _extents_of_producer(stage, parent, reads, _loop_values(parent, position, threads))
 
 
-def _extents_of_producer(stage: Stage, parent: StageNest, position: int, reads: Sequence[Load]) -> dict[str, int]:
+LoopValues: TypeAlias = tuple[dict[str, Expr], dict[str, int], dict[str, int]]
+"""The axes of a nest by its loops; the extents of the loops that a part runs over; those of the loops around it."""
+
+
+def _extents_of_producer(stage: Stage, parent: StageNest, reads: Sequence[Load], loops: LoopValues) -> dict[str, int]:
     """The part of a producer that one step needs: affine reads, each dimension an interval of fixed length."""
-    values, inner, outer = _loop_values(parent, position)
+    values, inner, outer = loops
     facts = facts_from_extents({loop.name: loop.extent for loop in parent.loops})
     extents = stage.extents
     for dimension, axis in enumerate(stage.axes):
@@ -53,18 +66,24 @@ def _extents_of_producer(stage: Stage, parent: StageNest, position: int, reads: 
         if len({base for _, base in starts}) > 1:
             message = f"{parent.stage.name!r} reads {stage.name!r} at places that move apart"
             raise SpecError(f"{message}; give {stage.name!r} a nest of its own", "at.stage")
-        extents[axis.name] = min(axis.extent, length - min(const for const, _ in starts))
+        needed = length - min(const for const, _ in starts)
+        if needed > axis.extent and any(base for _, base in starts):
+            # TVM would keep such a part, longer than the whole, and skip what is outside.
+            message = f"a step needs {needed} values along axis {axis.name!r}, which has {axis.extent}"
+            raise SpecError(f"{message}; split what reads it in smaller tiles, or attach further out", "at.loop")
+        extents[axis.name] = min(axis.extent, needed)
     return extents
 
 
-def _loop_values(parent: StageNest, position: int) -> tuple[dict[str, Expr], dict[str, int], dict[str, int]]:
-    """Each axis of `parent` by its loops, and the extents of the loops inside and outside `position`."""
+def _loop_values(parent: StageNest, position: int, threads: frozenset[str]) -> LoopValues:
+    """What one step at `position` runs over, the loops in `threads` among it, and what it is for."""
     values: dict[str, Expr] = {}
     for loop in parent.loops:
         term: Expr = Binary("mul", Axis(loop.name), index(loop.stride))
         values[loop.axis] = Binary("add", values[loop.axis], term) if loop.axis in values else term
-    inner = {loop.name: loop.extent for loop in parent.loops[position + 1 :]}
-    outer = {loop.name: loop.extent for loop in parent.loops[: position + 1]}
+    around = {loop.name for loop in parent.loops[: position + 1]} - threads
+    inner = {loop.name: loop.extent for loop in parent.loops if loop.name not in around}
+    outer = {loop.name: loop.extent for loop in parent.loops if loop.name in around}
     return values, inner, outer
 
 

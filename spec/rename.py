@@ -27,6 +27,7 @@ from .expr_text import RESERVED
 from .json_text import compact_json
 from .schedule import (
     Accumulate,
+    Align,
     At,
     Bind,
     BindFused,
@@ -140,7 +141,7 @@ def _renamed(schedule: Schedule, names: Names, naming: Naming) -> Schedule:
 
 _SLOTS: Final[dict[type, tuple[tuple[Callable[..., None], Callable[[object], object], str], ...]]] = {
     cls: tuple((getattr(cls, f.name).__set__, getattr(cls, f.name).__get__, f.name) for f in attrs.fields(cls))
-    for cls in (Split, Fuse, Inline, Accumulate, Reindex, Pack, Partial, BindLoop, BindFused, At, Nest)
+    for cls in (Split, Fuse, Inline, Accumulate, Reindex, Pack, Partial, BindLoop, BindFused, At, Align, Nest)
 }
 """Record → how each slot is set and read, and its name."""
 
@@ -264,6 +265,7 @@ class _Renaming:
     def nest(self, nest: Nest) -> Nest:
         """The nest renamed but for its `at`; its loops become the axes of its stage."""
         scope = dict(self.axes[nest.stage])
+        align = nest.align and _with(nest.align, axis=scope[nest.align.axis])
         splits = self.cut(nest.splits, scope) if nest.splits else ()
         order = tuple([scope[name] for name in nest.order])
         fused: dict[str, str] = {}
@@ -280,7 +282,7 @@ class _Renaming:
         self.axes[nest.stage] = scope
         start = None if nest.start is None else scope[nest.start]
         stage = self.stages[nest.stage]
-        return _with(nest, stage=stage, splits=splits, order=order, bind=tuple(binds), start=start)
+        return _with(nest, stage=stage, splits=splits, order=order, bind=tuple(binds), start=start, align=align)
 
     def placed(self, nest: Nest) -> Nest:
         """The nest with its `at` renamed."""

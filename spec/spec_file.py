@@ -46,7 +46,7 @@ def check_spec(spec: SpecFile) -> None:
         check_task(spec.task)
     except SpecError as error:
         raise error.under("task") from error
-    check_schedule(spec.schedule, spec.task.workload)
+    check_schedule(spec.schedule, spec.task)
 
 
 def spec_from_text(text: str | bytes) -> SpecFile:

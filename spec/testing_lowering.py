@@ -9,19 +9,24 @@ import numpy as np
 from .check import check_schedule
 from .dtypes import is_float
 from .evaluate import evaluate
+from .gpu import limits_of
 from .inputs import random_inputs
 from .numerics import array_dtype
-from .task import Task
+from .task import Target, Task
 from .tolerance import tolerance
-from .tvm_build import compile_module, tvm_target
+from .tvm_build import compile_module, device_source, tvm_target
 from .tvm_lower import lower_plan
 from .tvm_run import CompiledKernel, tensor_over
+from .tvm_serial import serial_module
+from .tvm_verify import is_within_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import tvm
     from numpy.typing import NDArray
 
+    from .nest import Plan
     from .schedule import Schedule
     from .workload import Workload
 
@@ -30,7 +35,7 @@ def assert_rewrites_correctly(schedule: Schedule, task: Task | Workload, seed: i
     """Raises AssertionError unless the rewritten workload computes what `task` asks for; needs no TVM."""
     workload, ranges = (task.workload, task.ranges) if isinstance(task, Task) else (task, ())
     inputs = random_inputs(workload, seed, ranges)
-    rewritten = check_schedule(schedule, workload).workload
+    rewritten = check_schedule(schedule, task).workload
     _assert_close(evaluate(rewritten, inputs, precise=True), workload, inputs)
 
 
@@ -42,9 +47,9 @@ def assert_lowers_correctly(schedule: Schedule, task: Task, seed: int = 0) -> No
     """
     workload = task.workload
     inputs = random_inputs(workload, seed, task.ranges)
-    sch = lower_plan(check_schedule(schedule, workload))
-    executable = compile_module(sch.mod, tvm_target(task.target, task.threads))
-    memory = {name: _memory(workload, name, inputs) for name in workload.params}
+    executable = _executable(check_schedule(schedule, task), task)
+    past = 16 if limits_of(task.target) is None else 0  # device memory is aligned
+    memory = {name: _memory(workload, name, inputs, past) for name in workload.params}
     tensors = [tensor_over(memory[n], workload.buffers[n].shape, workload.buffers[n].dtype) for n in workload.params]
     CompiledKernel(executable, tensors).call()
     found = {
@@ -57,12 +62,26 @@ def assert_lowers_correctly(schedule: Schedule, task: Task, seed: int = 0) -> No
             raise AssertionError(f"the kernel wrote into its input {name!r}")
 
 
-def _memory(workload: Workload, name: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+def _executable(plan: Plan, task: Task) -> tvm.runtime.Executable:
+    """What runs here: for a GPU, code for the CPU that does the same, step by step, once its own code was made."""
+    sch, target = lower_plan(plan, task.target), tvm_target(task.target, task.threads)
+    executable = compile_module(sch.mod, target)
+    limits = limits_of(task.target)
+    if limits is None:
+        return executable
+    if not is_within_limits(sch, plan, limits):
+        raise AssertionError("TVM finds more threads or memory in a kernel than the checks allowed")
+    if not device_source(executable):
+        raise AssertionError("TVM made no kernels")
+    return compile_module(serial_module(sch), tvm_target(Target(), task.threads))
+
+
+def _memory(workload: Workload, name: str, inputs: Mapping[str, NDArray[Any]], past: int) -> NDArray[np.uint8]:
     buffer = workload.buffers[name]
     dtype = np.dtype(array_dtype(buffer.dtype))
     size = int(np.prod(buffer.shape, dtype=np.int64)) * dtype.itemsize
     room = np.empty(size + 128, np.uint8)
-    start = -room.ctypes.data % 64 + 16
+    start = -room.ctypes.data % 64 + past
     place = room[start : start + size]
     if name in inputs:
         place[:] = np.ascontiguousarray(inputs[name]).reshape(-1).view(np.uint8)

@@ -6,13 +6,15 @@ schedule is always legal; what is drawn first, and what shrinking ends at, is th
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING, TypeAlias
 
 from hypothesis import strategies as st
 
-from .check import check_schedule
+from .check import CPU, check_nests
 from .errors import SpecError
+from .gpu import limits_of
 from .nest import plan_from_nests
 from .rewrite import apply_staging
 from .schedule import (
@@ -32,6 +34,7 @@ from .schedule import (
     Staging,
 )
 from .task import Task
+from .testing_gpu_schedules import gpu_nests, moved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,8 +46,9 @@ Draw: TypeAlias = st.DrawFn
 
 @st.composite
 def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3) -> Schedule:
-    """Schedules of a task that pass the checks."""
-    workload = task.workload if isinstance(task, Task) else task
+    """Schedules of a task that pass the checks; of a workload alone, those for a CPU."""
+    workload, target = (task.workload, task.target) if isinstance(task, Task) else (task, CPU)
+    on_gpu = limits_of(target) is not None
     rewritten, stagings = workload, []
     for number in range(draw(st.integers(0, max_stagings))):
         staging = _staging(draw, rewritten, number)
@@ -54,16 +58,28 @@ def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3) -> Sched
             continue
         stagings.append(staging)
     nests: list[Nest] = []
-    for stage in rewritten.stages:
+    # Loops to attach to are those of the readers, or of what is read: which of them come first is drawn too.
+    stages = rewritten.stages if not on_gpu or draw(st.booleans()) else rewritten.stages[::-1]
+    for stage in stages:
         if not draw(st.booleans()):
             continue
-        for nest in (_nest(draw, rewritten, stage, nests), Nest(stage=stage.name)):
+        plain = Nest(stage=stage.name)
+        if any(nest.stage == stage.name for nest in nests):
+            continue  # made with the nest of another
+        tried = [(*nests, _nest(draw, rewritten, stage, nests)), (*nests, plain)] if not on_gpu else []
+        for trial in tried or gpu_nests(draw, rewritten, stage, nests):
             try:
-                check_schedule(Schedule(stagings=tuple(stagings), nests=(*nests, nest)), workload)
+                check_nests(trial, rewritten, target)
             except SpecError:
                 continue
-            nests.append(nest)
+            nests = [*trial]
             break
+    for _ in nests if on_gpu else ():
+        for trial in moved(draw, nests):
+            with contextlib.suppress(SpecError):
+                check_nests(trial, rewritten, target)
+                nests = [*trial]
+                break
     return Schedule(stagings=tuple(stagings), nests=tuple(nests))
 
 

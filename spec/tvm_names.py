@@ -23,6 +23,7 @@ __all__ = [
     "WIDENED",
     "SBlock",
     "SBlockRealize",
+    "blocks_of",
     "get_sblock_read_write_region",
     "ir",
     "prim",
@@ -64,3 +65,14 @@ WIDENED: Final = {
 
 IF_OP: Final = "prim.if_then_else"
 LIKELY_OP: Final = "prim.likely"
+
+
+def blocks_of(stmt: Any) -> list[Any]:
+    """All blocks of scheduled TensorIR, in the order in which they stand: loops and blocks are all there is of it."""
+    if isinstance(stmt, stmts.SeqStmt):
+        return [block for part in stmt.seq for block in blocks_of(part)]
+    if isinstance(stmt, stmts.For):
+        return blocks_of(stmt.body)
+    if isinstance(stmt, SBlockRealize):
+        return [stmt.block, *blocks_of(stmt.block.body)]
+    return []

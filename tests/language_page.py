@@ -5,6 +5,7 @@
 | ```` ```json file NAME ```` | a whole spec file |
 | ```` ```json workload NAME ```` | a workload; the next ``text`` block is its plain loops |
 | ```` ```json NAME of WORKLOAD ```` | a schedule; the next ``text`` block is its loops |
+| ```` ```json NAME of WORKLOAD for cuda ```` | the same, for a GPU |
 | ```` ```json wrong NAME of WORKLOAD ```` | a schedule that does not fit; the next ``text`` block is the message |
 | ```` ```text ```` | what the block before it prints |
 | ```` ```python ```` | doctest, all of the page in one namespace |
@@ -21,7 +22,8 @@ import attrs
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "language.md"
 _FENCE = re.compile(r"^```(?P<info>[^`\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _INFO = re.compile(
-    r"json (file (?P<file>\S+)|workload (?P<workload>\S+)|(?P<wrong>wrong )?(?P<example>[a-z-]+) of (?P<on>\S+))"
+    r"json (file (?P<file>\S+)|workload (?P<workload>\S+)|"
+    r"(?P<wrong>wrong )?(?P<example>[a-z-]+) of (?P<on>\S+)( for (?P<target>\S+))?)"
 )
 
 
@@ -43,6 +45,7 @@ class Example:
     source: str
     printed: str
     wrong: bool = False
+    target: str = "llvm"
 
 
 @attrs.define(kw_only=True)
@@ -101,7 +104,14 @@ def _add_json(page: Page, block: Block, waiting: list[Block]) -> None:
     name = info["workload"] or (info["wrong"] or "") + info["example"]
     kept = page.workloads if info["workload"] else page.examples
     assert name not in kept, f"{where}: a second {name}"
-    kept[name] = Example(name=name, on=info["on"] or "", source=block.text, printed=printed, wrong=bool(info["wrong"]))
+    kept[name] = Example(
+        name=name,
+        on=info["on"] or "",
+        source=block.text,
+        printed=printed,
+        wrong=bool(info["wrong"]),
+        target=info["target"] or "llvm",
+    )
 
 
 def accept(name: str, kind: str, printed: str) -> None:

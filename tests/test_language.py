@@ -21,6 +21,7 @@ from click.testing import CliRunner
 
 from autosched.cli import main
 from autosched.spec.check import MAX_LANES, MAX_LOOPS, MAX_UNROLLED, check_schedule
+from autosched.spec.check_gpu import MAX_VTHREADS
 from autosched.spec.check_workload import MAX_RANK, MAX_STAGES, check_workload
 from autosched.spec.convert import STAGINGS, structure
 from autosched.spec.errors import SpecError
@@ -28,17 +29,32 @@ from autosched.spec.expr_text import MAX_TEXT
 from autosched.spec.json_text import Json, read_json, write_json
 from autosched.spec.nest import plan_from_nests
 from autosched.spec.rewrite import MAX_NODES
-from autosched.spec.schedule import BINDINGS, TAILS, At, Bind, Fuse, Nest, Schedule, Split
+from autosched.spec.schedule import (
+    BINDINGS,
+    MAX_AHEAD,
+    MAX_ALIGN,
+    SCOPES,
+    TAILS,
+    Align,
+    At,
+    Bind,
+    Fuse,
+    Nest,
+    Schedule,
+    Split,
+)
 from autosched.spec.show import text_from_plan
 from autosched.spec.spec_file import SpecFile, spec_from_text, text_from_spec
-from autosched.spec.task import Task
+from autosched.spec.task import Target, TargetOption, Task
 from autosched.spec.testing_lowering import assert_lowers_correctly, assert_rewrites_correctly
 from autosched.spec.tvm_lower import lower
+from autosched.spec.versions import VERSION
 from autosched.spec.workload import Workload
 from language_page import PAGE, Block, Example, accept, read_page
 
 GOLDENS = Path(__file__).parent / "goldens"
 THE_PAGE = read_page()
+TARGETS = {"llvm": Target(), "cuda": Target(kind="cuda", options=(TargetOption(name="arch", value="sm_80"),))}
 
 each_workload = pytest.mark.parametrize("example", THE_PAGE.workloads.values(), ids=lambda e: e.name)
 each_schedule = pytest.mark.parametrize("example", THE_PAGE.right, ids=lambda e: e.name)
@@ -56,13 +72,13 @@ def workload_of(name: str) -> Workload:
 
 
 def task_of(example: Example) -> Task:
-    return Task(workload=workload_of(example.on), threads=2)
+    return Task(workload=workload_of(example.on), target=TARGETS[example.target], threads=2)
 
 
 def spec_of(example: Example) -> SpecFile:
     """The spec file that has the example as its schedule, read from text as a user's is."""
     text = text_from_spec(SpecFile(task=task_of(example), schedule=Schedule()))
-    whole = {**as_object(text), "schedule": as_object(example.source)}
+    whole = {**as_object(text), "version": VERSION, "schedule": as_object(example.source)}
     return spec_from_text(write_json(whole))
 
 
@@ -88,7 +104,7 @@ def test_a_workload_is_well_formed_and_prints_its_loops(example: Example, accept
 
 @each_schedule
 def test_a_schedule_prints_the_loops_that_the_page_shows(example: Example, accepting: bool) -> None:
-    printed = text_from_plan(check_schedule(spec_of(example).schedule, workload_of(example.on))) + "\n"
+    printed = text_from_plan(check_schedule(spec_of(example).schedule, task_of(example))) + "\n"
     if accepting:
         accept(example.name, f"{example.name} of", printed)
     else:
@@ -203,22 +219,34 @@ def test_the_page_shows_every_word_of_the_language() -> None:
                 if value != field.default:
                     shown.add((type(record).__name__, field.name))
                 records += [v for v in (value if isinstance(value, tuple) else (value,)) if attrs.has(type(v))]
-    classes = [*STAGINGS.values(), Fuse, Split, Nest, At, *get_args(Bind)]
+    classes = [*STAGINGS.values(), Fuse, Split, Nest, Align, At, *get_args(Bind)]
     words = {(cls.__name__, field.name) for cls in classes for field in attrs.fields(cls)}
     assert words - shown == set()
     text = "".join(example.source for example in THE_PAGE.right)
-    for value in (*BINDINGS, *TAILS[1:]):
+    for value in (*BINDINGS, *TAILS[1:], *SCOPES[1:]):
         assert f'"{value}"' in text, value
 
 
 def test_every_word_of_the_language_has_its_mistake() -> None:
     wrong = {example.name.removeprefix("wrong ") for example in THE_PAGE.mistaken}
     assert wrong >= {*STAGINGS, "splits", "order", "bind", "fuse", "at", "start", "unroll-limit"}
+    assert wrong >= {"blocks", "threads", "vthread", "scope", "align", "ahead"}
 
 
 def test_the_page_has_the_limits_of_the_checks() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for limit in (MAX_LANES, MAX_UNROLLED, MAX_LOOPS, MAX_STAGES, MAX_RANK, MAX_TEXT, MAX_NODES):
+    for limit in (
+        MAX_VTHREADS,
+        MAX_ALIGN,
+        MAX_AHEAD,
+        MAX_LANES,
+        MAX_UNROLLED,
+        MAX_LOOPS,
+        MAX_STAGES,
+        MAX_RANK,
+        MAX_TEXT,
+        MAX_NODES,
+    ):
         assert f"| {limit} |" in text
 
 
