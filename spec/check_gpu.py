@@ -278,8 +278,8 @@ def check_kernel_limits(plan: Plan, nest: StageNest, limits: GpuLimits) -> None:
         if used > room[scope]:
             stages = [other.stage.name for other in kernel.nests if other.nest.scope == scope]
             who = "a thread's registers hold" if scope == "local" else "a block of this target has"
-            message = f"{', '.join(stages)} take {used} bytes of {scope} memory, {who} {room[scope]}"
-            raise SpecError(f"{message}; compute smaller parts of them", "scope")
+            message = f"{used} bytes of {scope} memory for {', '.join(stages)}, {who} {room[scope]}"
+            raise SpecError(f"{message}; compute smaller parts at a time", "scope")
 
 
 GpuRule: TypeAlias = "Callable[[Plan, StageNest, GpuLimits], None]"

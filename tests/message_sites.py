@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SPEC = Path(__file__).resolve().parent.parent / "spec"
 MODULES = (
-    "check", "check_task", "check_workload", "convert", "infer", "json_text", "layout", "nest", "region", "rewrite",
+    "check", "check_gpu", "check_task", "check_workload", "convert", "infer", "json_text", "layout", "nest", "region", "rewrite",
     "schedule", "spec_file", "strict_cattrs", "workload",
 )  # fmt: skip
 MAKERS = {"SpecError", "unfit"}

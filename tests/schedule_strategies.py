@@ -25,8 +25,10 @@ from autosched.spec.claim import (
 from autosched.spec.expr_text import NAME, RESERVED
 from autosched.spec.schedule import (
     BINDINGS,
+    SCOPES,
     TAILS,
     Accumulate,
+    Align,
     At,
     BindFused,
     BindLoop,
@@ -94,6 +96,9 @@ nests = st.builds(
     start=st.none() | names,
     at=st.none() | st.builds(At, stage=names, loop=names),
     unroll_limit=st.none() | st.integers(0, 512),
+    scope=st.sampled_from(SCOPES),
+    align=st.none() | st.builds(Align, axis=names, factor=st.integers(8, 64), offset=st.integers(0, 7)),
+    ahead=st.integers(0, 2),
 )
 schedules = st.builds(Schedule, stagings=tuples_of(stagings), nests=tuples_of(nests))
 
@@ -250,6 +255,7 @@ class _Fitting:
 
     def nest(self, stage: str) -> Nest:
         axes = list(self.axes[stage])
+        align = Align(axis=axes[0], factor=8) if axes and self.draw(st.booleans()) else None
         made = self.splits_of(axes)
         order = tuple(self.draw(st.permutations(axes)))
         binds: list[BindLoop | BindFused] = []
@@ -263,7 +269,7 @@ class _Fitting:
         binds += [BindLoop(loop=name, to="unroll") for name in self.some([name for name in order if name not in fused])]
         self.axes[stage] = final
         start = self.draw(st.sampled_from([None, *final]))
-        return Nest(stage=stage, splits=made, order=order, bind=tuple(binds), start=start)
+        return Nest(stage=stage, splits=made, order=order, bind=tuple(binds), start=start, align=align)
 
     def placed(self, nest: Nest) -> Nest:
         stage = self.draw(st.sampled_from([None, *sorted(name for name in self.axes if self.axes[name])]))

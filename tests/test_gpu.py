@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import autosched as at
 from autosched.cli import main
 from autosched.spec.check import check_schedule
+from autosched.spec.diff import compare_specs
 from autosched.spec.errors import SpecError
 from autosched.spec.gpu import GPUS, limits_of
 from autosched.spec.kernel import buffer_part, kernels, memory_bytes
@@ -195,3 +196,14 @@ def test_a_cpu_has_no_kernels(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["lower", str(tmp_path / "cpu.json"), "--cuda"])
     assert done.exit_code == 2
     assert "--cuda is for GPUs, the target of the task is 'llvm'; use --asm" in done.stderr
+
+
+def test_a_difference_of_memory_in_words() -> None:
+    task, before = tiled_example()
+    _, after = tiled_example(ahead=1, align=Align(axis="k", factor=32, offset=4))
+    changes = compare_specs(SpecFile(task=task, schedule=before), SpecFile(task=task, schedule=after)).schedule
+    assert [(change.place, change.before, change.after) for change in changes] == [
+        ("nest of A.sh, align", None, "k: 4 more than a multiple of 32"),
+        ("nest of A.sh, ahead", None, "1 step"),
+        ("nest of B.sh, ahead", None, "1 step"),
+    ]

@@ -65,7 +65,6 @@ SCOPE = Scope(buffers=SPEC.task.workload.buffers, axes=frozenset({"i"}))
 UNREACHABLE = {
     "check.check_attached_producer: attach it further out": "plan_from_nests finds that reader, or refuses the place",
     "nest.visit: a nest of its own": "every two relatives that get so far agree; lowering relies on it",
-    "spec_file._check_version: is of version": "nothing in the language is later than version 1 yet",
     "strict_cattrs.located: cannot be read": "kept for what a later cattrs may raise; the hooks raise SpecErrors",
 }
 """Module, function and words in the message → why nothing can bring it about."""
