@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 SPEC = Path(__file__).resolve().parent.parent / "spec"
 MODULES = (
-    "check", "check_gpu", "check_task", "check_workload", "convert", "infer", "json_text", "layout", "nest", "region", "rewrite",
-    "schedule", "spec_file", "strict_cattrs", "workload",
+    "check", "check_gpu", "check_task", "check_workload", "convert", "infer", "json_text", "layout", "nest", "region",
+    "rewrite", "schedule", "spec_file", "strict_cattrs", "workload",
 )  # fmt: skip
 MAKERS = {"SpecError", "unfit"}
 """What makes an error: the class, and the function that words values of the wrong kind."""
