@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import tvm
@@ -26,6 +27,7 @@ from autosched.spec.testing import assert_lowers_correctly, schedules, workloads
 from autosched.spec.tvm_build import compile_module, device_source, tvm_target
 from autosched.spec.tvm_lower import lower
 from autosched.spec.versions import version_needed
+from cuda_on_cpu import Emulated, emulate
 from gpu_schedules import product, tiled_product
 
 if TYPE_CHECKING:
@@ -106,6 +108,21 @@ def test_nvcc_takes_the_source(arch: str, tmp_path: Path) -> None:
     command = [str(NVCC), f"-arch={arch}", "-cubin", "-o", str(tmp_path / "kernel.cubin"), str(kernel)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+@pytest.mark.parametrize(
+    "words",
+    [{}, {"ahead": 1}, {"ahead": 2}, {"ahead": 1, "align": Align(axis="k", factor=32, offset=4)}],
+    ids=["plain", "one ahead", "two ahead", "padded"],
+)
+def test_threads_of_the_source_meet_at_its_barriers(words: dict[str, Any], tmp_path: Path) -> None:
+    task, schedule = product(size=32, depth=64, tile=2, threads=4, vthreads=2, step=16, lanes=2, **words)
+    source = source_of(schedule, task)
+    run = functools.partial(emulate, folder=tmp_path, size=32, depth=64, blocks=4, threads=16)
+    assert run(source) == Emulated(right=True, raced=False)
+    assert run(source.replace("__syncthreads();", "")).raced
 
 
 @pytest.mark.device
