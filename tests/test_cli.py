@@ -286,8 +286,8 @@ def test_check_says_a_line_for_each_file(spec_file: Path, folder: Path) -> None:
     assert line.startswith(f"{spec_file}: well formed, gemm N=16 K=8 M=24 dtype=float32; ")
     assert done.stderr.splitlines() == [
         (
-            "bad.json: version: file is version 99, this autosched reads up to 1; "
-            "upgrade autosched or ask for a version 1 file"
+            "bad.json: version: file is version 99, this autosched reads up to 2; "
+            "upgrade autosched or ask for a version 2 file"
         ),
         "no file 'none.json'; check the name and the folder you are in",
     ]
@@ -444,7 +444,7 @@ def test_help_names_every_command_and_each_has_its_own() -> None:
         (["lookup", *GEMM, "--key", "abcdef"], "found --key and a task; give one of them"),
         (["lookup", "--key", "xyz"], "'xyz' is not a task's key; allowed: 6 to 64 digits"),
         (["show", "mine.py"], "mine.py: not JSON at line 2, column 1"),
-        (["run", "later.json"], "later.json: version: file is version 99, this autosched reads up to 1"),
+        (["run", "later.json"], "later.json: version: file is version 99, this autosched reads up to 2"),
         (["lower", "later.json"], "later.json: version: "),
         (["show", "unknown.json"], "unknown.json: "),
         (["bogus"], "No such command 'bogus'"),
