@@ -6,7 +6,11 @@
       par    256 x  1.03 MiB
       kb       4 x   263 KiB
 
-A line of a loop has its steps, and the bytes of the cache lines that one step touches.
+A line of a loop has its steps, and the bytes of the cache lines that one step touches. Of a task for a GPU, what each
+kernel takes:
+
+    kernel of C.acc: 16 blocks of 64 threads, 4096 bytes shared, 256 bytes local, 64 registers, in a thread
+      A.sh: 131072 steps, shared buffer 2 KiB
 """
 
 from __future__ import annotations
@@ -20,7 +24,10 @@ from .search.hardware import hardware_from_machine
 from .spec.check import check_schedule
 from .spec.dtypes import size_bytes
 from .spec.footprint import accesses_of, outer_loops, register_tile, touched_bytes
+from .spec.gpu import limits_of
+from .spec.kernel import buffer_bytes, kernel_text, kernels
 from .spec.once import main_part
+from .spec.schedule import BLOCKS
 from .store.machine import this_machine
 
 if TYPE_CHECKING:
@@ -28,14 +35,17 @@ if TYPE_CHECKING:
 
     from .search.analytic import StageCost
     from .spec.claim import Machine
+    from .spec.kernel import Kernel
     from .spec.nest import Plan, StageNest
     from .spec.spec_file import SpecFile
 
 
 def text_from_costs(spec: SpecFile, machine: Machine | None = None) -> str:
     """The predicted cost of every stage on a machine, this one where none is given."""
-    machine = machine or this_machine()
     plan = check_schedule(spec.schedule, spec.task)
+    if limits_of(spec.task.target) is not None:
+        return "\n\n".join("\n".join(_kernel_lines(plan, kernel)) for kernel in kernels(plan))
+    machine = machine or this_machine()
     main = main_part(plan)
     costs = stage_costs(main, hardware_from_machine(machine, spec.task.threads))
     total = duration(sum(cost.seconds for cost in costs))
@@ -45,6 +55,13 @@ def text_from_costs(spec: SpecFile, machine: Machine | None = None) -> str:
     for name in plan.once:
         lines += ["", f"{name}: computed once, outside of the time above"]
     return "\n".join(lines)
+
+
+def _kernel_lines(plan: Plan, kernel: Kernel) -> Iterator[str]:
+    """What a kernel takes of the GPU, and the steps and buffers of its stages; no time is predicted for GPUs yet."""
+    yield f"kernel of {kernel.root.stage.name}: {', '.join(kernel_text(plan, kernel))}"
+    for nest in kernel.nests:
+        yield f"  {nest.stage.name}: {', '.join(_notes(plan, nest))}"
 
 
 def _stage_lines(plan: Plan, nest: StageNest, cost: StageCost) -> Iterator[str]:
@@ -59,7 +76,10 @@ def _stage_lines(plan: Plan, nest: StageNest, cost: StageCost) -> Iterator[str]:
 def _notes(plan: Plan, nest: StageNest) -> Iterator[str]:
     """Steps in all, copies by unrolling, the register tile, and the size of a temporary buffer."""
     steps = 1
-    for loop in (*outer_loops(plan, nest), *nest.bound):
+    outer = outer_loops(plan, nest)
+    if nest.shared:  # all threads around it fill it together, each once
+        outer = [loop for loop in outer if not loop.on_gpu or loop.to in BLOCKS]
+    for loop in (*outer, *nest.bound):
         steps *= loop.extent
     yield f"{steps} step{'s' * (steps != 1)}"
     if nest.copies > 1:
@@ -72,6 +92,9 @@ def _notes(plan: Plan, nest: StageNest) -> Iterator[str]:
     if nest.nest.tensorize is not None:
         uses = steps // math.prod(loop.extent for loop in nest.tensorized)
         yield f"{uses} use{'s' * (uses != 1)} of {nest.nest.tensorize.intrinsic}"
+    if nest.nest.scope != "global":
+        yield f"{nest.nest.scope} buffer {amount(buffer_bytes(plan, nest))}"
+        return
     for output in nest.stage.outputs:
         if output.name not in plan.workload.params:
             elements = 1

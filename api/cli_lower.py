@@ -1,4 +1,4 @@
-"""``autosched lower``: a spec file as TensorIR, as machine code, or pass by pass."""
+"""``autosched lower``: a spec file as TensorIR, as machine code, as the source of kernels, or pass by pass."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from .cli_request import read_spec
+from .spec.errors import SpecError
+from .spec.gpu import limits_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,13 +20,17 @@ if TYPE_CHECKING:
 @click.argument("path", metavar="FILE")
 @click.option("--tir", "form", flag_value="tir", default=True, help="TensorIR, fully scheduled (the default).")
 @click.option("--asm", "form", flag_value="asm", help="Machine code.")
+@click.option("--cuda", "form", flag_value="cuda", help="The source of a GPU's kernels; needs neither GPU nor nvcc.")
 @click.option("--explain", "form", flag_value="explain", help="What each staging and each pass does.")
 def lower(path: str, form: str) -> None:
     """Print what a spec file is lowered to."""
     spec = read_spec(path)
+    if form == "cuda" and limits_of(spec.task.target) is None:
+        message = f"--cuda is for GPUs, the target of the task is {spec.task.target.kind!r}"
+        raise SpecError(f"{message}; use --asm, or a task for cuda", "task.target.kind")
 
     # Here, because TVM takes a second to import and bad files need none of it.
-    from .spec.tvm_build import compile_module, tvm_target
+    from .spec.tvm_build import compile_module, device_source, tvm_target
     from .spec.tvm_lower import lower as lower_schedule
     from .spec.tvm_target import check_target
 
@@ -38,6 +44,9 @@ def lower(path: str, form: str) -> None:
         click.echo(sch.mod.script())
         return
     executable = compile_module(sch.mod, tvm_target(spec.task.target, spec.task.threads))
+    if form == "cuda":
+        click.echo(device_source(executable))
+        return
     click.echo(executable.mod.inspect_source("asm"))
 
 

@@ -6,9 +6,11 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from ..spec.check import check_schedule
+from ..spec.gpu import limits_of
 from ..spec.schedule import Schedule
 from ..store.machine import this_machine
 from .analytic import predict_s
+from .gpu_default import gpu_schedule
 from .space import Candidate, Space
 
 if TYPE_CHECKING:
@@ -26,8 +28,10 @@ CANDIDATES: Final = 400
 def default_schedule(task: Task, machine: Machine | None = None) -> Schedule:
     """The schedule that the analytic model likes best, without any measurement; always the same for a task and machine.
 
-    `machine` is this one where it is not given.
+    `machine` is this one where it is not given. For a GPU there is no model yet: a thread for each output.
     """
+    if limits_of(task.target) is not None:
+        return gpu_schedule(task)
     return default_candidate(Space(task, machine or this_machine())).schedule
 
 

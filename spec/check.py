@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .backwards import backward_divisions
+from .check_gpu import GPU_RULES, GpuRule, check_for_cpu
 from .check_tensorize import check_intrinsics, check_tensorized
 from .check_workload import check_reduced_together
 from .errors import SpecError
 from .expr import Binary, Expr, If, Load, axes_in, const, index, loads, transform, walk
+from .gpu import GpuLimits, limits_of
 from .nest import Plan, StageNest, plan_from_nests
 from .once import check_once
 from .parts import tiles
 from .rewrite import rewrite
-from .task import Task
+from .task import CPU, Target, Task
 
 if TYPE_CHECKING:
     from .schedule import Nest, Schedule
@@ -31,8 +33,8 @@ MAX_LOOPS: Final = 64
 def check_schedule(schedule: Schedule, task: Task | Workload) -> Plan:
     """Rewrites the workload, lays out the nests and checks every rule; returns the plan that lowering follows.
 
-    A workload stands for a task without constants. Raises SpecError whose path starts with ``schedule.stagings``,
-    ``schedule.once`` or ``schedule.nests``.
+    A workload stands for a task for a CPU without constants. Raises SpecError whose path starts with
+    ``schedule.stagings``, ``schedule.once`` or ``schedule.nests``.
     """
     workload = task.workload if isinstance(task, Task) else task
     return check_rewritten(schedule, rewrite(schedule, workload), task)
@@ -40,20 +42,21 @@ def check_schedule(schedule: Schedule, task: Task | Workload) -> Plan:
 
 def check_rewritten(schedule: Schedule, rewritten: Workload, task: Task | Workload) -> Plan:
     """The second half of `check_schedule`, on the workload with every staging applied."""
-    plan = check_nests(schedule.nests, rewritten, schedule.once)
+    target, constants = (task.target, task.constants) if isinstance(task, Task) else (CPU, ())
+    plan = check_nests(schedule.nests, rewritten, target, schedule.once)
     if plan.once:
-        check_once(plan, plan.once, task.constants if isinstance(task, Task) else ())
-    if isinstance(task, Task):
-        check_intrinsics(plan, task.target)
+        check_once(plan, plan.once, constants)
+    check_intrinsics(plan)
     return plan
 
 
-def check_nests(nests: Sequence[Nest], rewritten: Workload, once: tuple[str, ...] = ()) -> Plan:
-    """The plan of `nests`, held against the rules that ask for no task."""
-    plan = attrs.evolve(plan_from_nests(rewritten, nests), once=once)
+def check_nests(nests: Sequence[Nest], rewritten: Workload, target: Target = CPU, once: tuple[str, ...] = ()) -> Plan:
+    """The plan of `nests` for a target, held against the rules that look at one stage at a time."""
+    plan = attrs.evolve(plan_from_nests(rewritten, nests), target=target, once=once)
+    rules = rules_for(target)
     place = {nest.stage: number for number, nest in enumerate(nests)}
     for stage_nest in plan.nests:
-        for rule in RULES:
+        for rule in rules:
             try:
                 rule(plan, stage_nest)
             except SpecError as error:
@@ -313,4 +316,16 @@ RULES: Final[tuple[Rule, ...]] = (
     check_predicate_tails,
     check_tensorized,
 )
-"""The rules in the order they are tried."""
+"""The rules of every target in the order they are tried."""
+
+
+def rules_for(target: Target) -> tuple[Rule, ...]:
+    """`RULES`, and those of the kind of target, for one stage to be held against."""
+    limits = limits_of(target)
+    if limits is None:
+        return (*RULES, lambda plan, nest: check_for_cpu(plan, nest, target.kind))
+    return (*RULES, *(_for_limits(rule, limits) for rule in GPU_RULES))
+
+
+def _for_limits(rule: GpuRule, limits: GpuLimits) -> Rule:
+    return lambda plan, nest: rule(plan, nest, limits)

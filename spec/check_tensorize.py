@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from .intrinsics import Intrinsic
     from .nest import Plan, StageNest
-    from .task import Target
     from .tensorized import Operand
 
 
@@ -139,11 +138,12 @@ TENSORIZE_RULES: Final[tuple[Callable[[Plan, StageNest, Intrinsic], None], ...]]
 """The rules in the order they are tried."""
 
 
-def check_intrinsics(plan: Plan, target: Target) -> None:
+def check_intrinsics(plan: Plan) -> None:
     """SpecError where a target says of itself that it lacks an intrinsic of the plan.
 
     A target that names no CPU is this machine's or any other's: the compiler is asked when it is built for.
     """
+    target = plan.target
     for nest in plan.nests:
         intrinsic, has = intrinsic_of(nest), target_features(target)
         if intrinsic is not None and has is not None and not is_had(intrinsic, has):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from .nest import BoundLoop, StageNest
-    from .schedule import Split, Staging
+    from .schedule import Nest, Split, Staging
     from .spec_file import SpecFile
     from .task import Task
     from .workload import Reducer, Stage
@@ -265,7 +265,19 @@ def _nest(nest: StageNest, tokens: Tokens) -> Statements:
     if nest.nest.unroll_limit is not None:
         limit = str(nest.nest.unroll_limit)
         said[(*key, "unroll_limit")] = Statement(f"{place}, unroll_limit", limit, limit)
+    said |= {(*key, *rest): statement for rest, statement in _memory(place, nest.nest, axes)}
     return said
+
+
+def _memory(place: str, nest: Nest, axes: Mapping[str, str]) -> Iterator[tuple[Key, Statement]]:
+    """Where the stage's buffer is, how it is padded, and how early it is filled."""
+    if nest.scope != "global":
+        yield ("scope",), Statement(f"{place}, scope", nest.scope, nest.scope)
+    if (align := nest.align) is not None:
+        text = f"{align.axis}: {align.offset} more than a multiple of {align.factor}"
+        yield ("align",), Statement(f"{place}, align", f"{axes[align.axis]} {align.factor} {align.offset}", text)
+    if nest.ahead:
+        yield ("ahead",), Statement(f"{place}, ahead", str(nest.ahead), f"{nest.ahead} step{'s' * (nest.ahead != 1)}")
 
 
 def _bound(bound: BoundLoop, loops: Mapping[str, str]) -> tuple[str, str]:

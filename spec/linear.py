@@ -26,9 +26,7 @@ from .expr import (
     Load,
     Logic,
     Select,
-    children,
     index,
-    with_children,
 )
 
 Range: TypeAlias = tuple[int, int]
@@ -83,9 +81,9 @@ def _linear(node: Binary, facts: Facts) -> tuple[int, Terms]:
     # Plain tests, not patterns: every index of every pass comes by here, several times.
     op, a, b = node.op, node.a, node.b
     if op == "add":
-        return _sum(linear(a, facts), linear(b, facts), 1)
+        return sum_of(linear(a, facts), linear(b, facts), 1)
     if op == "sub":
-        return _sum(linear(a, facts), linear(b, facts), -1)
+        return sum_of(linear(a, facts), linear(b, facts), -1)
     if op == "mul":
         return _product(linear(a, facts), linear(b, facts))
     if op in _DIVISIONS and isinstance(b, Const) and int(b.text) > 0:
@@ -95,13 +93,18 @@ def _linear(node: Binary, facts: Facts) -> tuple[int, Terms]:
         return (_quotient if op.endswith("div") else _remainder)(form, int(b.text), facts)
     if op in ("min", "max"):
         return _extreme(op, linear(a, facts), linear(b, facts), facts)
-    return 0, {Binary(op, simplify(a, facts), simplify(b, facts)): 1}
+    return 0, {Binary(op, _in_form(a, facts), _in_form(b, facts)): 1}
+
+
+def _in_form(node: Expr, facts: Facts) -> Expr:
+    return expr_from_linear(linear(node, facts)) if isinstance(node, Binary) else node
 
 
 _DIVISIONS: Final = ("floordiv", "floormod", "truncdiv", "truncmod")
 
 
-def _sum(a: tuple[int, Terms], b: tuple[int, Terms], sign: int) -> tuple[int, Terms]:
+def sum_of(a: tuple[int, Terms], b: tuple[int, Terms], sign: int) -> tuple[int, Terms]:
+    """``a + sign * b``."""
     terms = a[1].copy()
     for atom, coefficient in b[1].items():
         total = terms.get(atom, 0) + sign * coefficient
@@ -145,7 +148,7 @@ def _quotient(form: tuple[int, Terms], by: int, facts: Facts) -> tuple[int, Term
                     atom = Binary("floordiv", single, index(inner))
         case _:
             atom = Binary("floordiv", expr_from_linear(rest), index(inner))
-    return _sum(whole, (0, {atom: 1}), 1)
+    return sum_of(whole, (0, {atom: 1}), 1)
 
 
 def _remainder(form: tuple[int, Terms], by: int, facts: Facts) -> tuple[int, Terms]:
@@ -157,7 +160,7 @@ def _remainder(form: tuple[int, Terms], by: int, facts: Facts) -> tuple[int, Ter
 
 
 def _extreme(op: str, a: tuple[int, Terms], b: tuple[int, Terms], facts: Facts) -> tuple[int, Terms]:
-    low, high = form_range(_sum(a, b, -1), facts)
+    low, high = form_range(sum_of(a, b, -1), facts)
     if low >= 0:
         return a if op == "max" else b
     if high <= 0:
@@ -300,8 +303,8 @@ def narrowed(facts: Facts, cond: Expr, holds: bool) -> Facts:
         case Logic("or", (a, b)) if not holds:
             return narrowed(narrowed(facts, a, False), b, False)
         case Compare(op, a, b) if _is_integer_form(a) and _is_integer_form(b):
-            const, terms = _sum(linear(a, facts), linear(b, facts), -1)
-            bounds = _compare_bounds(op if holds else _NEGATED[op])
+            const, terms = sum_of(linear(a, facts), linear(b, facts), -1)
+            bounds = compare_bounds(op if holds else NEGATED[op])
             if bounds is None or not terms:
                 return facts
             key = _guard_key(terms)
@@ -322,83 +325,10 @@ def _is_integer_form(node: Expr) -> bool:
     return is_index(node) or isinstance(node, Load)
 
 
-_NEGATED = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt", "eq": "ne", "ne": "eq"}
+NEGATED = {"lt": "ge", "ge": "lt", "gt": "le", "le": "gt", "eq": "ne", "ne": "eq"}
 
 
-def _compare_bounds(op: str) -> Range | None:
+def compare_bounds(op: str) -> Range | None:
     """Bounds of ``a - b`` where ``a op b`` holds; None where they are not an interval."""
     low, high = UNBOUNDED
     return {"lt": (low, -1), "le": (low, 0), "gt": (1, high), "ge": (0, high), "eq": (0, 0)}.get(op)
-
-
-def simplify(node: Expr, facts: Facts) -> Expr:
-    """An equal expression: index arithmetic in linear form, decided comparisons and guards taken away."""
-    match node:
-        case Axis() | Const():
-            return node
-        case Binary() if is_index(node):
-            return node if _is_digit(node, facts) else expr_from_linear(linear(node, facts))
-        case Compare():
-            return _simplify_compare(node.op, simplify(node.a, facts), simplify(node.b, facts), facts)
-        case Logic():
-            return _simplify_logic(node, facts)
-        case If() | Select():
-            cond = simplify(node.cond, facts)
-            decided = truth(cond)
-            if decided is not None:
-                return simplify(node.then if decided else node.otherwise, facts)
-            then = simplify(node.then, narrowed(facts, cond, True))
-            otherwise = simplify(node.otherwise, narrowed(facts, cond, False))
-            return type(node)(cond, then, otherwise)
-    old = children(node)
-    new = with_children(node, tuple([simplify(child, facts) for child in old])) if old else node
-    # A choice that was decided below may leave plain index arithmetic.
-    return expr_from_linear(linear(new, facts)) if isinstance(new, Binary) and is_index(new) else new
-
-
-def _is_digit(node: Binary, facts: Facts) -> bool:
-    """True for ``j // 32`` and ``j % 32`` that stay what they are: most of what layouts are read by."""
-    if not (isinstance(node.a, Axis) and isinstance(node.b, Const) and node.op in ("floordiv", "floormod")):
-        return False
-    by = int(node.b.text)
-    if by <= 1 or facts.guards:
-        return False
-    low, high = facts.axes.get(node.a.name, UNBOUNDED)
-    return low // by != high // by
-
-
-TRUE = Const("bool", "1")
-FALSE = Const("bool", "0")
-
-
-def truth(node: Expr) -> bool | None:
-    """The value of a constant condition, None for any other."""
-    return bool(int(node.text)) if isinstance(node, Const) and node.dtype == "bool" else None
-
-
-def _simplify_compare(op: str, a: Expr, b: Expr, facts: Facts) -> Expr:
-    if not (is_index(a) and is_index(b)):
-        return Compare(op, a, b)
-    low, high = form_range(_sum(linear(a, facts), linear(b, facts), -1), facts)
-    bounds = _compare_bounds(op)
-    opposite = _compare_bounds(_NEGATED[op])
-    if (bounds and bounds[0] <= low and high <= bounds[1]) or (op == "ne" and (low > 0 or high < 0)):
-        return TRUE
-    if (opposite and opposite[0] <= low and high <= opposite[1]) or (op == "eq" and (low > 0 or high < 0)):
-        return FALSE
-    return Compare(op, a, b)
-
-
-def _simplify_logic(node: Logic, facts: Facts) -> Expr:
-    if node.op == "not":
-        inner = simplify(node.args[0], facts)
-        decided = truth(inner)
-        return Logic("not", (inner,)) if decided is None else (FALSE if decided else TRUE)
-    a = simplify(node.args[0], facts)
-    b = simplify(node.args[1], narrowed(facts, a, node.op == "and"))
-    neutral = node.op == "and"
-    for this, other in ((a, b), (b, a)):
-        decided = truth(this)
-        if decided is not None:
-            return other if decided == neutral else this
-    return Logic(node.op, (a, b))

@@ -16,9 +16,11 @@ from .attach import Attachments
 from .errors import SpecError
 from .expr import Axis, Binary, Expr, index, substitute
 from .layout import splits_by_axis
-from .linear import facts_from_extents, simplify
+from .linear import facts_from_extents
 from .region import Placed, Span, done_box, needed_box, placed
-from .schedule import At, BindFused, Nest
+from .schedule import BLOCKS, GPU_BINDINGS, SHARED, At, BindFused, Nest
+from .simplify import simplify
+from .task import CPU, Target
 from .workload import IterAxis, Stage, Workload
 
 if TYPE_CHECKING:
@@ -53,6 +55,11 @@ class BoundLoop:
     def reduce(self) -> bool:
         """True where the loop runs over a reduce axis."""
         return self.parts[0].reduce
+
+    @property
+    def on_gpu(self) -> bool:
+        """True where the loop is no loop but blocks or threads of a GPU."""
+        return self.to in GPU_BINDINGS
 
 
 @attrs.frozen(kw_only=True)
@@ -92,6 +99,11 @@ class StageNest:
         return self.nest.at
 
     @property
+    def shared(self) -> bool:
+        """True where the stage's buffer is in the shared memory of a block."""
+        return self.nest.scope in SHARED
+
+    @property
     def copies(self) -> int:
         """Bodies that unrolled loops make of one, vector lanes apart."""
         return math.prod(loop.extent for loop in self.bound if loop.to == "unroll")
@@ -119,13 +131,14 @@ class StageNest:
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """A rewritten workload with the nest of each stage, in the workload's order.
+    """A rewritten workload with the nest of each stage, in the workload's order, for a target.
 
     Stages in `once` are computed outside the kernel, from constants; `once.py` takes the two parts apart.
     """
 
     workload: Workload
     nests: tuple[StageNest, ...]
+    target: Target = CPU
     once: tuple[str, ...] = ()
 
     @cached_property
@@ -190,6 +203,9 @@ class _Planner:
         others = [self.placed(self.visit(other.name, path)) for other in relatives]
         outer = self.outside(parent, position)
         consumer = self.attachments.is_consumer(stage.name)
+        if nest.scope in SHARED and not consumer:
+            # A shared buffer holds what all threads around it need.
+            outer = {loop: extent for loop, extent in outer.items() if loop not in self.threads(parent)}
         box = done_box(stage, others, outer.keys(), at.loop) if consumer else needed_box(stage, others, outer.keys())
         extents = {axis: box[axis].length for axis in stage.extents}
         self.done[stage.name] = attrs.evolve(_stage_nest(stage, nest, extents, consumer), box=box)
@@ -214,6 +230,11 @@ class _Planner:
             return {}
         host = self.done[nest.at.stage]
         return self.outside(host, host.position(nest.at.loop))
+
+    def threads(self, nest: StageNest) -> set[str]:
+        """The loops of a nest, and of those around it, that are threads of a GPU."""
+        own = {f"{nest.stage.name}:{p.name}" for b in nest.bound if b.on_gpu and b.to not in BLOCKS for p in b.parts}
+        return own if nest.at is None else own | self.threads(self.done[nest.at.stage])
 
     def placed(self, nest: StageNest) -> Placed:
         """A nest that is laid out, for the stages around it."""

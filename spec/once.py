@@ -64,7 +64,7 @@ def main_part(plan: Plan) -> Plan:
         stages=stages,
         params=(*plan.workload.params, *packed),
     )
-    return Plan(workload=workload, nests=_nests(plan, workload))
+    return Plan(workload=workload, nests=_nests(plan, workload), target=plan.target)
 
 
 def pack_part(plan: Plan) -> Plan | None:
@@ -80,7 +80,7 @@ def pack_part(plan: Plan) -> Plan | None:
         params=(*(buffer.name for buffer in inputs), *packed_buffers(plan)),
         index_dtype=plan.workload.index_dtype,
     )
-    return Plan(workload=workload, nests=_nests(plan, workload))
+    return Plan(workload=workload, nests=_nests(plan, workload), target=plan.target)
 
 
 def packed_buffers(plan: Plan) -> tuple[str, ...]:

@@ -81,10 +81,12 @@ def needed_box(stage: Stage, readers: Sequence[Placed], outer: AbstractSet[str])
             remedy = f"TVM has no reduction there; give {stage.name!r} a nest of its own"
             raise SpecError(f"{message}, and {remedy}", "at.stage")
         if length > axis.extent and spans[0].base:
-            # Only a tail skipped by predicate comes here; TVM's box is then larger than the whole.
-            name = reads[0][0].stage.name
-            message = f"a step of {name!r}, with the tail it skips, spans more of {stage.name!r} than there is"
-            raise SpecError(f"{message}; use factors that divide, or give {stage.name!r} a nest of its own", "at")
+            # TVM would keep such a part, longer than the whole, and skip what is outside.
+            message = (
+                f"a step needs {length} values along axis {axis.name!r} of {stage.name!r}, which has {axis.extent}"
+            )
+            remedy = f"use smaller tiles, factors that divide, or give {stage.name!r} a nest of its own"
+            raise SpecError(f"{message}; {remedy}", "at")
         box[axis.name] = _within(axis, Span(base=spans[0].base, start=start, length=length))
     return box
 

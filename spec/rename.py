@@ -28,6 +28,7 @@ from .expr_text import RESERVED
 from .json_text import compact_json
 from .schedule import (
     Accumulate,
+    Align,
     At,
     Bind,
     BindFused,
@@ -153,6 +154,7 @@ _SLOTS: Final[dict[type, tuple[tuple[Callable[..., None], Callable[[object], obj
         BindLoop,
         BindFused,
         At,
+        Align,
         Tensorize,
         Nest,
         Schedule,
@@ -284,6 +286,7 @@ class _Renaming:
     def nest(self, nest: Nest) -> Nest:
         """The nest renamed but for its `at`; its loops become the axes of its stage."""
         scope = dict(self.axes[nest.stage])
+        align = nest.align and _with(nest.align, axis=scope[nest.align.axis])
         splits = self.cut(nest.splits, scope) if nest.splits else ()
         order = tuple([scope[name] for name in nest.order])
         fused: dict[str, str] = {}
@@ -300,8 +303,8 @@ class _Renaming:
         self.axes[nest.stage] = scope
         start = None if nest.start is None else scope[nest.start]
         tensorize = nest.tensorize and _with(nest.tensorize, loop=scope[nest.tensorize.loop])
-        made = {"splits": splits, "order": order, "bind": tuple(binds), "start": start, "tensorize": tensorize}
-        return _with(nest, stage=self.stages[nest.stage], **made)
+        made = {"splits": splits, "order": order, "bind": tuple(binds), "start": start}
+        return _with(nest, stage=self.stages[nest.stage], align=align, tensorize=tensorize, **made)
 
     def placed(self, nest: Nest) -> Nest:
         """The nest with its `at` renamed."""

@@ -33,10 +33,11 @@ from .expr import (
 from .expr_text import text_from_expr
 from .infer import dtype_of_index
 from .layout import recut
-from .linear import Facts, facts_from_extents, is_index, narrowed, simplify, value_range
+from .linear import Facts, facts_from_extents, is_index, narrowed, value_range
 from .padding import padded_with_identity
 from .reducers import identity_element
 from .schedule import Accumulate, Inline, Pack, Partial, Reindex, Schedule, Staging
+from .simplify import simplify
 from .workload import IterAxis, Output, Stage, Workload
 
 if TYPE_CHECKING:

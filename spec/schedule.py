@@ -18,7 +18,21 @@ from .expr_text import NAME, RESERVED
 TAILS: Final = ("none", "pad", "predicate")
 MAX_PIECES: Final = 64
 """Pieces of one split, as many as the loops that may stand around a stage."""
-BINDINGS: Final = ("parallel", "vectorize", "unroll", "serial")
+BLOCKS: Final = ("blockIdx.x", "blockIdx.y", "blockIdx.z")
+"""A GPU's blocks: each runs on its own and has a shared memory of its own."""
+THREADS: Final = ("threadIdx.x", "threadIdx.y", "threadIdx.z")
+"""The threads of a block."""
+VTHREAD: Final = "vthread"
+"""A loop that each thread steps through side by side with itself, with local buffers for each step."""
+GPU_BINDINGS: Final = (*BLOCKS, *THREADS, VTHREAD)
+BINDINGS: Final = ("parallel", "vectorize", "unroll", "serial", *GPU_BINDINGS)
+SHARED: Final = ("shared", "shared.dyn")
+"""Memory of a block: of a size fixed in the code, or given at the launch, where there is more of it."""
+SCOPES: Final = ("global", *SHARED, "local")
+MAX_ALIGN: Final = 1024
+"""Elements; a layout is padded by less than that for each step of an axis."""
+MAX_AHEAD: Final = 3
+_SINCE_GPU: Final = {"since_of": dict.fromkeys(GPU_BINDINGS, 2)}
 
 
 @functools.lru_cache(maxsize=4096)
@@ -168,10 +182,14 @@ Staging: TypeAlias = Inline | Accumulate | Reindex | Pack | Partial
 
 @attrs.frozen(kw_only=True)
 class BindLoop:
-    """Says what one loop becomes: parallel, vectorize, unroll or serial."""
+    """Says what one loop becomes: parallel, vectorize, unroll, serial, or blocks and threads of a GPU.
+
+    before: ``for i in 256: for j in 64:``    after (i to blockIdx.x, j to threadIdx.x): one kernel of 256 blocks of 64
+    threads, each of which does one step. In TVM: parallel, vectorize, unroll, bind.
+    """
 
     loop: str = attrs.field(validator=_name)
-    to: str
+    to: str = attrs.field(metadata=_SINCE_GPU)
 
     def __attrs_post_init__(self) -> None:
         _check_binding(self.to)
@@ -183,7 +201,7 @@ class BindFused:
 
     fuse: tuple[str, ...] = attrs.field(validator=_names)
     as_: str = attrs.field(validator=_name)
-    to: str
+    to: str = attrs.field(metadata=_SINCE_GPU)
 
     def __attrs_post_init__(self) -> None:
         _check_binding(self.to)
@@ -221,6 +239,28 @@ class Tensorize:
 
 
 @attrs.frozen(kw_only=True)
+class Align:
+    """Pads the layout of a shared buffer, so that threads that read along `axis` meet different memory banks.
+
+    A step of `axis` then moves by a number of elements that is `offset` more than a multiple of `factor`.
+
+    before: ``A.sh[k, i]`` at ``k * 64 + i``    after (axis k, factor 32, offset 4): at ``k * 68 + i``
+    In TVM: storage_align.
+    """
+
+    SINCE: ClassVar[int] = 2
+    axis: str = attrs.field(validator=_name)
+    factor: int
+    offset: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.factor) is not int or not 1 <= self.factor <= MAX_ALIGN:
+            raise SpecError(f"factor {self.factor!r}; allowed: 1 to {MAX_ALIGN}", "factor")
+        if type(self.offset) is not int or not 0 <= self.offset < self.factor:
+            raise SpecError(f"offset {self.offset!r}; allowed: 0 to {self.factor - 1}, less than the factor", "offset")
+
+
+@attrs.frozen(kw_only=True)
 class Nest:
     """The loops of one stage.
 
@@ -229,6 +269,12 @@ class Nest:
     `start` puts the start of a reduction before that loop; absent, it stays with the update.
     `unroll_limit` lets LLVM unroll inner loops up to that many steps. `tensorize` does the innermost ones by one
     intrinsic.
+
+    On a GPU, `scope` says in which memory the stage's buffer is (in TVM: set_scope), `align` pads its layout, and
+    `ahead` computes an attached stage that many steps of its loop before they are needed, in as many buffers more:
+
+    before: ``for k: sh = A[k]; use(sh)``    after (ahead 1): ``sh0 = A[0]; for k: sh1 = A[k + 1]; use(sh0); swap``
+    In TVM: software_pipeline_stage, software_pipeline_order.
     """
 
     stage: str = attrs.field(validator=_name)
@@ -239,6 +285,15 @@ class Nest:
     at: At | None = None
     unroll_limit: int | None = None
     tensorize: Tensorize | None = None
+    scope: str = attrs.field(default="global", metadata={"since": 2})
+    align: Align | None = attrs.field(default=None, metadata={"since": 2})
+    ahead: int = attrs.field(default=0, metadata={"since": 2})
+
+    def __attrs_post_init__(self) -> None:
+        if self.scope not in SCOPES:
+            raise SpecError(f"unknown scope {self.scope!r}; allowed: {', '.join(SCOPES)}", "scope")
+        if type(self.ahead) is not int or not 0 <= self.ahead <= MAX_AHEAD:
+            raise SpecError(f"{self.ahead!r} steps ahead; allowed: 0 to {MAX_AHEAD}", "ahead")
 
 
 @attrs.frozen(kw_only=True)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from .check import check_schedule
 from .expr_text import text_from_expr
+from .gpu import limits_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,8 @@ def _task_lines(task: Task) -> Iterator[str]:
     if task.op is not None:
         yield task.op.text
     options = "".join(f" {option.name}={option.value}" for option in task.target.options)
-    yield f"for {task.target.kind}{options}, {task.threads} thread{'s' * (task.threads != 1)}"
+    threads = "" if limits_of(task.target) else f", {task.threads} thread{'s' * (task.threads != 1)}"
+    yield f"for {task.target.kind}{options}{threads}"
     yield from _parameter_lines(task.workload, frozenset(task.constants))
 
 
@@ -95,7 +97,12 @@ def _stage_text(plan: Plan, nest: StageNest) -> str:
     shapes = ", ".join(f"{output.dtype}[{', '.join(map(str, stage.shape))}]" for output in stage.outputs)
     notes = [shapes]
     if all(output.name not in plan.workload.params for output in stage.outputs):
-        notes.append("computed once, outside" if stage.name in plan.once else "temporary")
+        made = "temporary" if nest.nest.scope == "global" else nest.nest.scope
+        notes.append("computed once, outside" if stage.name in plan.once else made)
+    if (align := nest.nest.align) is not None:
+        notes.append(f"a step of {align.axis} is {align.offset} more than a multiple of {align.factor}")
+    if nest.nest.ahead:
+        notes.append(f"{nest.nest.ahead} step{'s' * (nest.nest.ahead != 1)} ahead")
     if nest.at is not None:
         part = ", ".join(f"{axis.name}: {axis.extent}" for axis in nest.axes)
         notes.append(f"here {part}")

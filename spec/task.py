@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
@@ -34,6 +34,10 @@ class Target:
 
     kind: str = attrs.field(default="llvm", validator=check_printable)
     options: tuple[TargetOption, ...] = ()
+
+
+CPU: Final = Target()
+"""This machine's CPU."""
 
 
 def target_from_value(value: object) -> Target:

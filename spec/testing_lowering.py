@@ -9,13 +9,16 @@ import numpy as np
 from .check import check_schedule
 from .dtypes import is_float
 from .evaluate import evaluate
+from .gpu import limits_of
 from .inputs import random_inputs
 from .numerics import array_dtype
-from .task import Task
+from .task import Target, Task
 from .tolerance import tolerance
-from .tvm_build import compile_module, tvm_target
+from .tvm_build import compile_module, device_source, tvm_target
 from .tvm_lower import lower_plan
 from .tvm_run import CompiledKernel, Executable, tensor_over
+from .tvm_serial import serial_module
+from .tvm_verify import is_within_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,14 +45,15 @@ def assert_lowers_correctly(schedule: Schedule, task: Task, seed: int = 0) -> No
     outputs start as NaN, or as the dtype's pattern 0x7f, so that a point never written is found.
     """
     plan = check_schedule(schedule, task)
-    assert_computes(compile_module(lower_plan(plan).mod, tvm_target(task.target, task.threads)), plan, task, seed)
+    assert_computes(_executable(plan, task), plan, task, seed)
 
 
 def assert_computes(executable: Executable, plan: Plan, task: Task, seed: int = 0, name: str = "main") -> None:
     """Raises AssertionError unless the function `name` of a compiled module computes what `task` asks for."""
     workload = task.workload
     inputs = random_inputs(workload, seed, task.ranges)
-    memory = {n: _memory(workload, n, inputs) for n in workload.params}
+    past = 16 if limits_of(task.target) is None else 0  # device memory is aligned
+    memory = {n: _memory(workload, n, inputs, past) for n in workload.params}
     tensors = {n: tensor_over(memory[n], workload.buffers[n].shape, workload.buffers[n].dtype) for n in workload.params}
     CompiledKernel(executable, plan, tensors, name).call()
     found = {
@@ -62,12 +66,26 @@ def assert_computes(executable: Executable, plan: Plan, task: Task, seed: int = 
             raise AssertionError(f"the kernel wrote into its input {given!r}")
 
 
-def _memory(workload: Workload, name: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+def _executable(plan: Plan, task: Task) -> Any:
+    """What runs here: for a GPU, code for the CPU that does the same, step by step, once its own code was made."""
+    sch, target = lower_plan(plan), tvm_target(task.target, task.threads)
+    executable = compile_module(sch.mod, target)
+    limits = limits_of(task.target)
+    if limits is None:
+        return executable
+    if not is_within_limits(sch, plan, limits):
+        raise AssertionError("TVM finds more threads or memory in a kernel than the checks allowed")
+    if not device_source(executable):
+        raise AssertionError("TVM made no kernels")
+    return compile_module(serial_module(sch), tvm_target(Target(), task.threads))
+
+
+def _memory(workload: Workload, name: str, inputs: Mapping[str, NDArray[Any]], past: int) -> NDArray[np.uint8]:
     buffer = workload.buffers[name]
     dtype = np.dtype(array_dtype(buffer.dtype))
     size = int(np.prod(buffer.shape, dtype=np.int64)) * dtype.itemsize
     room = np.empty(size + 128, np.uint8)
-    start = -room.ctypes.data % 64 + 16
+    start = -room.ctypes.data % 64 + past
     place = room[start : start + size]
     if name in inputs:
         place[:] = np.ascontiguousarray(inputs[name]).reshape(-1).view(np.uint8)

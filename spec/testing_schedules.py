@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from .check import check_nests, check_schedule
 from .errors import SpecError
 from .expr import axes_in, loads
+from .gpu import limits_of
 from .nest import plan_from_nests
 from .rewrite import apply_staging, ways_to_read
 from .schedule import (
@@ -33,7 +34,8 @@ from .schedule import (
     Split,
     Staging,
 )
-from .task import Task
+from .task import CPU, Task
+from .testing_gpu_schedules import drawn_for_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,11 +47,11 @@ Draw: TypeAlias = st.DrawFn
 
 @st.composite
 def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3, *, checked: bool = True) -> Schedule:
-    """Schedules of a task that pass the checks.
+    """Schedules of a task that pass the checks; of a workload alone, those for a CPU.
 
     With `checked` False every piece drawn is kept, so that most of them break some rule: for tests of the checks.
     """
-    workload = task.workload if isinstance(task, Task) else task
+    workload, target = (task.workload, task.target) if isinstance(task, Task) else (task, CPU)
     rewritten, stagings = workload, []
     for number in range(draw(st.integers(0, max_stagings))):
         staging = _staging(draw, rewritten, number)
@@ -60,6 +62,8 @@ def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3, *, check
                 stagings.append(staging)
             continue
         stagings.append(staging)
+    if limits_of(target) is not None:
+        return Schedule(stagings=tuple(stagings), nests=drawn_for_gpu(draw, rewritten, target))
     nests = _gathered(draw, rewritten) if checked and draw(st.booleans()) else []
     given = {nest.stage for nest in nests}
     # Backwards, a producer finds the loops of its reader; forwards, an epilogue those of what it reads.

@@ -58,6 +58,14 @@ def compile_module(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.runtime.
         raise LoweringError(f"the compiler refused the module: {useful_line(error)}") from error
 
 
+def device_source(executable: tvm.runtime.Executable) -> str:
+    """The source of the kernels of a GPU's executable: CUDA C++ where it is for cuda. Needs neither GPU nor nvcc."""
+    try:
+        return "\n".join(str(module.inspect_source()) for module in executable.mod.imports)
+    except TVM_ERRORS as error:
+        raise LoweringError(f"the kernels have no source: {useful_line(error)}") from error
+
+
 def useful_line(error: BaseException) -> str:
     """The one line of a compiler's error that says what is wrong, at most 300 characters."""
     lines = [line.strip() for line in str(error).splitlines()]

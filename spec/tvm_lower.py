@@ -14,16 +14,20 @@ import tvm
 from .backwards import truncated
 from .check import check_schedule
 from .errors import LoweringError
+from .gpu import limits_of
 from .nest import Plan, StageNest
 from .once import PACK, main_part, pack_part
+from .schedule import BLOCKS, VTHREAD
 from .tensorized import intrinsic_of
 from .tvm_features import with_attribute
 from .tvm_intrinsics import PRAGMA, llvm_functions, tensorized_loops
+from .tvm_names import blocks_of
 from .tvm_write import primfunc_from_workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .nest import BoundLoop
     from .schedule import Schedule
     from .task import Task
     from .workload import Workload
@@ -31,11 +35,15 @@ if TYPE_CHECKING:
 
 @attrs.define
 class Lowering:
-    """The state of one lowering: TVM's schedule and the loops it has for each of ours, by stage and name."""
+    """The state of one lowering: TVM's schedule and the loops it has for each of ours, by stage and name.
+
+    `owners` has the stage of each block that is not called as its stage is: of a reduction that starts apart.
+    """
 
     plan: Plan
     sch: Any
     loops: dict[tuple[str, str], Any]
+    owners: dict[str, str] = attrs.field(factory=dict)
 
     def do(self, primitive: str, *args: Any, **options: Any) -> Any:
         """Applies one of TVM's schedule primitives.
@@ -74,13 +82,15 @@ def lower_plan(plan: Plan, observe: Callable[[str, Any], None] | None = None) ->
 def _function(plan: Plan, name: str) -> tvm.tirx.PrimFunc:
     """The function of a plan's workload, nothing scheduled."""
     used = [intrinsic for intrinsic in map(intrinsic_of, plan.nests) if intrinsic is not None]
-    return with_attribute(primfunc_from_workload(truncated(plan.workload), name), used)
+    func = primfunc_from_workload(truncated(plan.workload), name, aligned=limits_of(plan.target) is not None)
+    return with_attribute(func, used)
 
 
 def _lowered(plan: Plan, mod: tvm.IRModule, observe: Callable[[str, Any], None] | None) -> Any:
     """Every pass applied to the function ``main`` of `mod`."""
+    on_gpu = limits_of(plan.target) is not None
     state = Lowering(plan, tvm.s_tir.Schedule(mod, error_render_level="fast"), {})
-    for lower_pass in PASSES:
+    for lower_pass in GPU_PASSES if on_gpu else PASSES:
         try:
             lower_pass(state)
         except (RuntimeError, ValueError) as error:  # TVM's failed checks are of either kind
@@ -116,6 +126,7 @@ def attach_stages(state: Lowering) -> None:
         move = "reverse_compute_at" if nest.consumer else "compute_at"
         state.do(move, state.block(nest), loop, preserve_unit_loops=True)
         _split(state, nest)
+        _bind_gpu_loops(state, nest)
 
 
 def _split(state: Lowering, nest: StageNest) -> None:
@@ -138,13 +149,53 @@ def _split(state: Lowering, nest: StageNest) -> None:
         state.do("reorder", *(state.loops[nest.stage.name, loop.name] for loop in nest.loops))
 
 
+def set_scopes(state: Lowering) -> None:
+    """Puts buffers into the memory that their nest names; before stages move, which makes them fit what is shared."""
+    for nest in state.plan.nests:
+        for number in range(len(nest.stage.outputs)):
+            if nest.nest.scope != "global":
+                state.do("set_scope", state.block(nest), number, nest.nest.scope)
+
+
+def launch_kernels(state: Lowering) -> None:
+    """Binds the blocks and threads of every stage with a nest of its own; one that has none is a kernel of one block.
+
+    Before stages are attached: what a stage computes for a shared buffer depends on which loops are threads.
+    """
+    for nest in state.plan.nests:
+        if nest.at is not None:
+            continue
+        _bind_gpu_loops(state, nest)
+        if not nest.bound or nest.bound[0].to not in BLOCKS:
+            around = state.do("get_loops", state.block(nest))[0] if nest.bound else state.block(nest)
+            state.do("bind", state.do("add_unit_loop", around), BLOCKS[0])
+
+
+def _bind_gpu_loops(state: Lowering, nest: StageNest) -> None:
+    vthreads = iter(("vthread.x", "vthread.y", "vthread.z"))
+    for bound in nest.bound:
+        if bound.on_gpu:
+            loop = _fused(state, nest, bound)
+            # A stage may be attached at a fused loop, which it knows by the last of its parts.
+            state.loops |= {(nest.stage.name, part.name): loop for part in bound.parts}
+            state.do("bind", loop, next(vthreads) if bound.to == VTHREAD else bound.to)
+
+
+def _fused(state: Lowering, nest: StageNest, bound: BoundLoop) -> Any:
+    """The loop of TVM's for one of ours, made of its parts where it has several."""
+    parts = [state.loops[nest.stage.name, part.name] for part in bound.parts]
+    loop = state.do("fuse", *parts, preserve_unit_iters=True) if len(parts) > 1 else parts[0]
+    state.loops[nest.stage.name, bound.name] = loop
+    return loop
+
+
 def bind_loops(state: Lowering) -> None:
     """Fuses loops and binds them: parallel, vectorized, unrolled."""
     for nest in state.plan.nests:
         for bound in nest.bound:
-            parts = [state.loops[nest.stage.name, part.name] for part in bound.parts]
-            loop = state.do("fuse", *parts, preserve_unit_iters=True) if len(parts) > 1 else parts[0]
-            state.loops[nest.stage.name, bound.name] = loop
+            if bound.on_gpu:
+                continue
+            loop = _fused(state, nest, bound)
             if bound.extent > 1 or bound.to == "parallel":
                 _bind(state, loop, bound.to)
         if nest.nest.unroll_limit is not None and nest.bound:
@@ -165,7 +216,9 @@ def start_reductions(state: Lowering) -> None:
         loop = state.loops[nest.stage.name, nest.nest.start]
         first = next(n for n, bound in enumerate(nest.bound) if bound.name == nest.nest.start)
         outer = len(state.do("get_loops", state.block(nest))) - len(nest.bound) + first
-        init = state.do("decompose_reduction", state.block(nest), loop)
+        update = state.block(nest)
+        init = state.do("decompose_reduction", update, loop)
+        state.owners |= {str(state.do("get", block).name_hint): nest.stage.name for block in (init, update)}
         # TVM leaves out loops of one step here and there; the others stand in the update's order.
         made = [own for own in state.do("get_loops", init)[outer:] if int(state.do("get", own).extent) > 1]
         inner = [bound for bound in nest.bound[first:] if not bound.reduce and bound.extent > 1]
@@ -192,6 +245,32 @@ def tensorize_nests(state: Lowering) -> None:
         state.do("annotate", state.do("get_loops", block)[0], PRAGMA, text)
 
 
+def align_buffers(state: Lowering) -> None:
+    """Pads the layouts of shared buffers."""
+    for nest in state.plan.nests:
+        if (align := nest.nest.align) is not None:
+            dimension = [axis.name for axis in nest.stage.axes].index(align.axis)
+            for number in range(len(nest.stage.outputs)):
+                state.do("storage_align", state.block(nest), number, dimension, align.factor, align.offset)
+
+
+def pipeline_loops(state: Lowering) -> None:
+    """Says of each loop with stages computed ahead which of its parts run early; they keep their order."""
+    for host in state.plan.nests:
+        for bound in host.bound:
+            inside = state.plan.inside(host.stage.name, host.position(bound.name))
+            early = {nest.stage.name for nest in inside if nest.nest.ahead}
+            if not early:
+                continue
+            ahead = max(nest.nest.ahead for nest in inside)
+            loop = state.loops[host.stage.name, bound.name]
+            parts = state.do("get", loop).body.seq
+            names = [{str(block.name_hint) for block in blocks_of(part)} for part in parts]
+            steps = [0 if early & {state.owners.get(name, name) for name in its} else ahead for its in names]
+            state.do("annotate", loop, "software_pipeline_stage", steps)
+            state.do("annotate", loop, "software_pipeline_order", [*range(len(steps))])
+
+
 PASSES: Final[tuple[Callable[[Lowering], None], ...]] = (
     split_own_nests,
     attach_stages,
@@ -199,4 +278,16 @@ PASSES: Final[tuple[Callable[[Lowering], None], ...]] = (
     start_reductions,
     tensorize_nests,
 )
-"""Every pass over TensorIR, in order."""
+"""Every pass over TensorIR for a CPU, in order."""
+
+GPU_PASSES: Final[tuple[Callable[[Lowering], None], ...]] = (
+    split_own_nests,
+    set_scopes,
+    launch_kernels,
+    attach_stages,
+    align_buffers,
+    bind_loops,
+    start_reductions,
+    pipeline_loops,
+)
+"""Every pass over TensorIR for a GPU, in order."""

@@ -35,6 +35,7 @@ __all__ = [
     "MatchBufferRegion",
     "SBlock",
     "SBlockRealize",
+    "blocks_of",
     "call_node",
     "check_reads",
     "data_address",
@@ -101,3 +102,14 @@ def check_reads() -> None:
             f"TVM {tvm.__version__} is installed, and TE and TensorIR are read with {DEFAULT} only: install that, or "
             "pass a spec file or a workload built with autosched.spec.builder, which any known TVM lowers"
         )
+
+
+def blocks_of(stmt: Any) -> list[Any]:
+    """All blocks of scheduled TensorIR, in the order in which they stand: loops and blocks are all there is of it."""
+    if isinstance(stmt, stmts.SeqStmt):
+        return [block for part in stmt.seq for block in blocks_of(part)]
+    if isinstance(stmt, stmts.For):
+        return blocks_of(stmt.body)
+    if isinstance(stmt, SBlockRealize):
+        return [stmt.block, *blocks_of(stmt.block.body)]
+    return []

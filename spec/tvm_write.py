@@ -71,15 +71,16 @@ Node: TypeAlias = Any
 LEAST_ALIGN_BYTES = 4
 
 
-def primfunc_from_workload(workload: Workload, name: str = "main") -> tirx.PrimFunc:
+def primfunc_from_workload(workload: Workload, name: str = "main", *, aligned: bool = False) -> tirx.PrimFunc:
     """The TensorIR function that computes `workload`, which must be well formed (`check_workload`).
 
     It is called `name`, takes the parameters in their order and promises, as TE's functions do, that they do not
     overlap. Parameters are aligned to their elements only: NumPy's arrays start 16 bytes past a 64-byte boundary, and
-    the aligned vector moves that TVM's default alignment allows crash on them.
+    the aligned vector moves that TVM's default alignment allows crash on them. With `aligned` they are taken to lie as
+    device memory does, which is checked at the call: a GPU has no other vector moves.
     """
     buffers = {
-        buffer.name: _declared(buffer, workload.index_dtype, aligned=buffer.name not in workload.params)
+        buffer.name: _declared(buffer, workload.index_dtype, aligned=aligned or buffer.name not in workload.params)
         for buffer in workload.buffers.values()
     }
     nests = [_nest(stage, buffers, workload.index_dtype) for stage in workload.stages]

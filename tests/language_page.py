@@ -6,6 +6,7 @@
 | ```` ```json workload NAME ```` | a workload; the next ``text`` block is its plain loops |
 | ```` ```json NAME of WORKLOAD ```` | a schedule; the next ``text`` block is its loops |
 | ```` ```json NAME of WORKLOAD constant W ```` | the same, for a task whose input W is constant |
+| ```` ```json NAME of WORKLOAD for cuda ```` | the same, for a GPU |
 | ```` ```json wrong NAME of WORKLOAD ```` | a schedule that does not fit; the next ``text`` block is the message |
 | ```` ```text ```` | what the block before it prints |
 | ```` ```python ```` | doctest, all of the page in one namespace |
@@ -23,7 +24,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "language.md"
 _FENCE = re.compile(r"^```(?P<info>[^`\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _INFO = re.compile(
     r"json (file (?P<file>\S+)|workload (?P<workload>\S+)|(?P<wrong>wrong )?(?P<example>[a-z-]+) of (?P<on>\S+)"
-    r"( constant (?P<constant>\S+))?)"
+    r"( constant (?P<constant>\S+))?( for (?P<target>\S+))?)"
 )
 
 
@@ -46,6 +47,7 @@ class Example:
     printed: str
     wrong: bool = False
     constants: tuple[str, ...] = ()
+    target: str = "llvm"
 
 
 @attrs.define(kw_only=True)
@@ -111,6 +113,7 @@ def _add_json(page: Page, block: Block, waiting: list[Block]) -> None:
         printed=printed,
         wrong=bool(info["wrong"]),
         constants=(info["constant"],) if info["constant"] else (),
+        target=info["target"] or "llvm",
     )
 
 

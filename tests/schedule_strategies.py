@@ -26,8 +26,10 @@ from autosched.spec.expr import Axis, Load
 from autosched.spec.expr_text import NAME, RESERVED
 from autosched.spec.schedule import (
     BINDINGS,
+    SCOPES,
     TAILS,
     Accumulate,
+    Align,
     At,
     BindFused,
     BindLoop,
@@ -106,6 +108,9 @@ nests = st.builds(
     at=st.none() | st.builds(At, stage=names, loop=names),
     unroll_limit=st.none() | st.integers(0, 512),
     tensorize=st.none() | st.builds(Tensorize, loop=names, intrinsic=names),
+    scope=st.sampled_from(SCOPES),
+    align=st.none() | st.builds(Align, axis=names, factor=st.integers(8, 64), offset=st.integers(0, 7)),
+    ahead=st.integers(0, 2),
 )
 schedules = st.builds(Schedule, stagings=tuples_of(stagings), nests=tuples_of(nests))
 
@@ -264,6 +269,7 @@ class _Fitting:
 
     def nest(self, stage: str) -> Nest:
         axes = list(self.axes[stage])
+        align = Align(axis=axes[0], factor=8) if axes and self.draw(st.booleans()) else None
         made = self.splits_of(axes)
         order = tuple(self.draw(st.permutations(axes)))
         binds: list[BindLoop | BindFused] = []
@@ -279,7 +285,8 @@ class _Fitting:
         start = self.draw(st.sampled_from([None, *final]))
         last = self.draw(st.sampled_from([None, *final]))
         done = None if last is None else Tensorize(loop=last, intrinsic="vnni.dot_16x4")
-        return Nest(stage=stage, splits=made, order=order, bind=tuple(binds), start=start, tensorize=done)
+        made = {"splits": made, "order": order, "bind": tuple(binds), "start": start}
+        return Nest(stage=stage, tensorize=done, align=align, **made)
 
     def placed(self, nest: Nest) -> Nest:
         stage = self.draw(st.sampled_from([None, *sorted(name for name in self.axes if self.axes[name])]))

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 spec_of = functools.lru_cache(maxsize=None)(load_spec)
 
 UNTOLD = {
-    ("Target", "kind"): "code is made for the CPU only",
     ("Effort", "exhausted"): "no search that a claim here tells of came to the end of its space",
 }
 """Fields that say the same in every file, and why: no word of the schedule language may stand here."""

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 
 from autosched.cli import main
 from autosched.spec.check import MAX_LANES, MAX_LOOPS, MAX_UNROLLED, check_schedule
+from autosched.spec.check_gpu import MAX_VTHREADS
 from autosched.spec.check_workload import MAX_RANK, MAX_STAGES, check_workload
 from autosched.spec.convert import STAGINGS, structure
 from autosched.spec.errors import SpecError
@@ -29,10 +30,24 @@ from autosched.spec.intrinsics import INTRINSICS, intrinsics_of
 from autosched.spec.json_text import Json, read_json, write_json
 from autosched.spec.nest import plan_from_nests
 from autosched.spec.rewrite import MAX_NODES
-from autosched.spec.schedule import BINDINGS, TAILS, At, Bind, Fuse, Nest, Schedule, Split, Tensorize
+from autosched.spec.schedule import (
+    BINDINGS,
+    MAX_AHEAD,
+    MAX_ALIGN,
+    SCOPES,
+    TAILS,
+    Align,
+    At,
+    Bind,
+    Fuse,
+    Nest,
+    Schedule,
+    Split,
+    Tensorize,
+)
 from autosched.spec.show import text_from_plan
 from autosched.spec.spec_file import SpecFile, spec_from_text, text_from_spec
-from autosched.spec.task import Task
+from autosched.spec.task import Target, TargetOption, Task
 from autosched.spec.testing_lowering import assert_lowers_correctly, assert_rewrites_correctly
 from autosched.spec.tvm_lower import lower
 from autosched.spec.versions import VERSION
@@ -42,6 +57,7 @@ from language_page import PAGE, Block, Example, accept, read_page
 
 GOLDENS = Path(__file__).parent / "goldens"
 THE_PAGE = read_page()
+TARGETS = {"llvm": Target(), "cuda": Target(kind="cuda", options=(TargetOption(name="arch", value="sm_80"),))}
 
 each_workload = pytest.mark.parametrize("example", THE_PAGE.workloads.values(), ids=lambda e: e.name)
 each_schedule = pytest.mark.parametrize("example", THE_PAGE.right, ids=lambda e: e.name)
@@ -59,7 +75,9 @@ def workload_of(name: str) -> Workload:
 
 
 def task_of(example: Example) -> Task:
-    return Task(workload=workload_of(example.on), threads=2, constants=example.constants)
+    return Task(
+        workload=workload_of(example.on), target=TARGETS[example.target], threads=2, constants=example.constants
+    )
 
 
 def spec_of(example: Example) -> SpecFile:
@@ -211,22 +229,35 @@ def test_the_page_shows_every_word_of_the_language() -> None:
                 if value != field.default:
                     shown.add((type(record).__name__, field.name))
                 records += [v for v in (value if isinstance(value, tuple) else (value,)) if attrs.has(type(v))]
-    classes = [Schedule, *STAGINGS.values(), Fuse, Split, Nest, At, Tensorize, *get_args(Bind)]
+    classes = [Schedule, *STAGINGS.values(), Fuse, Split, Nest, Align, At, Tensorize, *get_args(Bind)]
     words = {(cls.__name__, field.name) for cls in classes for field in attrs.fields(cls)}
     assert words - shown == set()
     text = "".join(example.source for example in THE_PAGE.right)
-    for value in (*BINDINGS, *TAILS[1:]):
+    for value in (*BINDINGS, *TAILS[1:], *SCOPES[1:]):
         assert f'"{value}"' in text, value
 
 
 def test_every_word_of_the_language_has_its_mistake() -> None:
     wrong = {example.name.removeprefix("wrong ") for example in THE_PAGE.mistaken}
     assert wrong >= {*STAGINGS, "splits", "order", "bind", "fuse", "at", "start", "unroll-limit", "tensorize", "once"}
+    assert wrong >= {*STAGINGS, "splits", "order", "bind", "fuse", "at", "start", "unroll-limit"}
+    assert wrong >= {"blocks", "threads", "vthread", "scope", "align", "ahead"}
 
 
 def test_the_page_has_the_limits_of_the_checks() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for limit in (MAX_LANES, MAX_UNROLLED, MAX_LOOPS, MAX_STAGES, MAX_RANK, MAX_TEXT, MAX_NODES):
+    for limit in (
+        MAX_VTHREADS,
+        MAX_ALIGN,
+        MAX_AHEAD,
+        MAX_LANES,
+        MAX_UNROLLED,
+        MAX_LOOPS,
+        MAX_STAGES,
+        MAX_RANK,
+        MAX_TEXT,
+        MAX_NODES,
+    ):
         assert f"| {limit} |" in text
 
 

@@ -15,18 +15,15 @@ from autosched.spec.evaluate import evaluate, random_inputs
 from autosched.spec.expr import Axis, Binary, Compare, Const, If, Select, index
 from autosched.spec.expr_text import expr_from_text, text_from_expr
 from autosched.spec.linear import (
-    FALSE,
-    TRUE,
     UNBOUNDED,
     Facts,
     expr_from_linear,
     facts_from_extents,
     linear,
     narrowed,
-    simplify,
-    truth,
     value_range,
 )
+from autosched.spec.simplify import FALSE, TRUE, simplify, truth
 from naive_interpreter import value_of
 from strategies import AXES, conditions, index_expressions, workloads
 
