@@ -16,6 +16,7 @@ from tvm.tirx import stmt as stmts
 __all__ = [
     "BINARY_NODES",
     "COMPARE_NODES",
+    "DISABLE_ASSERT",
     "EXTRA_OPS",
     "IF_OP",
     "LIKELY_OP",
@@ -61,6 +62,9 @@ WIDENED: Final = {
     "bfloat16": frozenset({"fmod"}),
 }
 """Intrinsics that LLVM has no code for in a short float: they are computed in float32."""
+
+DISABLE_ASSERT: Final = "tirx.disable_assert"
+"""The option of a PassContext that leaves out the checks of an entry's arguments."""
 
 IF_OP: Final = "prim.if_then_else"
 LIKELY_OP: Final = "prim.likely"
