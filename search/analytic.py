@@ -118,7 +118,8 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
     for extent in tile.values():
         copies *= extent
     work = _operations(nest)
-    arithmetic = copies * instructions * work / hardware.fma_per_cycle
+    vectors = hardware.whole_vectors(lanes, max(access.element_bytes for access in accesses)) if lanes > 1 else 1.0
+    arithmetic = copies * vectors * work / hardware.fma_per_cycle
     reads = sum(_load_instructions(access, tile, nest, lanes, width) for access in accesses[:-1])
     stores = copies * instructions if not _accumulates_in_registers(nest) else 0
     out = accesses[-1]
@@ -126,7 +127,7 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
         stores *= lanes
     cycles = max(arithmetic, reads / hardware.loads_per_cycle, stores / hardware.stores_per_cycle)
     if nest.stage.reducer is not None:
-        cycles = _with_registers(cycles, nest, tile, instructions, hardware)
+        cycles = _with_registers(cycles, nest, tile, (instructions, vectors), hardware)
     if any(isinstance(node, If) for body in nest.stage.body for node in walk(body)):
         cycles += copies * max(1, lanes)  # a guard in a vector is done lane by lane
     # Loop control and address arithmetic of one pass over the tile.
@@ -145,7 +146,7 @@ def _intrinsic_cycles(nest: StageNest, accesses: Sequence[Access], intrinsic: In
         reads += math.prod(moving) * (vectors if access.moves_with(nest.tensorized[0].name) else 1)
     stores = 0 if _accumulates_in_registers(nest) else copies * vectors
     cycles = max(arithmetic, reads / hardware.loads_per_cycle, stores / hardware.stores_per_cycle)
-    return (_with_registers(cycles, nest, tile, vectors, hardware) + 1.0) / copies
+    return (_with_registers(cycles, nest, tile, (vectors, float(vectors)), hardware) + 1.0) / copies
 
 
 def _accumulates_in_registers(nest: StageNest) -> bool:
@@ -199,10 +200,14 @@ def _with_registers(
     cycles: float,
     nest: StageNest,
     tile: Mapping[str, int],
-    instructions: int,
+    vector: tuple[int, float],
     hardware: Hardware,
 ) -> float:
-    """Cycles with what spilled accumulators and a short chain of them cost."""
+    """Cycles with what spilled accumulators and a short chain of them cost.
+
+    `vector`: the registers that the vector loop takes, and its time in operations on full ones.
+    """
+    instructions, whole = vector
     along = (nest.tensorized or nest.loops[-1:])[0].axis
     vectors, rows = float(instructions), 1.0
     for loop in nest.loops:
@@ -217,7 +222,7 @@ def _with_registers(
     needed = held + 1 + min(vectors, rows)
     over = max(0.0, needed - (hardware.vector_registers - 3))
     cycles *= 1 + 0.5 * over * over
-    chain = hardware.fma_latency * hardware.fma_per_cycle
+    chain = hardware.fma_latency * hardware.fma_per_cycle * instructions / whole
     return cycles * max(1.0, chain / held)
 
 

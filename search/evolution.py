@@ -49,15 +49,18 @@ class Measured:
 
 
 class Evolution:
-    """First the best of each sketch by prediction, then children of the best that were measured."""
+    """First the best of each sketch by prediction, then children of the best that were measured.
+
+    What it draws from is made with it, which takes a while; nothing measured plays a part in that.
+    """
 
     def __init__(self, space: Space, rng: random.Random) -> None:
         self._space = space
         self._rng = rng
         self._untried = Untried(space, rng)
         self._measured: list[Measured] = []
-        self._pool: list[Candidate] | None = None
-        self._first: list[Candidate] = []
+        self._pool = self._drawn_pool()
+        self._first = _first_of_each_sketch(self._pool)
         self._proposed = 0
 
     def learn(self, candidate: Candidate, outcome: Outcome) -> None:
@@ -68,9 +71,6 @@ class Evolution:
 
     def propose(self, count: int) -> list[Candidate]:
         """Up to `count` candidates, none proposed or learned of before."""
-        if self._pool is None:
-            self._pool = self._drawn_pool()
-            self._first = _first_of_each_sketch(self._pool)
         children = self._children(count)
         found: list[Candidate] = []
         while len(found) < count and (candidate := self._next(children)) is not None:
@@ -104,7 +104,6 @@ class Evolution:
 
     def _next_of_pool(self) -> Candidate | None:
         """The candidate of the pool that promises most after correction by its sketch."""
-        assert self._pool is not None
         self._pool = [candidate for candidate in self._pool if self._untried.is_new(candidate)]
         ratios = self._ratios()
         usual = statistics.median(ratios.values()) if ratios else 1.0

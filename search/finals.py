@@ -19,6 +19,7 @@ FINALISTS: Final = 4
 ROUNDS: Final = 11
 """More than the samples of a trial, so that a schedule that was lucky then is found out."""
 FEW_ROUNDS: Final = 5
+"""So many decide where the fastest wins nearly all of them."""
 SLOW_S: Final = 0.1
 """Kernels slower than this are timed for few rounds."""
 REPEATS: Final = 3
@@ -45,7 +46,9 @@ def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | 
         if leader is None or leader.latency_s is None or (end is not None and time.monotonic() > end):
             return
         winner_s = medians.get(leader.schedule, leader.latency_s)
-        if not journal.fastest(1, without=held, below_s=winner_s / CLOSE):
+        # What made every finalist slower in turn than alone would do so to the others.
+        ratios = [s / t for schedule, s in medians.items() if isinstance(t := journal.outcome(schedule), float)]
+        if not journal.fastest(1, without=held, below_s=winner_s / max(CLOSE, min(ratios, default=1.0))):
             return
         finalists = list(dict.fromkeys([default, leader.schedule, *journal.fastest(FINALISTS, without=held)]))
 
@@ -55,7 +58,7 @@ def _medians(bench: Bench, journal: Journal, finalists: list[Schedule], default:
     best_s = journal.best_s
     if best_s is None:
         return {}
-    results = bench.retime(finalists, ROUNDS if best_s < SLOW_S else FEW_ROUNDS)
+    results = bench.retime(finalists, ROUNDS if best_s < SLOW_S else FEW_ROUNDS, least=FEW_ROUNDS)
     timed = {s: r for s, r in zip(finalists, results, strict=True) if not isinstance(r, Failure)}
     for schedule, result in zip(finalists, results, strict=True):
         # Where all fail it is not their fault: they ran alone before.

@@ -20,6 +20,8 @@ class Hardware:
     vector_bytes: int
     vector_registers: int
     fma_per_cycle: float
+    pipe_bytes: int
+    """Wider instructions are done in pieces of so many bytes, so that vectors of one piece lose nothing."""
     fma_latency: int = 4
     loads_per_cycle: float = 2.0
     stores_per_cycle: float = 1.0
@@ -45,23 +47,29 @@ class Hardware:
         """Elements of one full vector."""
         return max(1, self.vector_bytes // element_bytes)
 
+    def whole_vectors(self, lanes: int, element_bytes: int) -> float:
+        """How many operations on full vectors take as long as one on so many elements; half of one where pieces pay."""
+        return -(-lanes * element_bytes // self.pipe_bytes) * self.pipe_bytes / self.vector_bytes
+
 
 def hardware_from_machine(machine: Machine, threads: int) -> Hardware:
     """The model's view of a machine; unknown cache sizes become small ones."""
     isa = set(machine.isa)
     if "avx512f" in isa:
         # Zen 4 (AMD family 25) runs 512-bit instructions in two halves.
-        width, registers, fma = 64, 32, 1.0 if machine.vendor == "AuthenticAMD" and machine.family == 25 else 2.0
+        halves = machine.vendor == "AuthenticAMD" and machine.family == 25
+        width, registers, fma, pipe = 64, 32, 1.0 if halves else 2.0, 32 if halves else 64
     elif "avx2" in isa or "avx" in isa:
-        width, registers, fma = 32, 16, 2.0
+        width, registers, fma, pipe = 32, 16, 2.0, 32
     elif machine.arch in ("aarch64", "arm64"):
-        width, registers, fma = 16, 32, 2.0
+        width, registers, fma, pipe = 16, 32, 2.0, 16
     else:
-        width, registers, fma = 16, 16, 1.0
+        width, registers, fma, pipe = 16, 16, 1.0, 16
     return Hardware(
         vector_bytes=width,
         vector_registers=registers,
         fma_per_cycle=fma,
+        pipe_bytes=pipe,
         l1_bytes=machine.l1d_bytes or 32 * 1024,
         l2_bytes=machine.l2_bytes or 256 * 1024,
         l3_bytes=machine.l3_bytes or 4 * 1024 * 1024,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..store.store import Store
     from .strategy import Outcome
 
-SPACE: Final = "rules-1"
+SPACE: Final = "rules-2"
 """The name of what `Space` makes. When it makes others, it gets another name, and exhausted ones are searched."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
@@ -47,7 +48,9 @@ def _stage_knobs(stage: Stage, layout: Layout, hardware: Hardware) -> list[Knob]
     if layout.rows:
         knobs.append(Knob(name="row_block", values=_powers(length_of(layout.rows, stage) // 4, 64)))
         knobs.append(Knob(name="rows_outer", values=(False, True)))
-    knobs.append(Knob(name="reduce_block", values=(0, *(b for b in (32, 64, 128, 256, 512) if b < first))))
+    rest = math.prod(axis.extent for axis in stage.reduce[1:])
+    blocks = (b for b in (8, 16, 32, 64, 128, 256, 512) if b < first and b * rest >= 32)
+    knobs.append(Knob(name="reduce_block", values=(0, *blocks)))
     if len(stage.reduce) > 1:
         knobs.append(Knob(name="rotate", values=tuple(range(len(stage.reduce)))))
         knobs.append(Knob(name="unroll_reduce", values=(False, True)))
@@ -70,7 +73,8 @@ def register_tiles(stage: Stage, layout: Layout, hardware: Hardware) -> tuple[tu
     its width divides the axis.
     """
     lanes = hardware.lanes(size_bytes(stage.outputs[0].dtype))
-    widths = _partial_widths(stage, layout, lanes) if layout.partial else _widths(stage, layout, lanes)
+    piece = max(1, hardware.pipe_bytes // size_bytes(stage.outputs[0].dtype))
+    widths = _partial_widths(stage, layout, lanes) if layout.partial else _widths(stage, layout, lanes, piece)
     length = length_of(layout.rows, stage) if layout.rows else 1
     tiles: list[tuple[float, tuple[int, ...]]] = []
     for width_waste, width_lanes, vectors in widths:
@@ -87,14 +91,18 @@ def register_tiles(stage: Stage, layout: Layout, hardware: Hardware) -> tuple[tu
     return tuple(sorted(kept))
 
 
-def _widths(stage: Stage, layout: Layout, lanes: int) -> list[tuple[float, int, int]]:
-    """(waste, lanes, vectors) of the vector group."""
+def _widths(stage: Stage, layout: Layout, lanes: int, piece: int) -> list[tuple[float, int, int]]:
+    """(waste, lanes, vectors) of the vector group; several vectors of `piece` lanes where whole ones waste more."""
     length = length_of(layout.vector, stage)
     in_place = any({*layout.vector} & read.axes and read.buffer not in layout.staged for read in reads_of(stage))
     if not in_place:
         options = [(-(-length // (lanes * v)) * lanes * v / length, lanes, v) for v in (1, 2, 3, 4, 6)]
         if length < lanes:
             options.append((1.0, length, 1))
+        if piece < lanes:
+            least = min(waste for waste, _, vectors in options if vectors > 1)
+            pieces = [(-(-length // (piece * v)) * piece * v / length, piece, v) for v in range(2, 7)]
+            options += [option for option in pieces if option[0] < least]
         return options
     # Widths above one vector that are no multiple of it are not kept in registers by LLVM.
     found = [(1.0, lanes, v) for v in (1, 2, 3, 4, 6) if length % (lanes * v) == 0]

@@ -271,11 +271,13 @@ class Measurer:
         schedules: Sequence[Schedule],
         rounds: int,
         *,
+        least: int | None = None,
         beside: tuple[Task, Schedule] | None = None,
     ) -> list[tuple[float, ...] | Failure]:
         """`rounds` samples of each schedule, all in one process and in turn: a, b, c, a, b, c, …
 
-        What disturbs the machine for longer than a round disturbs all alike: ratios hold where times drift. `beside` is
+        What disturbs the machine for longer than a round disturbs all alike: ratios hold where times drift. With
+        `least`, the rounds end after as many, or later, when it is decided who is fastest. `beside` is
         a schedule of another task, timed with the others on the same threads but not verified: its samples come last.
         """
         self._share_task()
@@ -285,7 +287,7 @@ class Measurer:
             asked = {number: s for number, s in enumerate(schedules) if number not in results}
             handle = self._workers.fork()
             try:
-                results.update(self._retime_in(handle, asked, rounds, beside, len(schedules)))
+                results.update(self._retime_in(handle, asked, (rounds, least), beside, len(schedules)))
             finally:
                 self._workers.end(handle)
         return [results[number] for number in range(count)]
@@ -294,7 +296,7 @@ class Measurer:
         self,
         handle: Handle,
         asked: dict[int, Schedule],
-        rounds: int,
+        rounds: tuple[int, int | None],
         beside: tuple[Task, Schedule] | None,
         beside_number: int,
     ) -> dict[int, tuple[float, ...] | Failure]:
@@ -320,7 +322,7 @@ class Measurer:
                 if isinstance(first_s, Failure):
                     return {number: first_s}
                 slowest_s = max(slowest_s, first_s)
-            found = self._runner.samples_in_turn(handle, list(kernels.values()), rounds, slowest_s)
+            found = self._runner.samples_in_turn(handle, list(kernels.values()), *rounds, slowest_s)
         if isinstance(found, Failure):
             return dict.fromkeys(kernels, found)
         return dict(zip(kernels, found, strict=True))

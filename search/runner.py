@@ -100,13 +100,17 @@ class Runner:
         return answer if isinstance(answer, Failure) else tuple(map(float, answer["samples_s"]))
 
     def samples_in_turn(
-        self, handle: Handle, kernels: Sequence[int], rounds: int, slowest_s: float
+        self, handle: Handle, kernels: Sequence[int], rounds: int, least: int | None, slowest_s: float
     ) -> list[tuple[float, ...]] | Failure:
-        """`rounds` samples of each kernel of a worker, in turn; the slowest's first call took `slowest_s`."""
+        """`rounds` samples of each kernel of a worker, in turn; the slowest's first call took `slowest_s`.
+
+        With `least`, as few as that where it is decided then who is fastest.
+        """
         request = {
             "op": "retime",
             "kernels": list(kernels),
             "rounds": rounds,
+            "least": least,
             "protocol": unstructure(self.protocol),
             "cpus": self.cpus,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from typing import TYPE_CHECKING, Final
 from typing import Protocol as Interface
@@ -12,12 +13,15 @@ if TYPE_CHECKING:
 
     from ..spec.claim import Protocol
 
-LOOK_SAMPLES: Final = 2
+LOOKS: Final = ((2, 1.1), (4, 1.03))
+"""After so many samples a candidate is given up if none of them is within so many times the best median."""
 MOST_CALLS: Final = 10**6
-SLOW_FACTOR: Final = 1.2
-"""A candidate whose look holds no sample within this many times the best median is not looked at any longer."""
-HOPELESS_FACTOR: Final = 10.0
+SLOW_FACTOR: Final = 1.5
+"""One whose calls are slower than this many times the best, while their number is found out, gets no sample more."""
+HOPELESS_FACTOR: Final = 4.0
 """One whose very first call is slower than this many times the best is not called again."""
+EVEN: Final = 1.01
+"""Medians of kernels timed in turn that lie this close are a draw."""
 
 
 class Kernel(Interface):
@@ -45,11 +49,18 @@ def samples_of(kernel: Kernel, protocol: Protocol, first_s: float, best_s: float
         return (first_s,)
     for _ in range(protocol.warmup - 1):  # the verified call was the first one
         kernel.call()
-    number = calls_per_sample(kernel, protocol)
-    look = timed(kernel, protocol, number, min(LOOK_SAMPLES, protocol.repeats))
-    if len(look) == protocol.repeats or (best_s is not None and min(look) > SLOW_FACTOR * best_s):
-        return look
-    return look + timed(kernel, protocol, number, protocol.repeats - len(look))
+    number, call_s = calls_per_sample(kernel, protocol)
+    if best_s is None:
+        return timed(kernel, protocol, number, protocol.repeats)
+    if call_s > SLOW_FACTOR * best_s:
+        return (call_s,)
+    samples: tuple[float, ...] = ()
+    for count, factor in LOOKS:
+        if count < protocol.repeats:
+            samples += timed(kernel, protocol, number, count - len(samples))
+            if min(samples) > factor * best_s:
+                return samples
+    return samples + timed(kernel, protocol, number, protocol.repeats - len(samples))
 
 
 def timed(kernel: Kernel, protocol: Protocol, number: int, repeats: int) -> tuple[float, ...]:
@@ -68,30 +79,47 @@ def timed(kernel: Kernel, protocol: Protocol, number: int, repeats: int) -> tupl
     return tuple(samples)
 
 
-def samples_in_turn(kernels: Sequence[Kernel], protocol: Protocol, rounds: int) -> list[list[float]]:
+def samples_in_turn(
+    kernels: Sequence[Kernel], protocol: Protocol, rounds: int, least: int | None = None
+) -> list[list[float]]:
     """`rounds` samples of each kernel, taken in turn: a, b, c, a, b, c, …; each after a call that is not timed.
 
-    What disturbs the machine for longer than a round disturbs all alike, so their ratios hold.
+    What disturbs the machine for longer than a round disturbs all alike, so their ratios hold. With `least` the rounds
+    end after as many, or later, when it is decided who is fastest.
     """
-    numbers = [calls_per_sample(kernel, protocol) for kernel in kernels]
+    numbers = [calls_per_sample(kernel, protocol)[0] for kernel in kernels]
     samples: list[list[float]] = [[] for _ in kernels]
-    for _ in range(rounds):
+    for done in range(1, rounds + 1):
         for found, kernel, number in zip(samples, kernels, numbers, strict=True):
             kernel.call()
             found.extend(timed(kernel, protocol, number, 1))
+        if least is not None and done >= least and is_decided(samples):
+            break
     return samples
 
 
-def calls_per_sample(kernel: Kernel, protocol: Protocol) -> int:
-    """Calls in a row that last `min_sample_s`, at least the protocol's `number`; exactly that with cold caches.
+def is_decided(samples: Sequence[Sequence[float]]) -> bool:
+    """True where the kernel with the least median beat each other one in six of seven rounds, or nearly equals it."""
+    medians = [statistics.median(found) for found in samples]
+    best_s, leader = min(zip(medians, samples, strict=True))
+    for median_s, found in zip(medians, samples, strict=True):
+        lost = sum(other <= its for other, its in zip(found, leader, strict=True))
+        if median_s > EVEN * best_s and lost > len(found) // 7:
+            return False
+    return True
+
+
+def calls_per_sample(kernel: Kernel, protocol: Protocol) -> tuple[int, float]:
+    """Calls in a row that last `min_sample_s`, at least the protocol's `number`, and how long one seems to be.
 
     The first call is no guide: it touches memory for the first time, and comparing its outputs emptied the caches.
+    With cold caches it is the protocol's number, and nothing is known of one call (0).
     """
     if protocol.flush_cache:
-        return protocol.number
+        return protocol.number, 0.0
     number = 1
     (call_s,) = timed(kernel, protocol, number, 1)
     while call_s * number < protocol.min_sample_s / 10 and number < MOST_CALLS:
         number = min(MOST_CALLS, max(2 * number, math.ceil(protocol.min_sample_s / 5 / max(call_s, 1e-8))))
         (call_s,) = timed(kernel, protocol, number, 1)
-    return max(protocol.number, math.ceil(protocol.min_sample_s / max(call_s, 1e-8)))
+    return max(protocol.number, math.ceil(protocol.min_sample_s / max(call_s, 1e-8))), call_s

@@ -56,8 +56,10 @@ class Bench(Interface):
         """Each schedule with its measurement or failure, in order."""
         ...
 
-    def retime(self, schedules: Sequence[Schedule], rounds: int) -> list[tuple[float, ...] | Failure]:
-        """`rounds` samples of each schedule, taken in turn."""
+    def retime(
+        self, schedules: Sequence[Schedule], rounds: int, *, least: int | None = None
+    ) -> list[tuple[float, ...] | Failure]:
+        """`rounds` samples of each schedule, taken in turn; `least` or more where it is decided who is fastest."""
         ...
 
 
@@ -102,7 +104,7 @@ def tune(
     search = _Search(journal, budget, begin, watch)
     try:
         with bench(task, protocol) as open_bench:
-            default = default_candidate(space)  # while workers import TVM
+            default = default_candidate(space)  # this and what a strategy begins with: while workers import TVM
             search.run(open_bench, strategy_named(method, space, seed), default, starts)
             hold_finals(open_bench, journal, default.schedule, search.finals_end(), watch)
             journal.reached(budget.trials)

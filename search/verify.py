@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 MAX_REPORTED: Final = 16
-_CHUNK: Final = 2**18
-"""Elements compared at once: what is computed on the way stays in the cache."""
+_CHUNK: Final = 2**14
+"""Elements compared at once: what is computed on the way stays in the cache, and in memory that malloc keeps."""
 _EDGES: Final = (8, 16, 32, 48, 64)
 """Tile sizes whose borders are looked at."""
 
@@ -88,7 +88,10 @@ def unwritten(output: str, found: Array) -> Mismatch | None:
     if found.dtype.kind in "iub":
         return None
     flat = found.reshape(-1)
-    holes = np.flatnonzero(np.isnan(flat))
+    holes = np.concatenate(
+        [begin + np.flatnonzero(np.isnan(flat[begin : begin + _CHUNK])) for begin in range(0, flat.size, _CHUNK)]
+        or [np.zeros(0, dtype=np.intp)]
+    )
     if not len(holes):
         return None
     first = tuple(int(i) for i in holes[:MAX_REPORTED])

@@ -42,7 +42,8 @@ OUT_OF_MEMORY_WORDS = ("bad_alloc", "cannot allocate memory", "out of memory", "
 def build_kernel(schedule: Schedule, task: Task, buffers: Sequence[GuardedBuffer]) -> Kernel:
     """The builder of real candidates: lowered and compiled to machine code, bound to its buffers."""
     plan = check_schedule(schedule, task)
-    executable = compile_module(lower_plan(plan).mod, tvm_target(task.target, task.threads))
+    target = tvm_target(task.target, task.threads)
+    executable = compile_module(lower_plan(plan).mod, target, check_arguments=False)  # they are ours
     tensors = {b.buffer.name: tensor_over(b.data, b.buffer.shape, b.buffer.dtype) for b in buffers}
     return CompiledKernel(executable, plan, tensors)
 
@@ -76,10 +77,11 @@ class Worker:
         self._site = site
         workload = site.task.workload
         self._results = {name: GuardedBuffer(workload.buffers[name]) for name in workload.outputs}
+        for result in self._results.values():
+            result.erase()  # the first touch of fresh memory takes long, and now others are building too
         self._buffers = [site.inputs.get(name) or self._results[name] for name in workload.params]
         self._kernels: list[Kernel] = []
         self._cpus: tuple[int, ...] = ()
-        self._is_erased = False
 
     def serve(self) -> None:
         """Answers each request with one message or several; a failed candidate is an answer too."""
@@ -128,7 +130,6 @@ class Worker:
         sums = {name: buffer.checksum() for name, buffer in self._site.inputs.items()}
         for result in self._results.values():
             result.erase()
-        self._is_erased = True
         self._run(kernel.prepare)
         begin = time.perf_counter()
         self._run(kernel.call)
@@ -184,7 +185,7 @@ class Worker:
         kernels = [self._kernels[number] for number in message["kernels"]]
         protocol = structure(message["protocol"], Protocol)
         self._start_pool(tuple(message["cpus"]), protocol.pinned)
-        samples = self._run(lambda: samples_in_turn(kernels, protocol, message["rounds"]))
+        samples = self._run(lambda: samples_in_turn(kernels, protocol, message["rounds"], message["least"]))
         self._check_after()
         return {"samples_s": samples}
 
@@ -203,8 +204,7 @@ class Worker:
 
     def _check_after(self) -> None:
         """The timed calls left everything as it was."""
-        if self._is_erased:
-            self._check_guards()
+        self._check_guards()
         if not self._cpus:
             return
         try:

@@ -131,6 +131,7 @@ class Zygote:
             for fd in (1, 2):
                 os.dup2(log, fd)
             limit_memory(self._memory_bytes)
+            gc.disable()  # it lives for a candidate: what a collection frees is less than the pages that it copies
             from .worker import Site, Worker
 
             assert isinstance(self._site, Site)
@@ -200,6 +201,8 @@ def _wait_until_dead(pid: int, grace_s: float) -> bool:
 
 def main(fd: int) -> None:
     """Serves the tuner at the other end of the socket `fd`."""
+    from . import worker  # noqa: F401 # TVM is imported before the first request, while the tuner thinks
+
     adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the tuner's to handle
     Zygote(channel_from_fd(fd)).serve()

@@ -27,6 +27,7 @@ else:
 __all__ = [
     "BINARY_NODES",
     "COMPARE_NODES",
+    "DISABLE_ASSERT",
     "EXTRA_OPS",
     "IF_OP",
     "LIKELY_OP",
@@ -90,6 +91,9 @@ WIDENED: Final = {
     "bfloat16": frozenset({"fmod"}),
 }
 """Intrinsics that LLVM has no code for in a short float: they are computed in float32."""
+
+DISABLE_ASSERT: Final = "tirx.disable_assert"
+"""The option of a PassContext that leaves out the checks of an entry's arguments."""
 
 IF_OP: Final = names.IF_OP
 LIKELY_OP: Final = names.LIKELY_OP

@@ -69,7 +69,9 @@ class PretendedBench:
                 found if isinstance(found, Failure) else Measurement(samples_s=(found,) * 7, build_s=0, run_s=0),
             )
 
-    def retime(self, schedules: Sequence[Schedule], rounds: int) -> list[tuple[float, ...] | Failure]:
+    def retime(
+        self, schedules: Sequence[Schedule], rounds: int, *, least: int | None = None
+    ) -> list[tuple[float, ...] | Failure]:
         self.retimed.append(list(schedules))
         found = [self.final(schedule) for schedule in schedules]
         return [entry if isinstance(entry, Failure) else (entry,) * rounds for entry in found]

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from autosched.search import wire
 from autosched.search.pinning import check_pinned, cpus_for, pin_threads
 from autosched.search.processes import children, descendants, kill_all, marked_processes, signal_name
-from autosched.search.sampling import samples_in_turn, samples_of
+from autosched.search.sampling import is_decided, samples_in_turn, samples_of
 from autosched.search.timing_lock import TimingLock
 from autosched.search.wire import Channel, WireError, channel_pair
 from autosched.spec.claim import Protocol
@@ -293,22 +293,36 @@ def test_a_sample_is_long_enough(call_s: float, coldness: float, repeats: int, n
     kernel = FakeKernel(call_s)
     samples = fake_samples(kernel, protocol, call_s * coldness, None)
     assert samples == pytest.approx((call_s,) * repeats)
-    used = [n for n, _, _ in kernel.asked[-(2 if repeats > 2 else 1) :]] or [1]
+    used = [n for n, _, _ in kernel.asked[-1:]] or [1]
     assert all(n >= number and n * call_s >= 0.005 * (1 - 1e-9) for n in used)
     assert all((n - 1) * call_s <= 0.005 * (1 + 1e-6) or n == number for n in used), "nor longer than needed"
 
 
-@pytest.mark.parametrize(("best_s", "count"), [(None, 7), (0.001, 7), (0.0009, 7), (0.0008, 2), (0.00001, 1)])
-def test_slow_kernels_are_looked_at_only_shortly(best_s: float | None, count: int) -> None:
+@pytest.mark.parametrize(
+    ("best_s", "first_s", "count"),
+    [
+        (None, 0.001, 7), (0.001, 0.001, 7), (0.00098, 0.001, 7), (0.00095, 0.001, 4), (0.0008, 0.001, 2),
+        (0.0006, 0.001, 1), (0.001, 0.006, 1),
+    ],
+)  # fmt: skip
+def test_slow_kernels_are_looked_at_only_shortly(best_s: float | None, first_s: float, count: int) -> None:
     protocol = Protocol(threads=1, repeats=7, min_sample_s=0.005)
-    first_s = 0.006 if count == 1 else 0.001
     assert len(fake_samples(FakeKernel(0.001), protocol, first_s, best_s)) == count
+
+
+@given(st.floats(1e-7, 1), st.floats(0.1, 10), st.integers(1, 9))
+def test_what_may_be_the_best_gets_every_sample(call_s: float, ratio: float, repeats: int) -> None:
+    protocol = Protocol(threads=1, repeats=repeats)
+    samples = fake_samples(FakeKernel(call_s), protocol, call_s, call_s * ratio)
+    assert 1 <= len(samples) <= repeats
+    if ratio >= 1 / 1.02:
+        assert len(samples) == repeats
 
 
 def test_cold_caches_are_asked_for() -> None:
     kernel = FakeKernel(1e-5)
     fake_samples(kernel, Protocol(threads=1, repeats=5, flush_cache=True), 0.001, None)
-    assert kernel.asked == [(1, 2, True), (1, 3, True)]
+    assert kernel.asked == [(1, 5, True)]
 
 
 def test_warm_up_calls_are_made() -> None:
@@ -333,3 +347,29 @@ def test_kernels_take_turns() -> None:
     samples = samples_in_turn(kernels, Protocol(threads=1), 4)
     assert [len(found) for found in samples] == [4, 4, 4]
     assert "".join(order[-12:]) == "abc" * 4
+
+
+@pytest.mark.parametrize(
+    ("samples", "decided"),
+    [
+        ([[1, 1, 1, 1, 1]], True),
+        ([[1, 1, 1, 1, 1], [2, 2, 2, 2, 2]], True),
+        ([[1, 1, 1, 1, 3], [2, 2, 2, 2, 2]], False),
+        ([[1, 1, 1, 1, 1, 1, 3], [2, 2, 2, 2, 2, 2, 2]], True),
+        ([[1, 2, 1, 2, 1], [1.005, 1.004, 1.006, 1.003, 1.005]], True),
+        ([[1, 1, 1, 1, 1], [2, 2, 2, 2, 2], [0.9, 1.3, 0.9, 1.3, 1.3]], False),
+    ],
+    ids=["alone", "always", "once in five", "once in seven", "a draw", "one is open"],
+)
+def test_who_is_fastest_is_decided(samples: list[list[float]], decided: bool) -> None:
+    assert is_decided(samples) is decided
+
+
+@given(st.lists(st.floats(1e-3, 2e-3), min_size=1, max_size=5), st.integers(1, 9), st.integers(1, 9))
+def test_rounds_end_when_it_is_decided_and_all_have_taken_part(calls: list[float], rounds: int, least: int) -> None:
+    class Steady(FakeKernel):
+        def time_s(self, number: int, repeats: int, flush_cache: bool = False) -> tuple[float, ...]:
+            return (self.call_s,) * repeats
+
+    samples = samples_in_turn([Steady(call_s) for call_s in calls], Protocol(threads=1, number=2), rounds, least)
+    assert {len(found) for found in samples} == {min(rounds, least)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -186,3 +187,23 @@ def test_more_threads_predict_less_time():
     plan = default_candidate(Space(task, AVX512)).plan
     one, four = (predict_s(plan, hardware_from_machine(AVX512, threads)) for threads in (1, 4))
     assert four < one / 2
+
+
+def test_half_vectors_are_offered_where_they_pad_less_and_cost_nothing():
+    """14 x 14 points are 24.5 half vectors: five times five of them pad less than whole ones in pairs do."""
+    task = get_task("conv2d", N=1, C=32, H=14, W=14, K=32, R=3, S=3, stride=1, padding=1, threads=2)
+    intel = attrs.evolve(AVX512, vendor="GenuineIntel", family=6)
+    lanes = {}
+    for machine in (AVX512, intel):
+        tiles = [k.values for s in Space(task, machine).sketches for k in s.knobs if k.name == "conv/tile"]
+        lanes[machine.vendor] = {tile[:2] for values in tiles for tile in values if tile[0] == 8}
+    assert (8, 5) in lanes["AuthenticAMD"]
+    assert (8, 6) not in lanes["AuthenticAMD"], "pads more than whole vectors"
+    assert (8, 5) not in lanes["GenuineIntel"], "half a vector takes as long as a whole one there"
+
+
+@given(st.integers(1, 64))
+def test_pieces_of_vectors_never_cost_more_than_whole_ones(lanes: int):
+    halves = hardware_from_machine(AVX512, 1)
+    whole = hardware_from_machine(attrs.evolve(AVX512, vendor="GenuineIntel", family=6), 1)
+    assert lanes / 16 <= halves.whole_vectors(lanes, 4) <= whole.whole_vectors(lanes, 4) == -(-lanes // 16)
