@@ -118,7 +118,13 @@ class Replay:
             else:
                 yield schedule, trial.failure
 
-    def retime(self, schedules: Sequence[Schedule], rounds: int) -> list[tuple[float, ...] | Failure]:
+    def retime(
+        self,
+        schedules: Sequence[Schedule],
+        rounds: int,
+        *,
+        least: int | None = None,  # noqa: ARG002 # nothing is saved by fewer
+    ) -> list[tuple[float, ...] | Failure]:
         """`rounds` of the recorded samples of each, over and over."""
         found: list[tuple[float, ...] | Failure] = []
         for schedule in schedules:
