@@ -132,7 +132,7 @@ def check_axes(stage: Stage) -> None:
 
 
 def check_reducer(stage: Stage, workload: Workload) -> None:
-    """Start values have the outputs' dtypes; accumulators appear in custom reducers only; tuples hold no bfloat16."""
+    """Start values have the outputs' dtypes; custom reducers, and no others, read accumulators; tuples hold no bfloat16."""
     reducer = stage.reducer
     uses_acc = any(isinstance(node, Acc) for body in stage.body for node in walk(body))
     if reducer is None or reducer.op != "custom":
@@ -140,6 +140,9 @@ def check_reducer(stage: Stage, workload: Workload) -> None:
             raise SpecError("acc is for custom reducers; take it out or make the reducer custom", "body")
         if reducer is not None and len(stage.outputs) != 1:
             raise SpecError(f"reducer {reducer.op} fills one output, found {len(stage.outputs)}; use custom", "reducer")
+    elif not uses_acc:
+        # TVM sees no reduction in it, and may lose its value.
+        raise SpecError("a custom reducer reads what there is so far, acc[0]; without, leave the reduction out", "body")
     if reducer is None:
         return
     if len(reducer.init) != len(stage.outputs):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .errors import SpecError
+from .gpu import limits_of
 from .nest import Plan
 from .workload import Workload
 
@@ -27,6 +28,9 @@ PACK: Final = "pack"
 def check_once(plan: Plan, once: Sequence[str], constants: Sequence[str]) -> None:
     """Raises SpecError unless each stage in `once` is an intermediate one that reads constants and others of them."""
     names = [stage.name for stage in plan.workload.stages]
+    if once and limits_of(plan.target) is not None:
+        message = f"found {once[0]!r}, and target {plan.target.kind!r} has no function that packs"
+        raise SpecError(f"{message}; leave once out, the stage is then computed in each call", "schedule.once")
     for number, name in enumerate(once):
         place = f"schedule.once[{number}]"
         if name not in names:

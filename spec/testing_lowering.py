@@ -12,7 +12,7 @@ from .evaluate import evaluate
 from .gpu import limits_of
 from .inputs import random_inputs
 from .numerics import array_dtype
-from .task import Target, Task
+from .task import CPU, Task
 from .tolerance import tolerance
 from .tvm_build import compile_module, device_source, tvm_target
 from .tvm_lower import lower_plan
@@ -23,6 +23,7 @@ from .tvm_verify import is_within_limits
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import tvm
     from numpy.typing import NDArray
 
     from .nest import Plan
@@ -68,16 +69,23 @@ def assert_computes(executable: Executable, plan: Plan, task: Task, seed: int = 
 
 def _executable(plan: Plan, task: Task) -> Any:
     """What runs here: for a GPU, code for the CPU that does the same, step by step, once its own code was made."""
-    sch, target = lower_plan(plan), tvm_target(task.target, task.threads)
-    executable = compile_module(sch.mod, target)
-    limits = limits_of(task.target)
+    target = task.target if limits_of(task.target) is None else CPU
+    return compile_module(runnable_module(plan, task), tvm_target(target, task.threads))
+
+
+def runnable_module(plan: Plan, task: Task) -> tvm.IRModule:
+    """The lowered module; for a GPU, one for the CPU that does the same, once its kernels were made and held to limits.
+
+    AssertionError where TVM finds more in a kernel than the checks allowed, or makes none.
+    """
+    sch, limits = lower_plan(plan), limits_of(task.target)
     if limits is None:
-        return executable
+        return sch.mod
     if not is_within_limits(sch, plan, limits):
         raise AssertionError("TVM finds more threads or memory in a kernel than the checks allowed")
-    if not device_source(executable):
+    if not device_source(compile_module(sch.mod, tvm_target(task.target, task.threads))):
         raise AssertionError("TVM made no kernels")
-    return compile_module(serial_module(sch), tvm_target(Target(), task.threads))
+    return serial_module(sch)
 
 
 def _memory(workload: Workload, name: str, inputs: Mapping[str, NDArray[Any]], past: int) -> NDArray[np.uint8]:

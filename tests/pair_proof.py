@@ -21,9 +21,9 @@ from autosched.spec.inputs import random_inputs
 from autosched.spec.nest import Plan
 from autosched.spec.spec_file import SpecFile, check_spec
 from autosched.spec.task import Target, TargetOption
-from autosched.spec.testing_lowering import assert_close, assert_computes
+from autosched.spec.testing_lowering import assert_close, assert_computes, runnable_module
 from autosched.spec.tvm_build import compile_module, tvm_target
-from autosched.spec.tvm_lower import lower_plan
+from autosched.spec.tvm_target import check_target
 from pair_tally import BUILD_FAILURE, CORRECT, INCOMPARABLE, REFUSED, TOO_LARGE, TVM_ERROR, WRONG
 
 if TYPE_CHECKING:
@@ -78,13 +78,14 @@ class Lowered:
 def _lowered(spec: SpecFile) -> Lowered | Verdict:
     try:
         check_spec(spec)
+        check_target(spec.task.target)
         plan = check_schedule(spec.schedule, spec.task)
     except SpecError as error:
         return Verdict(REFUSED, str(error))
     if is_large(spec.task.workload) or is_large(plan.workload):
         return Verdict(TOO_LARGE)
     try:
-        mod = lower_plan(plan).mod
+        mod = runnable_module(plan, spec.task)
     except Exception as error:  # noqa: BLE001 # whatever it is: a defect of the checks
         return Verdict(TVM_ERROR, f"{type(error).__name__}: {error}")
     return Lowered(spec, plan, {str(name.name_hint): function for name, function in mod.functions.items()})

@@ -15,6 +15,10 @@ from autosched.spec.errors import SpecError
 from autosched.spec.expr import Binary, Cast, Const, Expr, If, Load, loads, walk
 from autosched.spec.rewrite import apply_staging
 from autosched.spec.schedule import (
+    BLOCKS,
+    SHARED,
+    THREADS,
+    VTHREAD,
     Accumulate,
     BindFused,
     BindLoop,
@@ -109,6 +113,10 @@ def some_nest(holds: Callable[[Nest], bool]) -> Callable[[Case], bool]:
 
 def binds_to(word: str) -> Callable[[Case], bool]:
     return some_nest(lambda nest: any(bind.to == word for bind in nest.bind))
+
+
+def binds_to_any(words: tuple[str, ...]) -> Callable[[Case], bool]:
+    return some_nest(lambda nest: any(bind.to in words for bind in nest.bind))
 
 
 def fuses_to(words: tuple[str, ...]) -> Callable[[Case], bool]:
@@ -245,6 +253,16 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("split in three", some_nest(lambda nest: any(len(split.into) == 3 for split in nest.splits))),
     Row("order", some_nest(lambda nest: len(nest.order) > 1)),
     Row("parallel", binds_to("parallel")),
+    Row("tensorize", some_nest(lambda nest: nest.tensorize is not None)),
+    *(
+        Row(word, binds_to_any(words))
+        for word, words in (("blocks", BLOCKS), ("threads", THREADS), ("vthread", (VTHREAD,)))
+    ),
+    Row("shared memory", some_nest(lambda nest: nest.scope in SHARED)),
+    Row("local memory", some_nest(lambda nest: nest.scope == "local")),
+    Row("align", some_nest(lambda nest: nest.align is not None)),
+    Row("ahead", some_nest(lambda nest: nest.ahead > 0)),
+    Row("load of reindex", lambda case: any(getattr(s, "load", None) is not None for s in case.schedule.stagings)),
     Row("once", lambda case: bool(case.schedule.once)),
     Row("vectorize", binds_to("vectorize")),
     Row("unroll", binds_to("unroll")),
