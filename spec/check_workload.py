@@ -132,7 +132,7 @@ def check_axes(stage: Stage) -> None:
 
 
 def check_reducer(stage: Stage, workload: Workload) -> None:
-    """Start values have the outputs' dtypes; custom reducers, and no others, read accumulators; tuples hold no bfloat16."""
+    """Start values have the outputs' dtypes; custom reducers alone read accumulators; tuples hold no bfloat16."""
     reducer = stage.reducer
     uses_acc = any(isinstance(node, Acc) for body in stage.body for node in walk(body))
     if reducer is None or reducer.op != "custom":

@@ -68,7 +68,8 @@ def test_wrong_numbers_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     (stage,) = task.workload.stages
     assert stage.reducer is not None
     other = attrs.evolve(task.workload, stages=(attrs.evolve(stage, reducer=attrs.evolve(stage.reducer, op="max")),))
-    monkeypatch.setattr("pair_proof.lower_plan", lambda _: lower_plan(check_schedule(Schedule(), other)))
+    lowered = lower_plan(check_schedule(Schedule(), other)).mod
+    monkeypatch.setattr("pair_proof.runnable_module", lambda _plan, _task: lowered)
     (verdict,) = judge([SpecFile(task=task, schedule=Schedule())])
     assert verdict.outcome == WRONG
 
