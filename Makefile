@@ -37,11 +37,11 @@ bench: .venv/.bench links ## compare with peers (SUITE=spine; installs torch)
 	@$(BIN)/autosched bench $(SUITE)
 
 ##@ Check
-.PHONY: test check lint types wheel unit slow slice pairs fuzz device compat examples cover
+.PHONY: test check lint types wheel compiler unit slow slice pairs fuzz device compat examples cover
 
 # One after another whatever -j says, and pytest's closing line last.
-test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, slice, unit
-	@for step in lint types wheel examples slice unit; do printf '\n== %s\n' $$step; $(MAKE) $$step; done
+test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, slice, compiler, unit
+	@for step in lint types wheel examples slice compiler unit; do printf '\n== %s\n' $$step; $(MAKE) $$step; done
 
 check: test ## the same
 
@@ -56,8 +56,11 @@ types: .venv/.test links ## mypy --strict
 wheel: .venv/.test ## build wheel and sdist, look inside, use the wheel without TVM
 	@$(BIN)/python tests/check_wheel.py build
 
+compiler: .venv/.test links ## the tests that build hundreds of kernels
+	@$(PYTEST) $(SPREAD) -m 'compiler and not slow and not device'
+
 unit: .venv/.test links ## the unit suite: no network, no GPU
-	@$(PYTEST) $(SPREAD) -m 'not slow and not device'
+	@$(PYTEST) $(SPREAD) -m 'not compiler and not slow and not device'
 
 slow: .venv/.test links ## the tests that take longer
 	@$(PYTEST) -m 'slow and not device'

@@ -25,13 +25,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 MACHINE: Final = ("test_measure_faults", "test_api", "test_measure", "test_bench", "test_readme", "test_measure_parts")
 """Files of tests that take the lock on the machine's timing or look at its processes; the longest first."""
+COMPILER: Final = (
+    "test_relax", "test_tensorize", "test_corpus", "test_language", "test_lowering", "test_counterexamples", "test_gpu",
+    "test_chains", "test_mutations", "test_pairs",
+)  # fmt: skip
+"""Files of tests that build hundreds of kernels to prove the compiler: `make compiler`."""
 LONG: Final = ("test_cli", "test_space", "test_strategies", "test_convert")
 """Files that take several seconds: begun early, so that no process works alone at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups for ``-n 2``: one for the tests of the machine, one for each other file; long ones first."""
-    order = [*MACHINE, *LONG]
+    order = [*MACHINE, *COMPILER, *LONG]
 
     def rank(item: pytest.Item) -> int:
         stem = item.path.stem
@@ -40,4 +45,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
     for item in items:
         stem = item.path.stem
+        if stem in COMPILER:
+            item.add_marker(pytest.mark.compiler)
         item.add_marker(pytest.mark.xdist_group("machine" if stem in MACHINE else stem))
