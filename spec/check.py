@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ from .backwards import backward_divisions
 from .check_gpu import GPU_RULES, GpuRule, check_for_cpu
 from .check_tensorize import check_intrinsics, check_tensorized
 from .check_workload import check_reduced_together
+from .dtypes import integer_bounds
 from .errors import SpecError
 from .expr import Binary, Expr, If, Load, axes_in, const, index, loads, transform, walk
 from .gpu import GpuLimits, limits_of
@@ -171,6 +173,21 @@ def check_parallel(_: Plan, nest: StageNest) -> None:
         raise SpecError("an attached stage cannot be parallel; bind the loop it is attached to", "bind")
 
 
+def check_counts(plan: Plan, nest: StageNest) -> None:
+    """What the loops of an axis count to, the steps they skip included, and fused loops, fits the index type."""
+    most = integer_bounds(plan.workload.index_dtype)[1]
+    for number, split in enumerate(nest.nest.splits):
+        if (count := math.prod(split.factors)) > most:
+            message = (
+                f"the loops of axis {split.axis!r} make {count} steps, more than {plan.workload.index_dtype} counts"
+            )
+            raise SpecError(f"{message}; use smaller factors", f"splits[{number}].factors")
+    for loop in nest.bound:
+        if loop.extent > most:
+            message = f"loop {loop.name!r} has {loop.extent} steps, more than {plan.workload.index_dtype} counts"
+            raise SpecError(f"{message}; fuse fewer", "bind")
+
+
 def check_unrolled(_: Plan, nest: StageNest) -> None:
     """What unrolled loops copy, vector lanes apart, stays within MAX_UNROLLED bodies."""
     if nest.copies > MAX_UNROLLED:
@@ -197,14 +214,24 @@ def check_start(_: Plan, nest: StageNest) -> None:
 
 
 def check_attached_reduction(plan: Plan, nest: StageNest) -> None:
-    """A reduction computed in parts that overlap, or do not cover it, keeps its start and runs as it is."""
+    """A reduction computed in parts that overlap, or do not cover it, keeps its start and runs as it is, serially."""
     if nest.at is None or nest.consumer or nest.stage.reducer is None:
         return
-    place = _wanted_of_pieces(nest)
+    place = _wanted_of_pieces(nest) or _parallel_around(plan, nest)
     if place is not None and not tiles(plan, nest):
         message = f"the parts of {nest.stage.name!r} that steps of {nest.at.loop!r} need are not laid side by side"
         what, path = place
         raise SpecError(f"{message}, so {what}; leave that out, or give {nest.stage.name!r} a nest of its own", path)
+
+
+def _parallel_around(plan: Plan, nest: StageNest) -> tuple[str, str] | None:
+    """The parallel loop that a nest is computed in, in words, and where that is asked for."""
+    while nest.at is not None:
+        nest = plan.by_stage[nest.at.stage]
+        for loop in nest.bound[:1]:
+            if loop.to == "parallel":
+                return f"the loop {loop.name!r} around them cannot be parallel", "at"
+    return None
 
 
 def _wanted_of_pieces(nest: StageNest) -> tuple[str, str] | None:
@@ -302,6 +329,7 @@ def check_predicate_tails(_: Plan, nest: StageNest) -> None:
 Rule = Callable[[Plan, StageNest], None]
 RULES: Final[tuple[Rule, ...]] = (
     check_depth,
+    check_counts,
     check_parallel,
     check_tuples,
     check_vectorized_innermost,

@@ -240,6 +240,11 @@ def _span_done(axis: IterAxis, source: Placed, outer: AbstractSet[str], loop: st
             message = f"axis {axis.name!r} of {source.stage.name!r} is not whole or one piece inside loop {loop!r}"
             raise SpecError(f"{message}; order its outer pieces outside", "at.loop")
         length += coefficient * (extent - 1)
+    if length > axis.extent and base:
+        message = (
+            f"a step takes {length} values of axis {axis.name!r} of {source.stage.name!r}, which has {axis.extent}"
+        )
+        raise SpecError(f"{message}; use factors that divide, or attach further out", "at.loop")
     return Span(base=base, start=start, length=min(length, axis.extent))  # a skipped tail is not completed
 
 

@@ -23,7 +23,6 @@ from .tvm_verify import is_within_limits
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import tvm
     from numpy.typing import NDArray
 
     from .nest import Plan
@@ -73,7 +72,7 @@ def _executable(plan: Plan, task: Task) -> Any:
     return compile_module(runnable_module(plan, task), tvm_target(target, task.threads))
 
 
-def runnable_module(plan: Plan, task: Task) -> tvm.IRModule:
+def runnable_module(plan: Plan, task: Task) -> Any:
     """The lowered module; for a GPU, one for the CPU that does the same, once its kernels were made and held to limits.
 
     AssertionError where TVM finds more in a kernel than the checks allowed, or makes none.

@@ -141,12 +141,17 @@ def _split(state: Lowering, nest: StageNest) -> None:
         if split is None:
             state.loops[nest.stage.name, axis.name] = loop
             continue
-        factors = list(split.factors)
+        factors = [_count(factor, state.plan.workload.index_dtype) for factor in split.factors]
         made = state.do("split", loop, factors, preserve_unit_iters=True) if len(pieces) > 1 else [loop]
         for name, piece in zip(split.into, made, strict=True):
             state.loops[nest.stage.name, name] = piece
     if nest.nest.order and len(nest.loops) > 1:
         state.do("reorder", *(state.loops[nest.stage.name, loop.name] for loop in nest.loops))
+
+
+def _count(factor: int, index_dtype: str) -> Any:
+    """A factor as TVM takes it: plain ones are 32 bits wide, and so would their product be."""
+    return factor if index_dtype == "int32" else tvm.tirx.IntImm(index_dtype, factor)
 
 
 def set_scopes(state: Lowering) -> None:

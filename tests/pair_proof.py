@@ -35,6 +35,8 @@ PLAIN: Final = Target(
     options=tuple(TargetOption(name=n, value=v) for n, v in (("mcpu", "x86-64-v3"), ("num-cores", 2), ("opt-level", 0)))
 )
 USUAL: Final = Target()
+MAX_STEPS: Final = 2**22
+"""Steps of a nest, those skipped at tails included; beyond, it is checked, not run."""
 MAX_POINTS: Final = 2**18
 """What a mutant may compute, and its buffers hold: larger ones are checked, not run."""
 
@@ -82,7 +84,8 @@ def _lowered(spec: SpecFile) -> Lowered | Verdict:
         plan = check_schedule(spec.schedule, spec.task)
     except SpecError as error:
         return Verdict(REFUSED, str(error))
-    if is_large(spec.task.workload) or is_large(plan.workload):
+    steps = max(math.prod(loop.extent for loop in nest.loops) for nest in plan.nests)
+    if is_large(spec.task.workload) or is_large(plan.workload) or steps > MAX_STEPS:
         return Verdict(TOO_LARGE)
     try:
         mod = runnable_module(plan, spec.task)
