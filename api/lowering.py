@@ -24,6 +24,7 @@ def rewrite(schedule: Schedule, task: Task | Workload) -> Workload:
 def lower(schedule: Schedule, task: Task | Workload) -> Any:
     """A `tvm.s_tir.Schedule` whose ``mod["main"]`` computes the task by `schedule` and takes the task's parameters.
 
+    Where the schedule computes stages once, ``mod["pack"]`` does, and their buffers are further parameters of ``main``.
     SpecError, with the place, where the schedule does not fit.
     """
     from .spec.tvm_lower import lower as lower_schedule

@@ -109,7 +109,10 @@ class Result:
         return built_function(self.schedule, self.task)
 
     def export_library(self, path: str | os.PathLike[str]) -> None:
-        """Writes the compiled function as a shared library with the entry ``main``; needs the system's C compiler."""
+        """Writes the compiled function as a shared library with the entry ``main``; needs the system's C compiler.
+
+        What is computed once is done by the entry ``pack``, into buffers that ``main`` takes behind the parameters.
+        """
         from .spec.tvm_call import export_library
 
         export_library(self.schedule, self.task, path)

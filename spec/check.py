@@ -17,7 +17,7 @@ from .errors import SpecError
 from .expr import Binary, Expr, If, Load, axes_in, const, index, loads, transform, walk
 from .gpu import GpuLimits, limits_of
 from .nest import Plan, StageNest, plan_from_nests
-from .once import check_once
+from .once import check_once, packed_buffers
 from .parts import tiles
 from .rewrite import rewrite
 from .task import CPU, Target, Task
@@ -102,14 +102,15 @@ def check_tuples(plan: Plan, nest: StageNest) -> None:
 def check_vectorized_bfloat16(plan: Plan, nest: StageNest) -> None:
     """A vectorized loop does not fill a parameter's bfloat16 with one value for all lanes: TVM has no such store.
 
-    Temporaries are kept in float32 by TVM; what is computed once is a parameter too.
+    Temporaries are kept in float32 by TVM; what is packed once, for calls to read, is a parameter too.
     """
     loop = nest.bound[-1] if nest.bound else None
     if loop is None or loop.to != "vectorize" or loop.extent == 1:
         return
     lanes = {part.name for part in loop.parts}
+    parameters = {*plan.workload.params, *packed_buffers(plan)}
     for body, output in zip(nest.stage.body, nest.stage.outputs, strict=True):
-        if output.dtype != "bfloat16" or not (output.name in plan.workload.params or nest.stage.name in plan.once):
+        if output.dtype != "bfloat16" or output.name not in parameters:
             continue
         if nest.stage.reducer is not None:
             message = (

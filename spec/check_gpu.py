@@ -280,6 +280,10 @@ def check_kernel_limits(plan: Plan, nest: StageNest, limits: GpuLimits) -> None:
             who = "a thread's registers hold" if scope == "local" else "a block of this target has"
             message = f"{used} bytes of {scope} memory for {', '.join(stages)}, {who} {room[scope]}"
             raise SpecError(f"{message}; compute smaller parts at a time", "scope")
+    both, largest = sum(memory_bytes(plan, kernel, scope) for scope in SHARED), max(room[scope] for scope in SHARED)
+    if both > largest:
+        message = f"{both} bytes of shared and shared.dyn memory together, a block of this target has {largest}"
+        raise SpecError(f"{message}; compute smaller parts at a time", "scope")
 
 
 GpuRule: TypeAlias = "Callable[[Plan, StageNest, GpuLimits], None]"

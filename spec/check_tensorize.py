@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Final
 
+from .backwards import divides_backwards
 from .errors import SpecError
 from .expr_text import text_from_expr
 from .intrinsics import INTRINSICS, is_had, needs_text, target_features
@@ -72,6 +73,11 @@ def check_whole(_: Plan, nest: StageNest, intrinsic: Intrinsic) -> None:
         if split.tail == "predicate" and split.axis in axes:
             message = f"axis {split.axis!r} has a tail that a predicate skips, and {intrinsic.name} skips nothing"
             raise SpecError(f'{message}; use factors that divide it, or tail="pad" in a staging', "loop")
+    for axis in (*nest.stage.axes, *nest.stage.reduce):
+        span = nest.box.get(axis.name)
+        if span is not None and axis.name in axes and span.base and axis.extent % span.length:
+            message = f"axis {axis.name!r} is computed {span.length} of {axis.extent} at a time, the last time fewer"
+            raise SpecError(f"{message}, and {intrinsic.name} skips nothing; use factors that divide it", "loop")
 
 
 def check_started(_: Plan, nest: StageNest, intrinsic: Intrinsic) -> None:
@@ -110,6 +116,10 @@ def check_layout(plan: Plan, nest: StageNest, intrinsic: Intrinsic) -> None:
     """Every operand lies in memory as the intrinsic takes it, without gaps."""
     operands = operands_of(nest, intrinsic, plan.workload)
     assert operands is not None
+    for operand in operands.values():
+        if any(map(divides_backwards, operand.load.indices)):
+            message = f"{text_from_expr(operand.load)} is read backwards through a layout"
+            raise SpecError(f"{message}, which {intrinsic.name} cannot take; leave tensorize out", "loop")
     for name in misplaced(operands, intrinsic):
         own = {axis.name: loop.name for axis, loop in zip(intrinsic.loops, nest.tensorized, strict=True)}
         wanted = ", ".join(f"{own[loop]} by {step}" for loop, step in intrinsic.strides(name).items())

@@ -19,7 +19,7 @@ class GpuLimits:
 
     `threads_by_axis` and `blocks_by_axis` are for x, y and z; `shared_bytes` is what code may declare for a block, and
     `dynamic_shared_bytes` what a launch may give it (0 where there is no such thing). `registers` are those of a
-    thread, of 4 bytes; `warp` threads run in step; `vector_bytes` move at once.
+    thread, of 4 bytes; `vector_bytes` move at once.
     """
 
     threads: int
@@ -28,7 +28,6 @@ class GpuLimits:
     shared_bytes: int
     dynamic_shared_bytes: int
     registers: int
-    warp: int
     vector_bytes: int = 16
 
 
@@ -39,7 +38,6 @@ _PORTABLE: Final = GpuLimits(
     shared_bytes=16 * 1024,
     dynamic_shared_bytes=0,
     registers=255,
-    warp=1,
 )
 _CUDA: Final = GpuLimits(
     threads=1024,
@@ -48,13 +46,12 @@ _CUDA: Final = GpuLimits(
     shared_bytes=48 * 1024,
     dynamic_shared_bytes=48 * 1024,
     registers=255,
-    warp=32,
 )
 GPUS: Final[Mapping[str, GpuLimits]] = {
     "cuda": _CUDA,
-    "rocm": attrs.evolve(_CUDA, shared_bytes=64 * 1024, dynamic_shared_bytes=0, warp=64),
+    "rocm": attrs.evolve(_CUDA, shared_bytes=64 * 1024, dynamic_shared_bytes=0),
     "opencl": _PORTABLE,
-    "metal": attrs.evolve(_PORTABLE, threads_by_axis=(256, 256, 256), shared_bytes=32 * 1024, warp=32),
+    "metal": attrs.evolve(_PORTABLE, threads_by_axis=(256, 256, 256), shared_bytes=32 * 1024),
     "vulkan": _PORTABLE,
     "webgpu": _PORTABLE,
 }
@@ -84,7 +81,6 @@ def limits_of(target: Target) -> GpuLimits | None:
         threads=threads,
         threads_by_axis=(min(x, threads), min(y, threads), min(z, threads)),
         shared_bytes=_number(options, "max_shared_memory_per_block", limits.shared_bytes),
-        warp=_number(options, "thread_warp_size", limits.warp),
     )
 
 

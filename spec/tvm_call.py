@@ -21,6 +21,7 @@ import tvm_ffi
 from .check import check_schedule
 from .dtypes import size_bytes
 from .errors import LoweringError, SpecError
+from .gpu import limits_of
 from .triple import foreign_triple, this_arch
 from .tvm_build import TVM_ERRORS, compile_module, pool_threads, set_pool_threads, tvm_target, useful_line
 from .tvm_lower import lower_plan
@@ -180,6 +181,11 @@ def built_function(schedule: Schedule, task: Task) -> BuiltFunction:
     SpecError where the schedule does not fit, or this TVM cannot build for the target; LoweringError where it fails to.
     """
     check_target(task.target)
+    if limits_of(task.target) is not None:
+        raise SpecError(
+            f"found {task.target.kind!r}; functions are built for the CPU so far; lower --cuda prints kernels",
+            "target.kind",
+        )
     plan = check_schedule(schedule, task)
     executable = compile_module(lower_plan(plan).mod, tvm_target(task.target, task.threads))
     return BuiltFunction(executable, plan, task.threads, foreign_triple(task.target))
@@ -191,7 +197,7 @@ def _linker(foreign: str | None) -> dict[str, Any]:
 
 
 def export_library(schedule: Schedule, task: Task, path: str | os.PathLike[str]) -> None:
-    """Writes the compiled function as a shared library with the entry ``main``."""
+    """Writes the compiled function as a shared library with the entries ``main`` and, where there is one, ``pack``."""
     built_function(schedule, task).export_library(path)
 
 

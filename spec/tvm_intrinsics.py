@@ -21,7 +21,19 @@ from typing import TYPE_CHECKING, Any, Final
 from .dtypes import size_bytes
 from .errors import LoweringError
 from .tensorized import operands_of
-from .tvm_names import MatchBufferRegion, SBlock, SBlockRealize, ir, prim, stmts, tirx, undefined_vars
+from .tvm_names import (
+    MatchBufferRegion,
+    SBlock,
+    SBlockRealize,
+    buffer_of,
+    dtype_of,
+    ir,
+    prim,
+    scalar_var,
+    stmts,
+    tirx,
+    undefined_vars,
+)
 from .tvm_write import written_indices
 
 if TYPE_CHECKING:
@@ -130,7 +142,7 @@ def tensorized_loops(nest: StageNest, intrinsic: Intrinsic, workload: Workload, 
         raise LoweringError(f"{message}; please report this schedule")
     block = _block(nest, intrinsic, workload, realize.block)
     new = SBlockRealize(realize.iter_values, realize.predicate, block)
-    one = prim.IntImm(str(outer.extent.ty.dtype), 1)
+    one = prim.IntImm(dtype_of(outer.extent), 1)
     for loop in reversed(loops):
         new = stmts.For(loop.loop_var, loop.min, one, stmts.ForKind.SERIAL, new)
     return new, realize.block, block
@@ -140,7 +152,7 @@ def _block(nest: StageNest, intrinsic: Intrinsic, workload: Workload, block: Any
     """The block of one use: what it touches as flat buffers, and the call."""
     operands = operands_of(nest, intrinsic, workload)
     assert operands is not None
-    buffers = {str(region.source.name): region.source for region in (*block.reads, *block.writes)}
+    buffers = {str(buffer_of(region).name): buffer_of(region) for region in (*block.reads, *block.writes)}
     axes = dict(zip(nest.stage.extents, (axis.var for axis in block.iter_vars), strict=True))
     regions = {}
     for name, operand in operands.items():
@@ -149,7 +161,9 @@ def _block(nest: StageNest, intrinsic: Intrinsic, workload: Workload, block: Any
     matched = {name: _matched(name, region, intrinsic) for name, region in regions.items()}
     output = intrinsic.output.name
     reads = [
-        region for region in block.reads if str(region.source.name) not in {o.load.buffer for o in operands.values()}
+        region
+        for region in block.reads
+        if str(buffer_of(region).name) not in {o.load.buffer for o in operands.values()}
     ]
     return SBlock(
         block.iter_vars,
@@ -166,19 +180,19 @@ def _touched(operand: Operand, intrinsic: Intrinsic) -> tuple[int, ...]:
 
 
 def _region(buffer: Any, where: Sequence[Any], extents: Sequence[int]) -> Any:
-    ranges = [ir.Range.from_min_extent(w, prim.IntImm(str(w.ty.dtype), e)) for w, e in zip(where, extents, strict=True)]
+    ranges = [ir.Range.from_min_extent(w, prim.IntImm(dtype_of(w), e)) for w, e in zip(where, extents, strict=True)]
     return tirx.BufferRegion(buffer, ranges)
 
 
 def _matched(name: str, region: Any, intrinsic: Intrinsic) -> Any:
     """A buffer over a region, whose elements lie side by side."""
     dtype = intrinsic.computes.buffers[name].dtype
-    index_dtype = str(region.region[0].extent.ty.dtype)
+    index_dtype = dtype_of(region.region[0].extent)
     return tirx.decl_buffer(
         [each.extent for each in region.region],
         dtype,
         f"{intrinsic.name.replace('.', '_')}_{name}",
-        elem_offset=tirx.Var(f"{name}_offset", ir.PrimType(index_dtype)),
+        elem_offset=scalar_var(f"{name}_offset", index_dtype),
         data_alignment=size_bytes(dtype),
         offset_factor=1,
         layout=None,
@@ -191,8 +205,8 @@ def _call(intrinsic: Intrinsic, matched: Mapping[str, Any]) -> Any:
     for name, buffer in matched.items():
         own = intrinsic.computes.buffers[name]
         count = math.prod(own.shape)
-        zero = prim.IntImm(str(buffer.shape[0].ty.dtype), 0)
-        ramp = tirx.Ramp(zero, prim.IntImm(str(zero.ty.dtype), 1), count)
+        zero = prim.IntImm(dtype_of(buffer.shape[0]), 0)
+        ramp = tirx.Ramp(zero, prim.IntImm(dtype_of(zero), 1), count)
         places[name] = [*(zero for _ in buffer.shape[1:]), ramp]
         value = tirx.BufferLoad(buffer, places[name])
         values[name] = tirx.reinterpret(f"uint16x{count}", value) if own.dtype == "bfloat16" else value

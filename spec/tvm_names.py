@@ -37,6 +37,7 @@ __all__ = [
     "SBlock",
     "SBlockRealize",
     "blocks_of",
+    "buffer_of",
     "call_node",
     "check_reads",
     "data_address",
@@ -46,6 +47,7 @@ __all__ = [
     "ir",
     "prim",
     "scalar_var",
+    "scope_of",
     "stmts",
     "te",
     "tirx",
@@ -56,11 +58,13 @@ prim: Final[Any] = names.prim
 MatchBufferRegion: Final[Any] = names.MatchBufferRegion
 SBlock: Final[Any] = names.SBlock
 SBlockRealize: Final[Any] = names.SBlockRealize
+buffer_of: Final = names.buffer_of
 call_node: Final = names.call_node
 data_address: Final = names.data_address
 dtype_of: Final = names.dtype_of
 handle_of: Final = names.handle_of
 scalar_var: Final = names.scalar_var
+scope_of: Final = names.scope_of
 
 BINARY_NODES: Final[dict[str, Any]] = {
     "add": prim.Add, "sub": prim.Sub, "mul": prim.Mul, "div": prim.Div, "floordiv": prim.FloorDiv,

@@ -20,12 +20,14 @@ __all__ = [
     "MatchBufferRegion",
     "SBlock",
     "SBlockRealize",
+    "buffer_of",
     "call_node",
     "data_address",
     "dtype_of",
     "handle_of",
     "prim",
     "scalar_var",
+    "scope_of",
 ]
 
 
@@ -47,6 +49,16 @@ def _prim_type(dtype: str) -> Any:
 def call_node(op: Any, args: list[Any], like: Any) -> Any:
     """A call of an intrinsic that gives what has the type of the expression `like`."""
     return ir.Call(op, args, ret_ty=like.ty)
+
+
+def buffer_of(region: Any) -> Any:
+    """The buffer that a region is of."""
+    return region.buffer
+
+
+def scope_of(buffer: Any) -> str:
+    """The memory that a buffer is in, as ``shared``."""
+    return str(buffer.scope())
 
 
 def handle_of(buffer: Any) -> Any:

@@ -17,12 +17,14 @@ __all__ = [
     "MatchBufferRegion",
     "SBlock",
     "SBlockRealize",
+    "buffer_of",
     "call_node",
     "data_address",
     "dtype_of",
     "handle_of",
     "prim",
     "scalar_var",
+    "scope_of",
 ]
 
 BIT_NODES: Final[dict[str, Any]] = {
@@ -56,6 +58,16 @@ def _prim_type(dtype: str) -> Any:
 def call_node(op: Any, args: list[Any], like: Any) -> Any:
     """A call of an intrinsic that gives what has the type of the expression `like`."""
     return ir.Call(op, args, ret_ty=like.ty)
+
+
+def buffer_of(region: Any) -> Any:
+    """The buffer that a region is of."""
+    return region.source
+
+
+def scope_of(buffer: Any) -> str:
+    """The memory that a buffer is in, as ``shared``."""
+    return str(buffer.ty.storage_scope)
 
 
 def handle_of(buffer: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import tvm
 
-from .tvm_names import SBlock, SBlockRealize, blocks_of, stmts
+from .tvm_names import SBlock, SBlockRealize, blocks_of, buffer_of, scope_of, stmts
 
 
 def serial_module(sch: Any) -> tvm.IRModule:
@@ -19,7 +19,7 @@ def serial_module(sch: Any) -> tvm.IRModule:
     own = tvm.s_tir.Schedule(sch.mod)
     for block in blocks_of(own.mod["main"].body):
         for number, region in enumerate(block.writes):
-            if region.source.ty.storage_scope != "global":
+            if scope_of(buffer_of(region)) != "global":
                 own.set_scope(own.get_sblock(block.name_hint), number, "global")
     func = own.mod["main"]
     return tvm.IRModule({"main": func.with_body(_serial(func.body))})

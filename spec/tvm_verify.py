@@ -52,7 +52,7 @@ def is_within_limits(sch: Any, plan: Plan, limits: GpuLimits) -> bool:
                 "max_thread_x": x,
                 "max_thread_y": y,
                 "max_thread_z": z,
-                "max_shared_memory_per_block": limits.shared_bytes + limits.dynamic_shared_bytes,
+                "max_shared_memory_per_block": max(limits.shared_bytes, limits.dynamic_shared_bytes),
                 **({} if has_tails else {"max_local_memory_per_block": local}),
                 "max_vector_bytes": MAX_VECTOR_BYTES,
             },

@@ -49,6 +49,7 @@ from .tvm_names import (
     WIDENED,
     SBlock,
     SBlockRealize,
+    buffer_of,
     call_node,
     dtype_of,
     get_sblock_read_write_region,
@@ -164,7 +165,7 @@ class _StageWriter:
         for body in self.stage.body:
             for load in loads(body):
                 buffer = self.buffers[load.buffer]
-                if buffer.same_as(read.source) and any(map(divides_backwards, load.indices)):
+                if buffer.same_as(buffer_of(read)) and any(map(divides_backwards, load.indices)):
                     return tirx.BufferRegion(buffer, [ir.Range(self.integer(0), extent) for extent in buffer.shape])
         return read
 

@@ -14,6 +14,7 @@ import tvm
 from autosched.nn.registry import get_task
 from autosched.search.default import default_schedule
 from autosched.spec.errors import LoweringError, SpecError
+from autosched.spec.schedule import Schedule
 from autosched.spec.task import Target
 from autosched.spec.tvm_build import pool_threads
 from autosched.spec.tvm_call import BuiltFunction, built_function
@@ -190,3 +191,12 @@ def test_a_process_of_its_own(small: bool) -> None:
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_a_gpus_function_is_not_built() -> None:
+    task = get_task("gemm", N=16, K=8, M=16, target={"kind": "cuda", "arch": "sm_80"}, threads=1)
+    with pytest.raises(SpecError) as caught:
+        built_function(Schedule(), task)
+    assert str(caught.value) == (
+        "target.kind: found 'cuda'; functions are built for the CPU so far; lower --cuda prints kernels"
+    )
