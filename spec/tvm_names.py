@@ -32,6 +32,7 @@ __all__ = [
     "IF_OP",
     "LIKELY_OP",
     "OPS",
+    "SIMPLIFY",
     "WIDENED",
     "MatchBufferRegion",
     "SBlock",
@@ -101,6 +102,7 @@ DISABLE_ASSERT: Final = "tirx.disable_assert"
 
 IF_OP: Final = names.IF_OP
 LIKELY_OP: Final = names.LIKELY_OP
+SIMPLIFY: Final = names.SIMPLIFY
 
 
 def check_reads() -> None:

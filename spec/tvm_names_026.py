@@ -17,6 +17,7 @@ __all__ = [
     "IF_OP",
     "LIKELY_OP",
     "RENAMED_OPS",
+    "SIMPLIFY",
     "MatchBufferRegion",
     "SBlock",
     "SBlockRealize",
@@ -83,6 +84,9 @@ BIT_NODES: Final[dict[str, Any]] = {
 """Our operators on bits → TVM's intrinsics, which is what they are here."""
 
 IF_OP: Final = "tirx.if_then_else"
+SIMPLIFY: Final = tirx.transform.StmtSimplify
+"""The pass that simplifies statements."""
+
 LIKELY_OP: Final = "tirx.likely"
 
 RENAMED_OPS: Final[dict[str, str]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from tvm import ir, tirx
+from tvm import ir, s_tir, tirx
 from tvm.ir.prim import expr as prim
 from tvm.s_tir.stmt import MatchBufferRegion, SBlock, SBlockRealize
 
@@ -14,6 +14,7 @@ __all__ = [
     "IF_OP",
     "LIKELY_OP",
     "RENAMED_OPS",
+    "SIMPLIFY",
     "MatchBufferRegion",
     "SBlock",
     "SBlockRealize",
@@ -34,6 +35,9 @@ BIT_NODES: Final[dict[str, Any]] = {
 """Our operators on bits → TVM's nodes."""
 
 IF_OP: Final = "prim.if_then_else"
+SIMPLIFY: Final = s_tir.transform.StmtSimplify
+"""The pass that simplifies statements."""
+
 LIKELY_OP: Final = "prim.likely"
 
 RENAMED_OPS: Final[dict[str, str]] = {"log2": "prim.log2", "ceil": "prim.ceil"}

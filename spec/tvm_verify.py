@@ -9,6 +9,7 @@ from tvm import s_tir, tirx
 from tvm.s_tir.analysis import verify_gpu_code
 
 from .kernel import kernels, memory_bytes
+from .tvm_names import SIMPLIFY
 
 if TYPE_CHECKING:
     from .gpu import GpuLimits
@@ -32,7 +33,7 @@ def is_within_limits(sch: Any, plan: Plan, limits: GpuLimits) -> bool:
         s_tir.transform.LiftThreadBinding(),
         s_tir.transform.CompactBufferAllocation(),
         s_tir.transform.UnifyThreadBinding(),
-        s_tir.transform.StmtSimplify(),
+        SIMPLIFY(),
         s_tir.transform.InjectSoftwarePipeline(),
         s_tir.transform.LowerOpaqueBlock(),
         tirx.transform.FlattenBuffer(),

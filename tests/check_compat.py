@@ -30,6 +30,8 @@ from check_wheel import ROOT, light_requirements, only, read_wheel, run
 PAGE: Final = ROOT / "docs" / "compatibility.md"
 SPECS: Final = ROOT / "tests" / "data" / "specs"
 TIMED: Final = SPECS / "tuned_gemm.json"
+KNOWN: Final = {("0.25.0", "gemm_bf16")}
+"""What a version cannot do, said in the page: 0.25's passes for bfloat16 lose a buffer that is also used by address."""
 ENDED: Final = "the process ended"
 
 
@@ -44,6 +46,8 @@ class Outcome:
     @property
     def mark(self) -> str:
         """The cell of the table."""
+        if self.lowers and self.problem.startswith("the compiler refused"):
+            return "lowers, does not build"
         return "right" if self.right else "lowers, wrong" if self.lowers else "does not lower"
 
 
@@ -60,7 +64,8 @@ def main(build_dir: Path) -> int:
         pair = f"TVM {tvm}, FFI {ffi}"
         python = environment(wheel, tvm, ffi, build_dir / "compat" / f"{tvm}_{ffi}")
         found[pair] = try_files(python, files)
-        problems += [f"{pair}, {name}: {o.problem}" for name, o in found[pair].items() if not o.right]
+        wrong = [name for name, outcome in found[pair].items() if not outcome.right and (tvm, name) not in KNOWN]
+        problems += [f"{pair}, {name}: {found[pair][name].problem}" for name in wrong]
         problems += [f"{pair}, {problem}" for problem in try_commands(python)]
         print(f"{pair}: {sum(o.right for o in found[pair].values())} of {len(files)} right", flush=True)
     PAGE.write_text(page_text(PAGE.read_text(encoding="utf-8"), table(files, found)), encoding="utf-8")
