@@ -222,6 +222,9 @@ def _done_by(stage: Stage, source: Placed, outer: AbstractSet[str], loop: str) -
             case Binary("floormod", Axis(name), Const()):
                 digits[name].append(_Digit(1, axis.extent, done))
             case Const() if axis.extent == 1:
+                if done.base:  # loops of an axis of one step: all others are skipped, and would be run again here
+                    message = f"{stage.name!r} would also run where the tail of axis {axis.name!r} is skipped"
+                    raise SpecError(f"{message}; use factors that divide, or attach further out", "at.loop")
                 continue
             case _:
                 message = f"{stage.name!r} reads dimension {dimension} of {source.stage.name!r}"
