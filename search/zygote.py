@@ -38,6 +38,8 @@ from .wire import Channel, Message, WireError, channel_from_fd, channel_pair
 
 _DYING_S: Final = 2.0
 """A worker that closed its connection is given so long to die of what it was dying of."""
+_BURIAL_S: Final = 2.0
+"""What workers left behind is killed and waited for at most so long."""
 
 
 class Zygote:
@@ -168,7 +170,8 @@ class Zygote:
     def _bury_orphans(self) -> set[int]:
         """Kills and waits for all children that are no workers: what workers had started and left."""
         found: set[int] = set()
-        for _ in range(100):
+        end = time.monotonic() + _BURIAL_S
+        while time.monotonic() < end:
             orphans = set(children(os.getpid())) - self._workers
             found |= orphans
             for orphan in orphans:
@@ -179,6 +182,7 @@ class Zygote:
                     pass
             if not orphans:
                 break
+            select.select([], [], [], 0.001)  # what was killed takes a moment to die
         return found
 
     def _reap_orphan(self) -> bool:
