@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..spec.errors import SpecError
-from .registry import get_task, operators
+from .registry import TAKEN, get_task, operators
 
 if TYPE_CHECKING:
     from ..spec.task import Task
@@ -20,7 +20,7 @@ def contradiction(task: Task) -> str | None:
     if call is None or call.name not in operators():
         return None
     arguments: dict[str, Any] = {argument.name: argument.value for argument in call.args}
-    if taken := sorted(arguments.keys() & {"target", "threads"}):
+    if taken := sorted(arguments.keys() & {*TAKEN}):
         return f"{call.name} takes no argument {taken[0]!r}"
     try:
         named = get_task(call.name, threads=task.threads, **arguments)

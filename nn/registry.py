@@ -33,7 +33,7 @@ _MODULES: Final = {
     "depthwise_conv2d": "conv",
 }
 """Operator → the module here that registers it."""
-_TAKEN: Final = ("target", "threads", "constants")
+TAKEN: Final = ("target", "threads", "constants")
 """What `get_task` takes beside an operator's own arguments."""
 
 
@@ -104,8 +104,8 @@ def _parameters(define: Callable[..., Params]) -> Iterator[Parameter]:
     for parameter in inspect.signature(define).parameters.values():
         if parameter.kind is not parameter.KEYWORD_ONLY:
             raise SpecError(f"found a {parameter.kind.description} argument; put * before it", parameter.name)
-        if parameter.name in _TAKEN:
-            raise SpecError(f"found an argument that get_task has itself; taken: {', '.join(_TAKEN)}", parameter.name)
+        if parameter.name in TAKEN:
+            raise SpecError(f"found an argument that get_task has itself; taken: {', '.join(TAKEN)}", parameter.name)
         hint = hints.get(parameter.name, parameter.empty)
         kinds = [extra for extra in get_args(hint) if isinstance(extra, Kind)]
         if len(kinds) != 1:

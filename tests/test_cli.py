@@ -506,6 +506,7 @@ def test_a_store_that_is_not_writable(folder: Path, bench: PretendedBench, monke
         ("gemm", {"N": 512, "K": 512, "M": 512}, "gemm N=512 K=512 M=512 is another computation than its workload"),
         ("gemm", {"N": 16}, "no such gemm: gemm: missing: "),
         ("gemv", {"threads": 2}, "gemv takes no argument 'threads'"),
+        ("gemv", {"N": 8, "K": 8, "constants": 5}, "gemv takes no argument 'constants'"),
     ],
 )
 def test_a_file_that_lies_about_its_operator_is_told(
