@@ -76,22 +76,26 @@ _pointer_of.argtypes = [ctypes.py_object, ctypes.c_char_p]
 _BYTE_OFFSET_AT: Final = 40  # after data, device, ndim, dtype, shape and strides
 
 
-def _bits(name: str) -> Callable[[Any, Any], Any]:
-    op = ir.Op.get(f"tirx.{name}")
-    return lambda a, b: call_node(op, [a, b], a)
+def bit_nodes(call: Callable[[Any, list[Any], Any], Any]) -> dict[str, Any]:
+    """Our operators on bits → TVM's intrinsics, which is what they are here; `call` makes the call of one."""
+
+    def bits(name: str) -> Callable[[Any, Any], Any]:
+        op = ir.Op.get(f"tirx.{name}")
+        return lambda a, b: call(op, [a, b], a)
+
+    return {
+        "bitand": bits("bitwise_and"), "bitor": bits("bitwise_or"), "bitxor": bits("bitwise_xor"),
+        "shl": bits("shift_left"), "shr": bits("shift_right"),
+    }  # fmt: skip
 
 
-BIT_NODES: Final[dict[str, Any]] = {
-    "bitand": _bits("bitwise_and"), "bitor": _bits("bitwise_or"), "bitxor": _bits("bitwise_xor"),
-    "shl": _bits("shift_left"), "shr": _bits("shift_right"),
-}  # fmt: skip
-"""Our operators on bits → TVM's intrinsics, which is what they are here."""
+BIT_NODES: Final[dict[str, Any]] = bit_nodes(call_node)
 
 IF_OP: Final = "tirx.if_then_else"
+LIKELY_OP: Final = "tirx.likely"
+
 SIMPLIFY: Final = tirx.transform.StmtSimplify
 """The pass that simplifies statements."""
-
-LIKELY_OP: Final = "tirx.likely"
 
 RENAMED_OPS: Final[dict[str, str]] = {}
 """Operators that stand in another place than in ``tirx``."""

@@ -1,16 +1,23 @@
-"""What TVM 0.26 calls things, where other versions differ."""
+"""What TVM 0.26 calls things, where other versions differ: what 0.25 does, but its expressions have types."""
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from tvm import ir, tirx
-from tvm.tirx import expr as prim
-from tvm.tirx.stmt import MatchBufferRegion, SBlock, SBlockRealize
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .tvm_names_025 import (
+    IF_OP,
+    LIKELY_OP,
+    RENAMED_OPS,
+    SIMPLIFY,
+    MatchBufferRegion,
+    SBlock,
+    SBlockRealize,
+    bit_nodes,
+    buffer_of,
+    prim,
+    scope_of,
+)
+from .tvm_typed_nodes import call_node, data_address, dtype_of, handle_of, scalar_var
 
 __all__ = [
     "BIT_NODES",
@@ -31,63 +38,4 @@ __all__ = [
     "scope_of",
 ]
 
-
-def dtype_of(node: Any) -> str:
-    """The dtype of a scalar expression."""
-    return str(node.ty.dtype)
-
-
-def scalar_var(name: str, dtype: str) -> Any:
-    """A scalar variable."""
-    return tirx.Var(name, _prim_type(dtype))
-
-
-@cache
-def _prim_type(dtype: str) -> Any:
-    return ir.PrimType(dtype)
-
-
-def call_node(op: Any, args: list[Any], like: Any) -> Any:
-    """A call of an intrinsic that gives what has the type of the expression `like`."""
-    return ir.Call(op, args, ret_ty=like.ty)
-
-
-def buffer_of(region: Any) -> Any:
-    """The buffer that a region is of."""
-    return region.buffer
-
-
-def scope_of(buffer: Any) -> str:
-    """The memory that a buffer is in, as ``shared``."""
-    return str(buffer.scope())
-
-
-def handle_of(buffer: Any) -> Any:
-    """What regions are computed by: the variable that a buffer is."""
-    return buffer
-
-
-def data_address(tensor: Any) -> int:
-    """Where the bytes of a tensor begin."""
-    return int(tensor.data_ptr())
-
-
-def _bits(name: str) -> Callable[[Any, Any], Any]:
-    op = ir.Op.get(f"tirx.{name}")
-    return lambda a, b: call_node(op, [a, b], a)
-
-
-BIT_NODES: Final[dict[str, Any]] = {
-    "bitand": _bits("bitwise_and"), "bitor": _bits("bitwise_or"), "bitxor": _bits("bitwise_xor"),
-    "shl": _bits("shift_left"), "shr": _bits("shift_right"),
-}  # fmt: skip
-"""Our operators on bits → TVM's intrinsics, which is what they are here."""
-
-IF_OP: Final = "tirx.if_then_else"
-SIMPLIFY: Final = tirx.transform.StmtSimplify
-"""The pass that simplifies statements."""
-
-LIKELY_OP: Final = "tirx.likely"
-
-RENAMED_OPS: Final[dict[str, str]] = {}
-"""Operators that stand in another place than in ``tirx``."""
+BIT_NODES: Final[dict[str, Any]] = bit_nodes(call_node)
