@@ -85,8 +85,8 @@ def _notes(plan: Plan, nest: StageNest) -> Iterator[str]:
     if nest.copies > 1:
         yield f"{nest.copies} copies of the body"
     tile = {loop.name: loop.extent for loop in nest.loops if loop.name in register_tile(nest)}
-    if nest.bound and nest.bound[-1].to == "vectorize":
-        tile[nest.bound[-1].name] = nest.bound[-1].extent
+    if nest.vector is not None:
+        tile[nest.vector.name] = nest.vector.extent
     if tile:
         yield f"tile {' x '.join(f'{name} {extent}' for name, extent in tile.items())}"
     if nest.nest.tensorize is not None:

@@ -100,30 +100,24 @@ def _parallelism(outer: Sequence[BoundLoop], nest: StageNest, hardware: Hardware
 
 def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardware) -> float:
     """Cycles of one thread for the whole nest."""
-    total = 1
-    for loop in nest.loops:
-        total *= loop.extent
+    total = math.prod(loop.extent for loop in nest.loops)
     if (intrinsic := intrinsic_of(nest)) is not None:
-        return (
-            total
-            / math.prod(loop.extent for loop in nest.tensorized)
-            * _intrinsic_cycles(nest, accesses, intrinsic, hardware)
-        )
-    last = nest.bound[-1] if nest.bound else None
-    lanes = last.extent if last is not None and last.to == "vectorize" else 1
-    width = hardware.lanes(max(access.element_bytes for access in accesses))
+        uses = total / math.prod(loop.extent for loop in nest.tensorized)
+        return uses * _intrinsic_cycles(nest, accesses, intrinsic, hardware)
+    vector = nest.vector
+    lanes = vector.extent if vector is not None else 1
+    widest = max(access.element_bytes for access in accesses)
+    width = hardware.lanes(widest)
     instructions = -(-lanes // width) if lanes > 1 else 1
     tile = register_tile(nest)
-    copies = 1
-    for extent in tile.values():
-        copies *= extent
+    copies = math.prod(tile.values())
     work = _operations(nest)
-    vectors = hardware.whole_vectors(lanes, max(access.element_bytes for access in accesses)) if lanes > 1 else 1.0
+    vectors = hardware.whole_vectors(lanes, widest) if lanes > 1 else 1.0
     arithmetic = copies * vectors * work / hardware.fma_per_cycle
     reads = sum(_load_instructions(access, tile, nest, lanes, width) for access in accesses[:-1])
     stores = copies * instructions if not _accumulates_in_registers(nest) else 0
     out = accesses[-1]
-    if lanes > 1 and last is not None and out.stride(last.name) != 1:
+    if lanes > 1 and vector is not None and out.stride(vector.name) != 1:
         stores *= lanes
     cycles = max(arithmetic, reads / hardware.loads_per_cycle, stores / hardware.stores_per_cycle)
     if nest.stage.reducer is not None:
@@ -178,11 +172,11 @@ def _load_instructions(access: Access, tile: Mapping[str, int], nest: StageNest,
     for loop, extent in tile.items():
         if access.moves_with(loop):
             count *= extent
-    last = nest.bound[-1] if nest.bound else None
+    vector = nest.vector
     if any(access.moves_with(loop) and _conflicts(access, loop, extent) for loop, extent in tile.items()):
         count *= _CONFLICT_COST
-    if lanes > 1 and last is not None:
-        part = last.parts[-1].name
+    if lanes > 1 and vector is not None:
+        part = vector.parts[-1].name
         if not access.moves_with(part):
             return count
         step = access.stride(part)

@@ -46,8 +46,7 @@ def check_rewritten(schedule: Schedule, rewritten: Workload, task: Task | Worklo
     """The second half of `check_schedule`, on the workload with every staging applied."""
     target, constants = (task.target, task.constants) if isinstance(task, Task) else (CPU, ())
     plan = check_nests(schedule.nests, rewritten, target, schedule.once)
-    if plan.once:
-        check_once(plan, plan.once, constants)
+    check_once(plan, constants)
     check_intrinsics(plan)
     return plan
 
@@ -104,8 +103,8 @@ def check_vectorized_bfloat16(plan: Plan, nest: StageNest) -> None:
 
     Temporaries are kept in float32 by TVM; what is packed once, for calls to read, is a parameter too.
     """
-    loop = nest.bound[-1] if nest.bound else None
-    if loop is None or loop.to != "vectorize" or loop.extent == 1:
+    loop = nest.vector
+    if loop is None or loop.extent == 1:
         return
     lanes = {part.name for part in loop.parts}
     parameters = {*plan.workload.params, *packed_buffers(plan)}
@@ -125,8 +124,8 @@ def check_vectorized_bfloat16(plan: Plan, nest: StageNest) -> None:
 
 def check_vectorized_backwards(_: Plan, nest: StageNest) -> None:
     """No lane's index divides what falls along the vector, ``X[(3 - i) // 2]``: TVM gets such vectors wrong."""
-    loop = nest.bound[-1] if nest.bound else None
-    if loop is None or loop.to != "vectorize" or loop.extent == 1:
+    loop = nest.vector
+    if loop is None or loop.extent == 1:
         return
     along = {part.axis for part in loop.parts}
     if any(along & axes_in(part) for body in nest.stage.body for part in backward_divisions(body)):
@@ -239,7 +238,7 @@ def _wanted_of_pieces(nest: StageNest) -> tuple[str, str] | None:
     """What a nest asks for that TVM does to reductions in whole pieces only, in words, and where it is asked for."""
     if nest.nest.start is not None:
         return "its start stays with the update", "start"
-    if any(loop.to == "vectorize" and loop.extent > 1 for loop in nest.bound):
+    if nest.vector is not None and nest.vector.extent > 1:
         return "it cannot be vectorized", "bind"
     return None
 

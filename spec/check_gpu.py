@@ -80,9 +80,8 @@ def check_threads(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
             message = f"loops {seen[loop.to]} and {name!r}{where} are both bound to {loop.to}"
             raise SpecError(f"{message}; fuse them, or use another of x, y, z", "bind")
         seen[loop.to] = repr(name) if stage == nest.stage.name else f"{name!r} of {stage!r}"
-    names = [loop.name for loop in nest.bound]
-    if nest.nest.start in names:
-        for loop in nest.bound[names.index(nest.nest.start) :]:
+    if nest.nest.start is not None:
+        for loop in nest.bound[nest.bound_position(nest.nest.start) :]:
             if loop.on_gpu:
                 message = f"loop {loop.name!r}, bound to {loop.to}, is inside {nest.nest.start!r}"
                 raise SpecError(f"{message}; start inside all blocks and threads", "start")
@@ -180,8 +179,8 @@ def check_shared_place(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
         return
     host = plan.by_stage[nest.at.stage]
     outer = {place for place, loop in gpu_loops(plan, host) if place[0] != host.stage.name and loop.to not in BLOCKS}
-    names = [loop.name for loop in host.bound]
-    around = [loop for loop in host.bound[: names.index(nest.at.loop) + 1] if loop.on_gpu and loop.to not in BLOCKS]
+    hosting = host.bound[: host.bound_position(nest.at.loop) + 1]
+    around = [loop for loop in hosting if loop.on_gpu and loop.to not in BLOCKS]
     if not outer and not around:
         return
     outputs = {output.name for output in nest.stage.outputs}
@@ -192,9 +191,9 @@ def check_shared_place(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
 
 def check_lanes(plan: Plan, nest: StageNest, limits: GpuLimits) -> None:
     """A vector is what a GPU moves at once; of bytes, vectors are moved but not computed with."""
-    if not nest.bound or nest.bound[-1].to != "vectorize":
+    loop = nest.vector
+    if loop is None:
         return
-    loop = nest.bound[-1]
     widest = max(size_bytes(output.dtype) for output in nest.stage.outputs)
     if loop.extent not in (1, *LANES) or loop.extent * widest > limits.vector_bytes:
         allowed = [lanes for lanes in LANES if lanes * widest <= limits.vector_bytes]
@@ -234,8 +233,7 @@ def check_ahead(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
     if nest.at is None or nest.consumer or nest.nest.scope == "global":
         raise SpecError("is for shared and local stages attached to what reads them; leave ahead out", "ahead")
     host = plan.by_stage[nest.at.stage]
-    names = [loop.name for loop in host.bound]
-    number = names.index(nest.at.loop)
+    number = host.bound_position(nest.at.loop)
     loop = host.bound[number]
     if loop.to != "serial" or loop.extent <= ahead:
         message = f"loop {loop.name!r} is {loop.to} with {loop.extent} steps"

@@ -252,8 +252,7 @@ def _nest(nest: StageNest, tokens: Tokens) -> Statements:
         plain = bound.to == "serial" and len(bound.parts) == 1
         said[(*key, "loop", token)] = Statement(f"{place}, loop {text}", bound.to, bound.to, alone=not plain)
     if nest.nest.start is not None:
-        names = [bound.name for bound in nest.bound]
-        inside = nest.bound[names.index(nest.nest.start) :]
+        inside = nest.bound[nest.bound_position(nest.nest.start) :]
         # Of loops of one step the next inner one is meant, wherever they stand.
         token, text = next((_bound(bound, loops) for bound in inside if bound.extent > 1), ("", "the last loop"))
         said[(*key, "start")] = Statement(f"{place}, start", token, f"before {text}")

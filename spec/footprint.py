@@ -120,7 +120,6 @@ def outer_loops(plan: Plan, nest: StageNest) -> list[BoundLoop]:
     found: list[BoundLoop] = []
     while nest.at is not None:
         parent = plan.by_stage[nest.at.stage]
-        names = [loop.name for loop in parent.bound]
-        found = [*parent.bound[: names.index(nest.at.loop) + 1], *found]
+        found = [*parent.bound[: parent.bound_position(nest.at.loop) + 1], *found]
         nest = parent
     return found

@@ -91,8 +91,7 @@ def gpu_loops(plan: Plan, nest: StageNest) -> tuple[tuple[Place, BoundLoop], ...
     if nest.at is None:
         return own
     host = plan.by_stage[nest.at.stage]
-    names = [loop.name for loop in host.bound]
-    inside = {(host.stage.name, name) for name in names[names.index(nest.at.loop) + 1 :]}
+    inside = {(host.stage.name, loop.name) for loop in host.bound[host.bound_position(nest.at.loop) + 1 :]}
     around = tuple((place, loop) for place, loop in gpu_loops(plan, host) if place not in inside)
     if nest.shared:
         around = tuple((place, loop) for place, loop in around if loop.to in BLOCKS)

@@ -120,13 +120,22 @@ class StageNest:
         """The loops that are left once an intrinsic does its own: all of them where there is none."""
         return self.bound[: len(self.bound) - len(self.tensorized)]
 
-    def position(self, loop: str) -> int:
-        """Index into `loops` of the last loop called `loop`, or fused into it."""
-        for bound in self.bound:
+    @property
+    def vector(self) -> BoundLoop | None:
+        """The innermost loop where it is vectorized; the checks allow no other one to be."""
+        return self.bound[-1] if self.bound and self.bound[-1].to == "vectorize" else None
+
+    def bound_position(self, loop: str) -> int:
+        """Index into `bound` of the loop called `loop`; SpecError where there is none."""
+        for number, bound in enumerate(self.bound):
             if bound.name == loop:
-                return self.loops.index(bound.parts[-1])
+                return number
         allowed = ", ".join(bound.name for bound in self.bound)
         raise SpecError(f"no loop {loop!r} in the nest of {self.stage.name!r}; loops there: {allowed}")
+
+    def position(self, loop: str) -> int:
+        """Index into `loops` of the last loop called `loop`, or fused into it; SpecError where there is none."""
+        return self.loops.index(self.bound[self.bound_position(loop)].parts[-1])
 
 
 @attrs.frozen(kw_only=True)
@@ -205,7 +214,8 @@ class _Planner:
         consumer = self.attachments.is_consumer(stage.name)
         if nest.scope in SHARED and not consumer:
             # A shared buffer holds what all threads around it need.
-            outer = {loop: extent for loop, extent in outer.items() if loop not in self.threads(parent)}
+            threads = self.threads(parent)
+            outer = {loop: extent for loop, extent in outer.items() if loop not in threads}
         box = done_box(stage, others, outer.keys(), at.loop) if consumer else needed_box(stage, others, outer.keys())
         extents = {axis: box[axis].length for axis in stage.extents}
         self.done[stage.name] = attrs.evolve(_stage_nest(stage, nest, extents, consumer), box=box)

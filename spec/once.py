@@ -25,10 +25,13 @@ PACK: Final = "pack"
 """The function of a lowered module that does the pack part; ``main`` is the other."""
 
 
-def check_once(plan: Plan, once: Sequence[str], constants: Sequence[str]) -> None:
+def check_once(plan: Plan, constants: Sequence[str]) -> None:
     """Raises SpecError unless each stage in `once` is an intermediate one that reads constants and others of them."""
+    once = plan.once
+    if not once:
+        return
     names = [stage.name for stage in plan.workload.stages]
-    if once and limits_of(plan.target) is not None:
+    if limits_of(plan.target) is not None:
         message = f"found {once[0]!r}, and target {plan.target.kind!r} has no function that packs"
         raise SpecError(f"{message}; leave once out, the stage is then computed in each call", "schedule.once")
     for number, name in enumerate(once):

@@ -286,7 +286,7 @@ class Nest:
     unroll_limit: int | None = None
     tensorize: Tensorize | None = None
     scope: str = attrs.field(default="global", metadata={"since": 2})
-    align: Align | None = attrs.field(default=None, metadata={"since": 2})
+    align: Align | None = None
     ahead: int = attrs.field(default=0, metadata={"since": 2})
 
     def __attrs_post_init__(self) -> None:

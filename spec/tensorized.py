@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .expr import Axis, Binary, Expr, Load, axes_in, children, index, substitute, with_children
+from .expr import Axis, Binary, Expr, Load, axes_in, children, substitute, with_children
 from .intrinsics import INTRINSICS
 from .linear import Facts, linear
 
@@ -120,14 +120,11 @@ def _axis_values(nest: StageNest) -> tuple[dict[str, Expr], Facts]:
 
     Where only a part of an axis is run at a time, it begins anywhere: that is one more unknown, called ``@axis``.
     """
-    values: dict[str, Expr] = {}
+    values = nest.axis_values
     ranges = {loop.name: (0, loop.extent - 1) for loop in nest.loops}
     for axis in nest.axes:
         whole = nest.stage.extents[axis.name]
         if axis.extent < whole:
-            values[axis.name] = Axis(f"@{axis.name}")
+            values[axis.name] = Binary("add", Axis(f"@{axis.name}"), values[axis.name])
             ranges[f"@{axis.name}"] = (0, whole - axis.extent)
-    for loop in nest.loops:
-        term = Binary("mul", Axis(loop.name), index(loop.stride))
-        values[loop.axis] = Binary("add", values[loop.axis], term) if loop.axis in values else term
     return values, Facts(ranges)

@@ -71,12 +71,13 @@ def lower(schedule: Schedule, task: Task | Workload) -> Any:
 
 def lower_plan(plan: Plan, observe: Callable[[str, Any], None] | None = None) -> Any:
     """Lowers a checked plan; `observe` sees the schedule after each pass, by the pass' name."""
-    functions = {"main": _function(main_part(plan), "main")}
+    main = main_part(plan)
+    functions = {"main": _function(main, "main")}
     if (packing := pack_part(plan)) is not None:
         observe_pack = None if observe is None else lambda name, sch: observe(f"{PACK}: {name}", sch)
         alone = _lowered(packing, tvm.IRModule({"main": _function(packing, PACK)}), observe_pack)
         functions[PACK] = alone.mod["main"]
-    return _lowered(main_part(plan), tvm.IRModule(functions), observe)
+    return _lowered(main, tvm.IRModule(functions), observe)
 
 
 def _function(plan: Plan, name: str) -> tvm.tirx.PrimFunc:
@@ -219,7 +220,7 @@ def start_reductions(state: Lowering) -> None:
         if nest.nest.start is None:
             continue
         loop = state.loops[nest.stage.name, nest.nest.start]
-        first = next(n for n, bound in enumerate(nest.bound) if bound.name == nest.nest.start)
+        first = nest.bound_position(nest.nest.start)
         outer = len(state.do("get_loops", state.block(nest))) - len(nest.bound) + first
         update = state.block(nest)
         init = state.do("decompose_reduction", update, loop)
