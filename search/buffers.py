@@ -7,12 +7,11 @@ elsewhere, is the lowering's promise and tested there.)
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..spec.dtypes import is_float, size_bytes
+from ..spec.dtypes import is_float
 from ..spec.numerics import array_dtype
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class GuardedBuffer:
 
     def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer
-        self._bytes = size_bytes(buffer.dtype) * math.prod(buffer.shape)
+        self._bytes = buffer.bytes_in_all
         self._pattern = 0xFF if is_float(buffer.dtype) else 0xA5
         # NumPy asks the kernel for huge pages where an array is large, as it does for users' arrays.
         self._memory: NDArray[np.uint8] = np.empty(self._bytes + 2 * GUARD_BYTES + ALIGN_BYTES, dtype=np.uint8)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from ..spec.cores import available_cores
-from ..spec.dtypes import size_bytes
 from ..spec.errors import SpecError
 from ..spec.expr import loads
 from ..spec.triple import foreign_triple, this_arch
@@ -63,7 +62,7 @@ def check_memory(workload: Workload) -> None:
             "workload",
         )
     folder = tempfile.gettempdir()
-    on_disk = sum(_bytes_of(workload, name) for name in workload.params)
+    on_disk = sum(workload.buffers[name].bytes_in_all for name in workload.params)
     if on_disk > (free := shutil.disk_usage(folder).free):
         raise SpecError(
             f"its inputs and outputs take {_gib(on_disk)} in {folder}, {_gib(free)} are free there; free some "
@@ -77,19 +76,19 @@ def needed_bytes(workload: Workload) -> int:
 
     Also the buffers between stages, and what making the largest input takes on the way.
     """
-    inputs = [_bytes_of(workload, buffer.name) for buffer in workload.inputs]
-    outputs = sum(_bytes_of(workload, name) for name in workload.outputs)
+    inputs = [buffer.bytes_in_all for buffer in workload.inputs]
+    outputs = sum(workload.buffers[name].bytes_in_all for name in workload.outputs)
     return 2 * sum(inputs) + max(inputs, default=0) + 2 * outputs + inner_bytes(workload)
 
 
 def own_bytes(workload: Workload) -> int:
     """Memory that a kernel of the task fills: its outputs and the buffers between stages."""
-    return inner_bytes(workload) + sum(_bytes_of(workload, name) for name in workload.outputs)
+    return inner_bytes(workload) + sum(workload.buffers[name].bytes_in_all for name in workload.outputs)
 
 
 def inner_bytes(workload: Workload) -> int:
     """Memory of the buffers between stages."""
-    return sum(_bytes_of(workload, name) for name in workload.writer if name not in workload.params)
+    return sum(workload.buffers[name].bytes_in_all for name in workload.writer if name not in workload.params)
 
 
 def available_bytes() -> int:
@@ -112,11 +111,6 @@ def _group_bytes() -> list[int]:
         cached = int(stat[stat.index(files) + 1]) if files in stat else 0
         return [max(0, most - taken + cached)]
     return []
-
-
-def _bytes_of(workload: Workload, name: str) -> int:
-    buffer = workload.buffers[name]
-    return size_bytes(buffer.dtype) * math.prod(buffer.shape)
 
 
 def _gib(count: int) -> str:

@@ -154,9 +154,10 @@ def check_intrinsics(plan: Plan) -> None:
     A target that names no CPU is this machine's or any other's: the compiler is asked when it is built for.
     """
     target = plan.target
-    for nest in plan.nests:
-        intrinsic, has = intrinsic_of(nest), target_features(target)
-        if intrinsic is not None and has is not None and not is_had(intrinsic, has):
+    used = [(nest, intrinsic) for nest in plan.nests if (intrinsic := intrinsic_of(nest)) is not None]
+    has = target_features(target) if used else None
+    for nest, intrinsic in used:
+        if has is not None and not is_had(intrinsic, has):
             options = "".join(f" {option.name}={option.value}" for option in target.options)
             message = f"{intrinsic.name} of stage {nest.stage.name!r} needs {needs_text(intrinsic)}"
             remedy = "name a CPU that has it, or leave tensorize out"

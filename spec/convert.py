@@ -227,10 +227,11 @@ def _read_call(value: object, _: object) -> OperatorCall:
 
 
 def _argument(name: str, value: object) -> Argument:
+    given = _argument_value(name, value)
     try:
-        return Argument(name=name, value=_argument_value(name, value))
+        return Argument(name=name, value=given)
     except SpecError as error:
-        raise (error if error.path.startswith("args") else SpecError(error.message, f"args.{name}")) from error
+        raise SpecError(error.message, f"args.{name}") from error
 
 
 def _argument_value(name: str, value: object) -> Any:

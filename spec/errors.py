@@ -9,7 +9,6 @@ UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 """What does not belong on a terminal: control characters, line separators, overrides of direction (Unicode Standard
 Annex 9, section 2), halves of surrogate pairs."""
 
-
 MAX_MESSAGE: Final = 2000
 """Characters of a message: a list of thousands of names tells nobody anything."""
 
@@ -19,8 +18,9 @@ def escaped(text: str) -> str:
     return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 3]}..."
+def shortened(text: str, most: int) -> str:
+    """`text` in at most so many characters: what is longer ends in three dots."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 class AutoschedError(Exception):
@@ -35,7 +35,7 @@ class SpecError(AutoschedError, ValueError):
     """
 
     def __init__(self, message: str, path: str = "") -> None:
-        message, path = _short(escaped(message)), _short(escaped(path))
+        message, path = shortened(escaped(message), MAX_MESSAGE), shortened(escaped(path), MAX_MESSAGE)
         super().__init__(f"{path}: {message}" if path else message)
         self.message = message
         self.path = path

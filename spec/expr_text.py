@@ -15,7 +15,7 @@ import re
 from typing import Final
 
 from .dtypes import DTYPES, INDEX, is_float
-from .errors import SpecError
+from .errors import SpecError, shortened
 from .expr import (
     CALLS,
     Acc,
@@ -130,7 +130,7 @@ def _nesting(text: str) -> int:
 
 
 def _excerpt(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+    return repr(shortened(text, 60))
 
 
 def _refuse(tree: ast.AST, what: str, allowed: str) -> SpecError:

@@ -10,7 +10,7 @@ from collections import Counter
 from itertools import accumulate
 from typing import Final, NoReturn, TypeAlias
 
-from .errors import SpecError
+from .errors import SpecError, shortened
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -88,7 +88,7 @@ def _whole_number(text: str) -> int:
 def _number(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise SpecError(f"number {text if len(text) <= 40 else text[:37] + '...'} is too large for a float")
+        raise SpecError(f"number {shortened(text, 40)} is too large for a float")
     return value
 
 

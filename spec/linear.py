@@ -214,8 +214,7 @@ def value_range(node: Expr, facts: Facts) -> Range:
 
 
 def _atom_range(atom: Expr, facts: Facts) -> Range:
-    if isinstance(atom, Axis):
-        return facts.axes.get(atom.name, UNBOUNDED)
+    """Bounds of anything but an axis."""
     found = facts.bounds.get(atom)
     if found is None:
         found = facts.bounds[atom] = _computed_range(atom, facts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .dtypes import integer_bounds, size_bytes
-from .errors import SpecError
+from .errors import SpecError, shortened
 from .expr import Axis, Binary, Const, Expr
 from .expr_text import text_from_expr
 from .linear import is_index
@@ -78,5 +78,4 @@ def _check_held(node: Expr, found: Range, index_dtype: str) -> None:
 
 
 def _short(node: Expr) -> str:
-    text = text_from_expr(node)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened(text_from_expr(node), 60)

@@ -17,7 +17,7 @@ from .linear import expr_from_linear, facts_from_extents, linear
 from .workload import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
     from .linear import Terms
@@ -112,11 +112,8 @@ def _takes_piece(axis: IterAxis, reader: Placed, outer: AbstractSet[str]) -> boo
     """True where a step takes neighbouring values of a reader's axis, and all steps together no more than it has."""
     start, terms = linear(reader.values[axis.name], facts_from_extents(reader.extents))
     _, inner = _parted(terms, reader.extents, outer)
-    length = 1
-    for coefficient, extent in sorted(inner):
-        if coefficient > length:
-            return False
-        length += coefficient * (extent - 1)
+    if _neighbours(inner) is None:
+        return False
     last = start + sum(c * (reader.extents[atom.name] - 1) for atom, c in terms.items() if isinstance(atom, Axis))
     return last < axis.extent
 
@@ -155,14 +152,22 @@ def _parted(
     return frozenset(base), inner
 
 
+def _neighbours(loops: Iterable[tuple[int, int]], length: int = 1) -> int | None:
+    """How many values loops of these coefficients and extents come to, `length` at a time; None where gaps are left."""
+    for coefficient, extent in sorted(loops):
+        if coefficient > length:
+            return None
+        length += coefficient * (extent - 1)
+    return length
+
+
 def _has_gaps(span: Span, length: int, extents: Mapping[str, int]) -> bool:
     """True where a step of some loop outside moves `span` further than all steps inside reach."""
-    for atom, coefficient in sorted(span.base, key=lambda term: term[1]):
+    moves = []
+    for atom, coefficient in span.base:
         assert isinstance(atom, Axis)
-        if coefficient > length:
-            return True
-        length += coefficient * (extents[atom.name] - 1)
-    return False
+        moves.append((coefficient, extents[atom.name]))
+    return _neighbours(moves, length) is None
 
 
 def _within(axis: IterAxis, span: Span) -> Span:
@@ -237,12 +242,10 @@ def _span_done(axis: IterAxis, source: Placed, outer: AbstractSet[str], loop: st
     """The neighbouring values of a source's axis that one step completes; SpecError where they are no neighbours."""
     start, terms = linear(source.values[axis.name], facts_from_extents(source.extents))
     base, inner = _parted(terms, source.extents, outer)
-    length = 1
-    for coefficient, extent in sorted(inner):
-        if coefficient > length:
-            message = f"axis {axis.name!r} of {source.stage.name!r} is not whole or one piece inside loop {loop!r}"
-            raise SpecError(f"{message}; order its outer pieces outside", "at.loop")
-        length += coefficient * (extent - 1)
+    length = _neighbours(inner)
+    if length is None:
+        message = f"axis {axis.name!r} of {source.stage.name!r} is not whole or one piece inside loop {loop!r}"
+        raise SpecError(f"{message}; order its outer pieces outside", "at.loop")
     if length > axis.extent and base:
         message = (
             f"a step takes {length} values of axis {axis.name!r} of {source.stage.name!r}, which has {axis.extent}"

@@ -16,7 +16,7 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from .errors import SpecError
+from .errors import SpecError, shortened
 
 if TYPE_CHECKING:
     from cattrs.gen._consts import AttributeOverride
@@ -48,8 +48,7 @@ def described(value: object) -> str:
         return "an object"
     if isinstance(value, (list, tuple)):
         return "a list"
-    text = repr(value)
-    short = text if len(text) <= 60 else text[:57] + "..."
+    short = shortened(repr(value), 60)
     return f"the text {short}" if isinstance(value, str) else f"the number {short}"
 
 

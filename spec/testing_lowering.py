@@ -89,8 +89,7 @@ def runnable_module(plan: Plan, task: Task) -> Any:
 
 def _memory(workload: Workload, name: str, inputs: Mapping[str, NDArray[Any]], past: int) -> NDArray[np.uint8]:
     buffer = workload.buffers[name]
-    dtype = np.dtype(array_dtype(buffer.dtype))
-    size = int(np.prod(buffer.shape, dtype=np.int64)) * dtype.itemsize
+    size = buffer.bytes_in_all
     room = np.empty(size + 128, np.uint8)
     start = -room.ctypes.data % 64 + past
     place = room[start : start + size]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tvm
 
-from .errors import LoweringError
+from .errors import LoweringError, shortened
 from .tvm_features import check_buildable
 from .tvm_names import DISABLE_ASSERT
 
@@ -81,8 +81,7 @@ def useful_line(error: BaseException) -> str:
     if not lines:
         return type(error).__name__
     telling = (line for line in lines if line.lower().startswith(("error:", "check failed", "internalerror:")))
-    line = next(telling, lines[0])
-    return line if len(line) <= 300 else line[:297] + "..."
+    return shortened(next(telling, lines[0]), 300)
 
 
 def set_pool_threads(threads: int, cpus: Sequence[int] | None = None) -> None:

@@ -19,14 +19,13 @@ import tvm
 import tvm_ffi
 
 from .check import check_schedule
-from .dtypes import size_bytes
 from .errors import LoweringError, SpecError
 from .gpu import limits_of
 from .triple import foreign_triple, this_arch
 from .tvm_build import TVM_ERRORS, compile_module, pool_threads, set_pool_threads, tvm_target, useful_line
 from .tvm_lower import lower_plan
 from .tvm_names import data_address
-from .tvm_run import packing_of
+from .tvm_run import packing_of, tensor_over
 from .tvm_target import check_target
 
 if TYPE_CHECKING:
@@ -159,13 +158,12 @@ class BuiltFunction:
                 raise SpecError("is an output but read-only; pass an array that can be written", buffer.name)
             array = _writable_alias(array)
         if buffer.dtype in _NO_DLPACK:
-            words = array.view(f"u{size_bytes(buffer.dtype)}")
-            return tvm_ffi.from_dlpack(words)._create_view(buffer.shape, buffer.dtype)  # noqa: SLF001 # the only way
+            return tensor_over(array, buffer.shape, buffer.dtype)
         return tvm_ffi.from_dlpack(array)
 
     def _check_apart(self, tensors: Sequence[tvm.runtime.Tensor]) -> None:
         """SpecError where an output shares memory with another argument, which it would overwrite."""
-        spans = [(data_address(t), _bytes(buffer)) for t, buffer in zip(tensors, self.parameters, strict=True)]
+        spans = [(data_address(t), buffer.bytes_in_all) for t, buffer in zip(tensors, self.parameters, strict=True)]
         for number, output in enumerate(self.parameters):
             if output.name not in self._outputs:
                 continue
@@ -208,13 +206,6 @@ _NO_DLPACK = frozenset({"bfloat16"})
 def _check_fits(shape: tuple[int, ...], dtype: str, buffer: Buffer) -> None:
     if tuple(shape) != buffer.shape or dtype != buffer.dtype:
         raise SpecError(f"found {tuple(shape)} {dtype}, need {buffer.shape} {buffer.dtype}", buffer.name)
-
-
-def _bytes(buffer: Buffer) -> int:
-    size = size_bytes(buffer.dtype)
-    for extent in buffer.shape:
-        size *= extent
-    return size
 
 
 def _writable_alias(array: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from .dtypes import DTYPES, INDEX, SIGNED, UNSIGNED, integer_bounds, is_float
-from .errors import LoweringError, SpecError
+from .errors import LoweringError, SpecError, shortened
 from .expr import (
     CALLS,
     Acc,
@@ -158,8 +158,7 @@ def _unknown(reader: ExprReader, node: Node) -> Typed:
 
 
 def _excerpt(node: Node) -> str:
-    text = " ".join(str(node).split())
-    return text if len(text) <= 80 else text[:77] + "..."
+    return shortened(" ".join(str(node).split()), 80)
 
 
 def _int(reader: ExprReader, node: Node) -> Typed:

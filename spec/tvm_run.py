@@ -13,7 +13,6 @@ from .once import PACK, pack_part
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from .nest import Plan
@@ -26,7 +25,7 @@ FLUSH_BYTES = 64 * 2**20
 """Written before each sample when caches are to be cold: more than the last-level cache that one core can use."""
 
 
-def tensor_over(memory: NDArray[np.uint8], shape: Sequence[int], dtype: str) -> tvm.runtime.Tensor:
+def tensor_over(memory: NDArray[Any], shape: Sequence[int], dtype: str) -> tvm.runtime.Tensor:
     """A TVM tensor over the bytes of `memory`, which must be writable and outlive it; nothing is copied.
 
     DLPack from NumPy knows no bfloat16, so every dtype goes as bytes of its size and is renamed on TVM's side.

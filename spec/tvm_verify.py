@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from .gpu import GpuLimits
     from .nest import Plan
 
-MAX_VECTOR_BYTES = 16
-
 
 def is_within_limits(sch: Any, plan: Plan, limits: GpuLimits) -> bool:
     """True where TVM finds no more in any kernel than the target has.
@@ -55,7 +53,7 @@ def is_within_limits(sch: Any, plan: Plan, limits: GpuLimits) -> bool:
                 "max_thread_z": z,
                 "max_shared_memory_per_block": max(limits.shared_bytes, limits.dynamic_shared_bytes),
                 **({} if has_tails else {"max_local_memory_per_block": local}),
-                "max_vector_bytes": MAX_VECTOR_BYTES,
+                "max_vector_bytes": limits.vector_bytes,
             },
         )
     )

@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 
 import attrs
 
-from .dtypes import DTYPES
+from .dtypes import DTYPES, size_bytes
 from .errors import SpecError
 from .expr import Const, Expr, Load, walk
 from .expr_text import NAME, RESERVED
@@ -54,6 +54,11 @@ class Buffer:
     name: str = attrs.field(validator=_name)
     shape: tuple[int, ...] = attrs.field(validator=_extents)
     dtype: str = attrs.field(validator=_dtype)
+
+    @property
+    def bytes_in_all(self) -> int:
+        """Bytes of its elements, which lie side by side."""
+        return size_bytes(self.dtype) * math.prod(self.shape)
 
 
 @attrs.frozen(kw_only=True)

@@ -144,11 +144,7 @@ class Entries:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Key and reason of each entry that cannot be read, then what SQLite finds wrong, under an empty key."""
-        for key, row in self._rows(""):
-            try:
-                unseal(key, text_of_row(*row))
-            except DamageError as error:
-                yield key, str(error)
+        yield from self._damaged("")
         if not has_store(self.folder):
             return
         found = self._select("PRAGMA integrity_check", ())
@@ -159,14 +155,15 @@ class Entries:
 
     def is_damaged(self, key: str) -> bool:
         """True where there is an entry under `key` and it cannot be read; False where there is none."""
-        for found, row in self._rows(key[:-1]):
-            if found == key:
-                try:
-                    unseal(key, text_of_row(*row))
-                except DamageError:
-                    return True
-                return False
-        return False
+        return any(found == key for found, _ in self._damaged(key[:-1]))
+
+    def _damaged(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """Key and reason of each entry that cannot be read and whose key begins with `prefix` and goes on."""
+        for key, row in self._rows(prefix):
+            try:
+                unseal(key, text_of_row(*row))
+            except DamageError as error:
+                yield key, str(error)
 
     def warn(self, key: str, reason: str) -> None:
         """Logs, once for each key, that an entry cannot be used."""

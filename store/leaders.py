@@ -15,7 +15,7 @@ from ..spec.json_text import compact_json
 from ..spec.versions import VERSION
 from .entries import unseal
 from .records import CLAIMED
-from .stored import StoredRecord, read_stored
+from .stored import StoredRecord, read_stored, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,9 +96,7 @@ def read_later_leaders(entry: Json) -> tuple[Json, ...]:
 
 
 def _is_later(leader: Json) -> bool:
-    record = leader.get("record") if isinstance(leader, dict) else None
-    version = record.get("spec") if isinstance(record, dict) else None
-    return type(version) is int and version > VERSION
+    return isinstance(leader, dict) and version_of(leader.get("record")) > VERSION
 
 
 @functools.lru_cache(maxsize=256)

@@ -69,7 +69,7 @@ def record_from_stored(stored: StoredRecord, task: Task, machine: Machine, proto
 
 def check_version(entry: Json) -> int:
     """The version of the language an entry is written in; StoreError for a later one, which is never written over."""
-    version = _version(entry)
+    version = version_of(entry)
     if version > VERSION:
         raise StoreError(
             f"a record there was written by a later autosched, in version {version} of the language; this one knows up "
@@ -80,13 +80,13 @@ def check_version(entry: Json) -> int:
 
 def read_stored(entry: Json) -> StoredRecord:
     """A `StoredRecord`; SpecError where the entry is not one, or was written by a later version."""
-    version = _version(entry)
+    version = version_of(entry)
     if version > VERSION:
         raise SpecError(f"written in version {version} of the language, this autosched reads {VERSION}", "spec")
     return structure(entry, StoredRecord)
 
 
-def _version(entry: Json) -> int:
+def version_of(entry: Json) -> int:
     """The version of the language that an entry says; 1 where it says none, which reading it will then refuse."""
     found = entry.get("spec") if isinstance(entry, dict) else None
     return found if type(found) is int else 1
