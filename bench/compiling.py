@@ -74,7 +74,7 @@ def times_of(texts: Sequence[str], rounds: int) -> tuple[FileTimes, ...]:
     fresh = [[text_from_spec(spec_renamed(spec, f"_{number}")) for spec in specs] for number in range(rounds + 1)]
 
     def lower(spec: SpecFile) -> None:
-        lower_plan(check_schedule(spec.schedule, spec.task.workload))
+        lower_plan(check_schedule(spec.schedule, spec.task))
 
     read = [[_seconds(spec_from_text, text) for text in texts] for _ in range(rounds + 1)]
     read_fresh = [[_seconds(spec_from_text, text) for text in each] for each in fresh]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .expr import Axis, Binary, Cast, Load, const
+from .triple import arch_of
 from .workload import Buffer, IterAxis, Output, Reducer, Stage, Workload
 from .x86_cpus import features_of
 
@@ -155,7 +156,7 @@ def target_features(target: Target) -> frozenset[str] | None:
     ``mattr`` adds to what ``mcpu`` has and takes away from it.
     """
     options = {option.name: str(option.value) for option in target.options}
-    if target.kind != "llvm" or not options.get("mtriple", "x86").startswith(("x86", "i386", "i686")):
+    if target.kind != "llvm" or not (arch_of(target) or "x86").startswith(("x86", "i386", "i686")):
         return frozenset()
     found = features_of(options["mcpu"]) if "mcpu" in options else None
     if found is None:

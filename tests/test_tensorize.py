@@ -278,6 +278,8 @@ def test_options_of_a_target_add_features() -> None:
     assert has("vnni.dot_16x4", ("mattr", "+avx512vnni"), ("mcpu", "skylake-avx512")) is True
     assert has("vnni.dot_16x4", ("mattr", "-avx512vnni"), ("mcpu", "znver4")) is False
     assert has("vnni.dot_16x4", ("mtriple", "aarch64-linux-gnu")) is False
+    assert has("vnni.dot_16x4", ("mcpu", "znver4"), ("mtriple", "amd64-linux-gnu")) is True
+    assert has("vnni.dot_16x4", ("mcpu", "znver4"), ("mtriple", "X86_64-linux-gnu")) is True
     assert has("vnni.dot_16x4", kind="cuda") is False
 
 

@@ -91,12 +91,12 @@ def _truncated(text: str, rng: random.Random) -> bytes:
     return data[first : rng.randrange(len(data))]
 
 
-def _tokens(text: str, rng: random.Random) -> list[str]:
+def _tokens(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
 def _token_swapped(text: str, rng: random.Random) -> bytes:
-    tokens = _tokens(text, rng)
+    tokens = _tokens(text)
     for _ in range(rng.randint(1, 3)):
         a, b = rng.randrange(len(tokens)), rng.randrange(len(tokens))
         match rng.randrange(3):
@@ -110,7 +110,7 @@ def _token_swapped(text: str, rng: random.Random) -> bytes:
 
 
 def _value_replaced(text: str, rng: random.Random) -> bytes:
-    tokens = _tokens(text, rng)
+    tokens = _tokens(text)
     places = [n for n, token in enumerate(tokens) if token[:1] not in "[]{},: \n"]
     if not places:
         return _truncated(text, rng)
@@ -141,7 +141,7 @@ def _deep(text: str, rng: random.Random) -> bytes:
     depth = rng.choice([30, 63, 64, 65, 500, 100_000])
     opening, closing = rng.choice([("[", "]"), ('{"a":', "}"), ("[[", "]]")])
     nested = opening * depth + "1" + closing * rng.choice([depth, 0])
-    tokens = _tokens(text, rng)
+    tokens = _tokens(text)
     tokens[rng.randrange(len(tokens))] = nested
     return rng.choice([nested, "".join(tokens)]).encode()
 
