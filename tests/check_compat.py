@@ -12,7 +12,6 @@ Exit status 1 where a file does not lower or gives wrong numbers; the table then
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -25,7 +24,7 @@ import attrs
 from packaging.requirements import Requirement
 
 from autosched.spec.tvm_versions import DEFAULT, PAIRS
-from check_wheel import ROOT, light_requirements, only, read_wheel, run
+from check_wheel import ROOT, kept_environment, light_requirements, only, read_wheel, run
 
 PAGE: Final = ROOT / "docs" / "compatibility.md"
 SPECS: Final = ROOT / "tests" / "data" / "specs"
@@ -75,19 +74,10 @@ def main(build_dir: Path) -> int:
 
 
 def environment(wheel: Path, tvm: str, ffi: str, folder: Path) -> Path:
-    """The Python of an environment with the wheel and this pair; made anew when what it holds changes."""
+    """The Python of an environment with the wheel and this pair."""
     requirements = [f"apache-tvm=={tvm}", f"apache-tvm-ffi=={ffi}", *light_requirements(read_wheel(wheel))]
     assert not any(Requirement(each).name == "autosched" for each in requirements)
-    stamp = folder / hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()[:16]
-    python = folder / "bin" / "python"
-    pip = (str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install")
-    if not stamp.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        run(sys.executable, "-m", "venv", str(folder))
-        run(*pip, *requirements)
-        stamp.touch()
-    run(*pip, "--no-deps", "--force-reinstall", str(wheel))
-    return python
+    return kept_environment(wheel, requirements, folder)
 
 
 def try_files(python: Path, files: list[Path]) -> dict[str, Outcome]:

@@ -81,7 +81,14 @@ def check_sdist(sdist: Path, contents: dict[str, bytes], work: Path) -> None:
 
 
 def check_installed(wheel: Path, requirements: list[str], environment: Path) -> None:
-    """Install the wheel without TVM and use it; the environment is kept until the requirements change."""
+    """Install the wheel without TVM and use it."""
+    python = kept_environment(wheel, requirements, environment)
+    run(str(python), "-I", "-W", "error", "-c", LIGHT_IMPORTS, cwd=environment)
+    run(str(environment / "bin" / "autosched"), "--help", cwd=environment)
+
+
+def kept_environment(wheel: Path, requirements: list[str], environment: Path) -> Path:
+    """The Python of an environment with the requirements and this wheel; kept until the requirements change."""
     stamp = environment / hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()[:16]
     python = environment / "bin" / "python"
     pip = (str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install")
@@ -91,8 +98,7 @@ def check_installed(wheel: Path, requirements: list[str], environment: Path) -> 
         run(*pip, *requirements)
         stamp.touch()
     run(*pip, "--no-deps", "--force-reinstall", str(wheel))
-    run(str(python), "-I", "-W", "error", "-c", LIGHT_IMPORTS, cwd=environment)
-    run(str(environment / "bin" / "autosched"), "--help", cwd=environment)
+    return python
 
 
 def light_requirements(contents: dict[str, bytes]) -> list[str]:
