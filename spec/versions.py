@@ -7,6 +7,7 @@ metadata ``{"since": 2}``, the values of a field by ``{"since_of": {"value": 2}}
 from __future__ import annotations
 
 import functools
+import typing
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -60,7 +61,35 @@ def _later_in_field(field: attrs.Attribute[Any], value: object, path: str) -> It
     yield from later_words(value, place)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.cache
 def _fields(cls: type[attrs.AttrsInstance]) -> tuple[attrs.Attribute[Any], ...]:
-    """Only those that may hold a later word: plain values without metadata are passed over."""
-    return tuple(f for f in attrs.fields(cls) if f.metadata or str(f.type) not in ("str", "int", "bool", "float"))
+    """Only those that may hold a later word: a file's workload, which is most of it, is passed over as one."""
+    return tuple(f for f in _resolved(cls) if f.metadata or any(_may_be_later(inner) for inner in _records_in(f.type)))
+
+
+@functools.cache
+def _may_be_later(cls: type[attrs.AttrsInstance]) -> bool:
+    """True where a record, or one that it may hold, however deep, has a word that came later."""
+    waiting, seen = [cls], {cls}
+    while waiting:
+        latest = waiting.pop()
+        if getattr(latest, "SINCE", 1) > 1 or any(field.metadata for field in _resolved(latest)):
+            return True
+        inner = {record for field in _resolved(latest) for record in _records_in(field.type)} - seen
+        seen |= inner
+        waiting += inner
+    return False
+
+
+def _resolved(cls: type[attrs.AttrsInstance]) -> tuple[attrs.Attribute[Any], ...]:
+    """The fields of a record, their types no longer text."""
+    attrs.resolve_types(cls)
+    return tuple(attrs.fields(cls))
+
+
+def _records_in(kind: Any) -> Iterator[type[attrs.AttrsInstance]]:
+    """The records in a type: of ``tuple[Split, ...] | None``, Split."""
+    if attrs.has(kind):
+        yield kind
+    for part in typing.get_args(kind):
+        yield from _records_in(part)
