@@ -186,6 +186,7 @@ class _Planner:
             workload, {name: nest.at for name, (_, nest) in given.items() if nest.at is not None}
         )
         self.done: dict[str, StageNest] = {}
+        self.places: dict[str, Placed] = {}
 
     def visit(self, name: str, path: tuple[str, ...]) -> StageNest:
         """The nest of a stage; `path` are those that wait for it."""
@@ -209,7 +210,7 @@ class _Planner:
         parent = self.visit(_parent(at, [other.name for other in self.workload.stages]), path)
         position = _position(parent, at)
         relatives = self.attachments.relatives(stage, lambda way: self.is_inside(way, parent, position, path))
-        others = [self.placed(self.visit(other.name, path)) for other in relatives]
+        others = [self.placed(other.name, path) for other in relatives]
         outer = self.outside(parent, position)
         consumer = self.attachments.is_consumer(stage.name)
         if nest.scope in SHARED and not consumer:
@@ -246,8 +247,14 @@ class _Planner:
         own = {f"{nest.stage.name}:{p.name}" for b in nest.bound if b.on_gpu and b.to not in BLOCKS for p in b.parts}
         return own if nest.at is None else own | self.threads(self.done[nest.at.stage])
 
-    def placed(self, nest: StageNest) -> Placed:
-        """A nest that is laid out, for the stages around it."""
+    def placed(self, name: str, path: tuple[str, ...]) -> Placed:
+        """A stage where its nest runs, for the stages around it: once for all of them, with what they find out."""
+        if name not in self.places:
+            self.places[name] = self.laid_out(self.visit(name, path))
+        return self.places[name]
+
+    def laid_out(self, nest: StageNest) -> Placed:
+        """A nest with the loops around it."""
         whole = {axis: Span(length=extent) for axis, extent in nest.stage.extents.items()}
         loops = [(loop.name, loop.axis, loop.stride, loop.extent) for loop in nest.loops]
         return placed(nest.stage, self.around(nest), dict(nest.box) or whole, loops)

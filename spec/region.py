@@ -7,13 +7,14 @@ with the loops inside is how long it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from .errors import SpecError
 from .expr import Axis, Binary, Const, Expr, Load, axes_in, index, loads, substitute, walk
-from .linear import expr_from_linear, facts_from_extents, linear
+from .linear import Facts, expr_from_linear, facts_from_extents, linear
 from .workload import Stage
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ class Placed:
     stage: Stage
     extents: Mapping[str, int]
     values: Mapping[str, Expr]
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What is known of the loops, with what was found out from it."""
+        return facts_from_extents(self.extents)
 
 
 @attrs.frozen(kw_only=True)
@@ -110,7 +116,7 @@ def _divides(node: Expr) -> bool:
 
 def _takes_piece(axis: IterAxis, reader: Placed, outer: AbstractSet[str]) -> bool:
     """True where a step takes neighbouring values of a reader's axis, and all steps together no more than it has."""
-    start, terms = linear(reader.values[axis.name], facts_from_extents(reader.extents))
+    start, terms = linear(reader.values[axis.name], reader.facts)
     _, inner = _parted(terms, reader.extents, outer)
     if _neighbours(inner) is None:
         return False
@@ -124,7 +130,7 @@ def _reads(reader: Stage, buffers: AbstractSet[str]) -> list[Load]:
 
 def _span_of_read(position: Expr, stage: Stage, reader: Placed, outer: AbstractSet[str]) -> Span:
     """The places that one index of a load comes to: affine in the reader's loops, or refused."""
-    start, terms = linear(substitute(position, reader.values), facts_from_extents(reader.extents))
+    start, terms = linear(substitute(position, reader.values), reader.facts)
     for atom, coefficient in terms.items():
         if not isinstance(atom, Axis):
             message = f"{reader.stage.name!r} reads {stage.name!r} by an index that is not a sum of its axes"
@@ -240,7 +246,7 @@ def _done_by(stage: Stage, source: Placed, outer: AbstractSet[str], loop: str) -
 
 def _span_done(axis: IterAxis, source: Placed, outer: AbstractSet[str], loop: str) -> Span:
     """The neighbouring values of a source's axis that one step completes; SpecError where they are no neighbours."""
-    start, terms = linear(source.values[axis.name], facts_from_extents(source.extents))
+    start, terms = linear(source.values[axis.name], source.facts)
     base, inner = _parted(terms, source.extents, outer)
     length = _neighbours(inner)
     if length is None:
