@@ -24,7 +24,7 @@ SPREAD := -n 2 --dist loadgroup
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/.installed links ## tune a matrix product, then find it in the store
 	@rm -rf .demo
@@ -37,11 +37,11 @@ bench: .venv/.bench links ## compare with peers (SUITE=spine; installs torch)
 	@$(BIN)/autosched bench $(SUITE)
 
 ##@ Check
-.PHONY: test check lint types wheel compiler unit slow slice pairs fuzz device compat examples cover
+.PHONY: test check lint types wheel compiler properties unit slow slice pairs fuzz device compat examples cover
 
 # One after another whatever -j says, and pytest's closing line last.
-test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, slice, compiler, unit
-	@for step in lint types wheel examples slice compiler unit; do printf '\n== %s\n' $$step; $(MAKE) $$step; done
+test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, slice, compiler, properties, unit
+	@for step in lint types wheel examples slice compiler properties unit; do printf '\n== %s\n' $$step; $(MAKE) $$step; done
 
 check: test ## the same
 
@@ -59,8 +59,12 @@ wheel: .venv/.test ## build wheel and sdist, look inside, use the wheel without 
 compiler: .venv/.test links ## the tests that build hundreds of kernels
 	@$(PYTEST) $(SPREAD) -m 'compiler and not slow and not device'
 
+# The marker is hypothesis's own: every test with @given has it.
+properties: .venv/.test links ## what must hold for all inputs, on generated ones
+	@$(PYTEST) $(SPREAD) -m 'hypothesis and not compiler and not slow and not device'
+
 unit: .venv/.test links ## the unit suite: no network, no GPU
-	@$(PYTEST) $(SPREAD) -m 'not compiler and not slow and not device'
+	@$(PYTEST) $(SPREAD) -m 'not hypothesis and not compiler and not slow and not device'
 
 slow: .venv/.test links ## the tests that take longer
 	@$(PYTEST) -m 'slow and not device'
@@ -92,7 +96,7 @@ examples: .venv/.test links ## run every file of examples/
 	  rm -rf "$$store" "$$store.out"; \
 	done
 
-cover: .venv/.test links ## the unit suite with its coverage
+cover: .venv/.test links ## unit, property and compiler tests with their coverage
 	@$(PYTEST) $(SPREAD) -m 'not slow and not device' --cov --cov-report=term --cov-report=html
 
 ##@ Tidy

@@ -269,10 +269,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_not_in_the_language_is_refused_at_once(text):
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(SpecError) as error:
         expr_from_text(text)
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 2, "0.2 s at most; minutes where parts are read again and again"
     assert len(str(error.value)) < 600
 
 
