@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .cli_report import duration
-from .search.progress import FinalistsTimed, SearchStarted, TrialEnded, unwatched
+from .search.progress import FinalistsTimed, MachineDrifted, SearchStarted, TrialEnded, unwatched
 from .spec.claim import Failure
 
 if TYPE_CHECKING:
@@ -28,6 +28,17 @@ def open_progress(quiet: bool) -> Iterator[Watch]:
             yield watch
     else:
         yield print_event
+
+
+def with_drift(watch: Watch, drift: list[float]) -> Watch:
+    """`watch`, which also appends to `drift` by how much the machine has changed, each time that it has."""
+
+    def watched(event: Event) -> None:
+        if isinstance(event, MachineDrifted):
+            drift.append(event.ratio)
+        watch(event)
+
+    return watched
 
 
 def print_event(event: Event) -> None:
@@ -50,6 +61,11 @@ def event_text(event: Event) -> str:
         case FinalistsTimed():
             default = f", default {duration(event.default_s)}" if event.default_s is not None else ""
             return f"finals of {event.count}: best {duration(event.best_s)}{default}"
+        case MachineDrifted():
+            return (
+                f"the machine has changed: the default takes {event.ratio:.2f} times as long as before; "
+                f"{event.again} trial{'s' * (event.again != 1)} measured again"
+            )
 
 
 @contextlib.contextmanager
@@ -77,5 +93,7 @@ def _bar() -> Iterator[Watch]:
                     progress.update(bar, completed=event.number, best=best)
                 case FinalistsTimed():
                     progress.update(bar, description="finals", best=f"best {duration(event.best_s)}")
+                case MachineDrifted():
+                    progress.console.print(event_text(event))
 
         yield watch

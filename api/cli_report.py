@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from .spec.convert import unstructure
 from .spec.json_text import write_json
 from .store.keys import task_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .cli_request import Request
     from .result import Result
@@ -24,9 +26,13 @@ def result_json(
     state: SearchState | None,
     failures: Mapping[str, int],
     wall_s: float,
+    drift: Sequence[float] = (),
 ) -> str:
-    """The object that ``--json`` prints. Times are in seconds; absent values are null."""
-    task = result.task
+    """The object that ``--json`` prints. Times are in seconds; absent values are null.
+
+    `drift`: how many times as long the default took than before, each time that the machine changed under the search.
+    """
+    task, interval = result.task, result.speedup_interval
     content: dict[str, Any] = {
         "op": request.name,
         "args": request.args,
@@ -39,9 +45,11 @@ def result_json(
         "gflops": result.gflops,
         "default_latency_s": result.default_latency_s,
         "speedup": result.speedup,
+        "speedup_interval": None if interval is None else attrs.asdict(interval),
         "samples_s": result.samples,
         "trials": state.trials if state is not None else 0,
         "failures": dict(failures),
+        "drift": list(drift),
         "search_s": state.seconds if state is not None else None,
         "wall_s": wall_s,
         "spec": unstructure(result.schedule),
@@ -56,11 +64,19 @@ def result_text(request: Request, result: Result, state: SearchState | None) -> 
     if result.gflops is not None:
         found.append(f"{result.gflops:.1f} GFLOP/s")
     if result.speedup is not None and result.default_latency_s is not None:
-        found.append(f"{result.speedup:.2f} times the default ({duration(result.default_latency_s)})")
+        found.append(f"{result.speedup:.2f} times the default ({duration(result.default_latency_s)}){_sure(result)}")
     found.append(_source(result, state))
     return (
         f"{request.text} on {task.target.kind}, {task.threads} thread{'s' * (task.threads != 1)}\n  {', '.join(found)}"
     )
+
+
+def _sure(result: Result) -> str:
+    """Between which speedups the true one is; empty where that is not known."""
+    interval = result.speedup_interval
+    if interval is None or result.source == "default":
+        return ""
+    return f", {interval.low:.2f} to {interval.high:.2f} with {interval.confidence:.0%} confidence"
 
 
 def _source(result: Result, state: SearchState | None) -> str:

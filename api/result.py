@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .search.confidence import median_interval
 from .store.records import Record
 
 if TYPE_CHECKING:
     import os
 
+    from .search.confidence import Interval
     from .spec.claim import Machine, Protocol
     from .spec.schedule import Schedule
     from .spec.spec_file import SpecFile
@@ -77,6 +79,16 @@ class Result:
         """How many times faster than the default schedule; None where that could not be timed."""
         default_s = self.default_latency_s
         return None if default_s is None else default_s / self.latency_s
+
+    @property
+    def speedup_interval(self) -> Interval | None:
+        """What the speedup is with how much confidence, from samples taken in turn; None where there are none."""
+        session = self._session
+        if not session.baseline_s or len(session.baseline_s) != len(session.samples_s):
+            return None
+        return median_interval(
+            [default_s / s for default_s, s in zip(session.baseline_s, session.samples_s, strict=True)]
+        )
 
     @property
     def gflops(self) -> float | None:

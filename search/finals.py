@@ -47,7 +47,7 @@ def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | 
             return
         winner_s = medians.get(leader.schedule, leader.latency_s)
         # What made every finalist slower in turn than alone would do so to the others.
-        ratios = [s / t for schedule, s in medians.items() if isinstance(t := journal.outcome(schedule), float)]
+        ratios = [s / t for schedule, s in medians.items() if (t := journal.level_s(schedule)) is not None]
         if not journal.fastest(1, without=held, below_s=winner_s / max(CLOSE, min(ratios, default=1.0))):
             return
         finalists = list(dict.fromkeys([default, leader.schedule, *journal.fastest(FINALISTS, without=held)]))

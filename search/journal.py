@@ -34,6 +34,8 @@ class Journal:
         self, task: Task, store: Store, machine: Machine, protocol: Protocol, *, method: str, seed: int
     ) -> None:
         self.exhausted = False
+        self.level = 1.0
+        """How many times as long the machine takes now as when the first trial was made."""
         self._task = task
         self._store = store
         self._machine = machine
@@ -47,13 +49,14 @@ class Journal:
         self._accuracy = accuracy_of(task.workload)
         self._retracted: set[Schedule] = set()
         self._outcomes: dict[Schedule, Outcome] = {}
+        self._level_s: dict[Schedule, float] = {}
         self._claimed: list[Schedule] = []
         for record in store.records(task, machine, protocol):
             outcome = first_outcome(record)
             if outcome is None:
                 self._claimed.append(record.schedule)
             else:
-                self._outcomes[record.schedule] = outcome
+                self._take(record.schedule, outcome)
 
     @property
     def trials(self) -> int:
@@ -79,17 +82,17 @@ class Journal:
             outcome = None if record is None else first_outcome(record)
             if outcome is None:
                 return None
-            self._outcomes[schedule] = outcome
+            self._take(schedule, outcome)
         return self._outcomes[schedule]
 
+    def level_s(self, schedule: Schedule) -> float | None:
+        """The median of a schedule's last trial, as if the machine had not changed since the first; None of others."""
+        return self._level_s.get(schedule)
+
     def fastest(self, count: int, *, without: Sequence[Schedule] = (), below_s: float = math.inf) -> list[Schedule]:
-        """The schedules with the least first medians, fastest first; those `below_s` that are not in `without`."""
-        timed = [
-            (outcome, n, s)
-            for n, (s, outcome) in enumerate(self._outcomes.items())
-            if isinstance(outcome, float) and outcome < below_s and s not in without
-        ]
-        return [schedule for _, _, schedule in sorted(timed, key=lambda entry: entry[:2])[:count]]
+        """The schedules with the least `level_s`, fastest first; those `below_s` that are not in `without`."""
+        timed = [s for s, level_s in self._level_s.items() if level_s < below_s and s not in without]
+        return sorted(timed, key=self._level_s.__getitem__)[:count]
 
     def put(
         self, schedule: Schedule, result: tuple[float, ...] | Failure, baseline_s: tuple[float, ...] = ()
@@ -112,11 +115,19 @@ class Journal:
             record = self._record(schedule, measurements=(measurement,))
             outcome = statistics.median(result)
         self._store.put(record)
-        if isinstance(outcome, Failure):
-            self._outcomes[schedule] = outcome
-        else:
-            self._outcomes.setdefault(schedule, outcome)  # a final is not what a strategy is told
+        if isinstance(outcome, Failure) or schedule not in self._outcomes:
+            self._take(schedule, outcome)
+        elif not baseline_s:  # what a strategy was told first stays, and a final is compared with finals alone
+            self._level_s[schedule] = outcome / self.level
         return outcome
+
+    def _take(self, schedule: Schedule, outcome: Outcome) -> None:
+        """Notes what came of a schedule when it was first tried, or that it failed after all."""
+        self._outcomes[schedule] = outcome
+        if isinstance(outcome, Failure):
+            self._level_s.pop(schedule, None)
+        else:
+            self._level_s[schedule] = outcome / self.level
 
     def retract(self, schedules: Sequence[Schedule]) -> None:
         """Stores that the outputs of these, which had agreed with one another, were found wrong after all."""
@@ -181,12 +192,13 @@ class Journal:
 
 
 def first_outcome(record: Record) -> Outcome | None:
-    """What came of a record's schedule when it was first tried here; None of one that is only claimed.
+    """What came of a record's schedule when it was first tried here; None of one that is to be tried yet.
 
-    The first time, not all of them: a strategy that is told the same again proposes the same again.
+    The first time, not all of them: a strategy that is told the same again proposes the same again. Noise says nothing
+    of a schedule: it is tried again.
     """
     if record.failure is not None:
-        return record.failure
+        return None if record.failure.kind == "noise" else record.failure
     here = [measurement for measurement in record.measurements if measurement.origin == MEASURED]
     return statistics.median(here[0].samples_s) if here else None
 

@@ -39,7 +39,18 @@ class FinalistsTimed:
     default_s: float | None
 
 
-Event: TypeAlias = SearchStarted | TrialEnded | FinalistsTimed
+@attrs.frozen(kw_only=True)
+class MachineDrifted:
+    """The default takes `ratio` times as long as before: the machine has changed, for a moment or for longer.
+
+    `again` trials may have been disturbed by that and are measured again.
+    """
+
+    ratio: float
+    again: int
+
+
+Event: TypeAlias = SearchStarted | TrialEnded | FinalistsTimed | MachineDrifted
 Watch: TypeAlias = Callable[[Event], None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from typing import TYPE_CHECKING
 
 import attrs
@@ -10,6 +11,7 @@ import attrs
 from ..spec.claim import Failure, Protocol
 from ..spec.convert import unstructure
 from ..spec.schedule import Schedule
+from .noise import is_scattered
 from .reference import Reference
 from .workers import Workers
 
@@ -87,7 +89,7 @@ class Runner:
         return float(answer["first_s"])
 
     def samples(self, handle: Handle, kernel: int, first_s: float) -> tuple[float, ...] | Failure:
-        """The samples of a verified kernel whose first call took `first_s`."""
+        """The samples of a verified kernel whose first call took `first_s`, taken twice where they are scattered."""
         request = {
             "op": "time",
             "kernel": kernel,
@@ -96,8 +98,18 @@ class Runner:
             "best_s": self.best_s,
         }
         deadline_s = self._deadline_s(first_s, self.protocol.repeats + self.protocol.warmup + 5)
-        answer = self.workers.answer(handle, request, deadline_s, "run_timeout")
-        return answer if isinstance(answer, Failure) else tuple(map(float, answer["samples_s"]))
+        scattered: tuple[float, ...] = ()
+        for _ in range(2):
+            answer = self.workers.answer(handle, request, deadline_s, "run_timeout")
+            if isinstance(answer, Failure):
+                return answer
+            scattered = tuple(map(float, answer["samples_s"]))
+            if not is_scattered(scattered):
+                return scattered
+        low, _, high = statistics.quantiles(scattered, n=4)
+        return Failure(
+            kind="noise", detail=f"a quarter of its samples is below {low:.3g} s, a quarter above {high:.3g} s"
+        )
 
     def samples_in_turn(
         self, handle: Handle, kernels: Sequence[int], rounds: int, least: int | None, slowest_s: float

@@ -19,12 +19,13 @@ from ..store.folder import prepare_folder
 from ..store.machine import this_machine
 from ..store.records import Record, SearchState
 from .default import default_candidate
-from .finals import hold_finals
+from .finals import CLOSE, hold_finals
 from .journal import Journal
 from .measurable import check_measurable
 from .measure import Measurement, Measurer
 from .methods import check_method, strategy_named
-from .progress import SearchStarted, TrialEnded, Watch, unwatched
+from .noise import NoiseWatch
+from .progress import MachineDrifted, SearchStarted, TrialEnded, Watch, unwatched
 from .space import Space
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ class _Search:
         self._measuring_s = 0.0
         self._measured = 0
         self._left_out = False
+        self._noise: NoiseWatch | None = None
 
     def run(self, bench: Bench, strategy: Strategy, default: Candidate, starts: Sequence[Schedule]) -> None:
         """Measures the default, what others claim, and then what the strategy proposes, until the budget is spent."""
@@ -131,6 +133,7 @@ class _Search:
         known = self._journal.outcome(default.schedule)
         for outcome in self._measure(bench, [default.schedule]):
             strategy.learn(default, known if known is not None else outcome)
+            self._begin_watch(known if isinstance(known, float) else outcome, outcome)
         claimed = dict.fromkeys((*starts, *self._journal.claimed()))
         new = [schedule for schedule in claimed if self._journal.outcome(schedule) is None]
         # Whatever was searched before: what comes from elsewhere is timed here, once, and then ranked with the others.
@@ -140,8 +143,10 @@ class _Search:
             candidates = strategy.propose(BATCH)
             if not candidates:
                 self._journal.exhausted = not self._left_out
-                return
+                break
             self._try(bench, strategy, candidates)
+            self._check_machine(bench, default.schedule)
+        self._check_machine(bench, default.schedule, at_end=True)
 
     def _try(self, bench: Bench, strategy: Strategy, candidates: list[Candidate]) -> None:
         """Measures what is new among `candidates` as far as the budget goes, and tells the strategy in order."""
@@ -156,15 +161,12 @@ class _Search:
             strategy.learn(candidate, found)
 
     def _measure(self, bench: Bench, schedules: list[Schedule]) -> Iterator[Outcome]:
-        """Each schedule's outcome, once it is in the store."""
+        """Each schedule's outcome, once it is in the store; trials of the budget."""
         if not schedules:
             return
-        begin = time.monotonic()
-        for schedule, result in bench.measure(schedules):
-            outcome = self._journal.put(schedule, result.samples_s if isinstance(result, Measurement) else result)
-            self._journal.retract(bench.retracted)
-            self._measured += 1
-            self._measuring_s += time.monotonic() - begin
+        for schedule, outcome in self._stored(bench, schedules):
+            if self._noise is not None:
+                self._noise.tried(schedule)
             self._watch(
                 TrialEnded(
                     number=self._journal.trials,
@@ -175,7 +177,62 @@ class _Search:
                 )
             )
             yield outcome
+
+    def _stored(self, bench: Bench, schedules: Sequence[Schedule]) -> Iterator[tuple[Schedule, Outcome]]:
+        """Measures schedules and puts each into the store, whether they were tried before or not."""
+        begin = time.monotonic()
+        for schedule, result in bench.measure(schedules):
+            outcome = self._journal.put(schedule, result.samples_s if isinstance(result, Measurement) else result)
+            self._journal.retract(bench.retracted)
+            self._measured += 1
+            self._measuring_s += time.monotonic() - begin
+            yield schedule, outcome
             begin = time.monotonic()
+
+    # --- noise --------------------------------------------------------------------------------------------------------
+
+    def _begin_watch(self, reference: Outcome, now: Outcome) -> None:
+        """Begins to watch the default, unless it fails: it took `reference` when it was first measured."""
+        if not (isinstance(reference, float) and isinstance(now, float)):
+            return
+        self._noise = NoiseWatch(reference)
+        if self._noise.has_moved(now):
+            self._settle(self._noise, now, again=0)
+
+    def _check_machine(self, bench: Bench, default: Schedule, *, at_end: bool = False) -> None:
+        """Now and then measures the default again; where its time has moved, also what may have been disturbed."""
+        noise = self._noise
+        if noise is None or not noise.is_due(at_end=at_end) or not self._has_time():
+            return
+        window = noise.end_window()
+        ((_, first),) = self._stored(bench, [default])
+        if not isinstance(first, float) or not noise.has_moved(first):
+            return
+        ((_, second),) = self._stored(bench, [default])  # for a moment only, or to stay?
+        if not isinstance(second, float):
+            return
+        disturbed = self._disturbed(window, noise, first)
+        if noise.has_moved(second):
+            self._settle(noise, second, again=len(disturbed))
+        else:
+            self._watch(MachineDrifted(ratio=first / noise.reference_s / noise.level, again=len(disturbed)))
+        for schedule, _ in self._stored(bench, disturbed):
+            noise.tried_again(schedule)
+
+    def _settle(self, noise: NoiseWatch, default_s: float, again: int) -> None:
+        """Takes the machine as it is now: times from now on are compared with earlier ones by what the default took."""
+        self._watch(MachineDrifted(ratio=default_s / noise.reference_s / noise.level, again=again))
+        noise.settle(default_s)
+        self._journal.level = noise.level
+
+    def _disturbed(self, window: Sequence[Schedule], noise: NoiseWatch, default_s: float) -> list[Schedule]:
+        """Those of a window that could be the best had the machine been as when the default took the least."""
+        moved = default_s / noise.reference_s / noise.level
+        best_s = min(filter(None, map(self._journal.level_s, self._journal.fastest(1))), default=0.0)
+        near = self._journal.fastest(self._journal.trials, below_s=max(moved, 1 / moved) * best_s * CLOSE)
+        return [schedule for schedule in near if schedule in window and noise.may_be_tried_again(schedule)]
+
+    # --- the budget ---------------------------------------------------------------------------------------------------
 
     def _left(self) -> int:
         """How many more trials the budget has room for."""

@@ -28,8 +28,9 @@ class Leader:
     """The best record of an accuracy class, after what it is ranked by.
 
     A claim ranks behind whatever was timed here, and what was only tried (`held` is False) behind what was timed in
-    turn with the default: who leads has a baseline. Then the lower latency leads, then the simpler schedule (`length`
-    of its text), then the digest: the same leader in whatever order records came.
+    turn with the default: who leads has a baseline. Then the lower latency leads. Latencies with the same three digits
+    are a tie, which goes to who did not lose to the default, then to the simpler schedule (`length` of its text), then
+    to the digest: the same leader in whatever order records came.
     """
 
     accuracy: str
@@ -39,6 +40,13 @@ class Leader:
     length: int
     digest: str
     record: StoredRecord
+
+    @property
+    def lost(self) -> bool:
+        """True where the default was faster when both were timed in turn."""
+        in_turn = [m for m in self.record.counted if m.baseline_s]
+        baseline_s = [sample for m in in_turn for sample in m.baseline_s]
+        return bool(baseline_s) and self.latency_s > statistics.median(baseline_s)
 
 
 def leader_from_stored(stored: StoredRecord, digest: str) -> Leader | None:
@@ -59,9 +67,10 @@ def leader_from_stored(stored: StoredRecord, digest: str) -> Leader | None:
     )
 
 
-def rank(leader: Leader) -> tuple[bool, bool, float, int, str]:
+def rank(leader: Leader) -> tuple[bool, bool, float, bool, int, str]:
     """What leaders are ordered by, the best first."""
-    return leader.claimed, not leader.held, leader.latency_s, leader.length, leader.digest
+    digits = float(f"{leader.latency_s:.3g}")
+    return leader.claimed, not leader.held, digits, leader.lost, leader.length, leader.digest
 
 
 def leaders_of(candidates: Iterable[Leader | None]) -> tuple[Leader, ...]:

@@ -164,6 +164,24 @@ def steady(x: np.ndarray, y: np.ndarray) -> None:
     time.sleep(0.005)
 
 
+def scattered(x: np.ndarray, y: np.ndarray) -> None:
+    """Every other call takes ten times as long."""
+    scattered.calls += 1
+    time.sleep(0.01 if scattered.calls % 2 else 0.001)
+
+
+scattered.calls = 0
+
+
+def fast_once(x: np.ndarray, y: np.ndarray) -> None:
+    """Fast in the first process that runs it, and never again."""
+    marker = Path(os.environ["AUTOSCHED_TEST_MARKER"])
+    if not (marker.exists() and marker.read_text() != str(os.getpid())):
+        marker.write_text(str(os.getpid()))
+    else:
+        time.sleep(0.005)
+
+
 def right(x: np.ndarray, y: np.ndarray) -> None:
     pass
 

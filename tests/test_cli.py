@@ -108,6 +108,10 @@ def test_tune_prints_one_object(measured: tuple[Path, dict[str, Any], str]) -> N
     assert (printed["trials"], printed["failures"]) == (3, {})
     assert 0 < printed["latency_s"] <= printed["default_latency_s"] < 1
     assert printed["speedup"] == printed["default_latency_s"] / printed["latency_s"]
+    interval = printed["speedup_interval"]
+    assert interval["low"] <= interval["high"]
+    assert 0.9 < interval["confidence"] < 1
+    assert printed["drift"] == []
     assert printed["gflops"] == 2 * 16 * 8 * 24 / printed["latency_s"] / 1e9
     assert printed["wall_s"] > 0
 

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import numpy as np
 import pytest
 
 import faulty_builder
-from autosched.search.measure import Limits, Measurement, Measurer
+from autosched.search.measure import SUSPICIOUS_AFTER, Limits, Measurement, Measurer
 from autosched.search.processes import descendants
 from autosched.search.verify import sample_points
 from autosched.search.workers import ZygoteError
@@ -34,7 +35,8 @@ def new_measurer(folder: Path, **options: object) -> Measurer:
     settings = {
         "builders": 2, "batch": 4, "limits": LIMITS, "lock_path": folder / "lock", "builder": faulty_builder.BUILDER,
     }  # fmt: skip
-    return Measurer(faulty_builder.task(), PROTOCOL, **{**settings, **options})
+    protocol = options.pop("protocol", PROTOCOL)
+    return Measurer(faulty_builder.task(), protocol, **{**settings, **options})
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,29 @@ def test_effort_follows_promise(measurer: Measurer) -> None:
     assert [len(result.samples_s) for result in results] == [3, 1, 1]
     assert 0.005 < results[0].median_s < 0.02 <= results[1].median_s < 0.2 <= results[2].median_s
     measurer.best_s = None
+
+
+def test_samples_that_disagree_are_noise(tmp_path: Path) -> None:
+    protocol = attrs.evolve(PROTOCOL, repeats=7)
+    with new_measurer(tmp_path, protocol=protocol) as measurer:
+        result = only(measurer, candidate("scattered"))
+    assert isinstance(result, Failure)
+    assert result.kind == "noise"
+    assert "a quarter of its samples is below 0.001" in result.detail
+
+
+def test_what_seems_too_fast_is_confirmed_in_a_process_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOSCHED_TEST_MARKER", str(tmp_path / "process"))
+    asked = [*[candidate("steady")] * (SUSPICIOUS_AFTER + 1), candidate("fast_once"), candidate()]
+    with new_measurer(tmp_path) as measurer:
+        results = [result for _, result in measurer.measure(asked)]
+        assert all(isinstance(result, Measurement) for result in results)
+        *_, steady, once, fast = (result.median_s for result in results if isinstance(result, Measurement))
+        assert once > steady / 2, "the slower of both counts"
+        assert fast < steady / 10, "what is fast both times is fast"
+        assert measurer.best_s == fast
 
 
 def test_proposals_see_what_was_measured(measurer: Measurer) -> None:
