@@ -6,10 +6,11 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
 from .cli_report import duration
-from .search.progress import FinalistsTimed, MachineDrifted, SearchStarted, TrialEnded, unwatched
+from .search.progress import FinalistsTimed, MachineDrifted, SearchEnded, SearchStarted, TrialEnded, unwatched
 from .spec.claim import Failure
 
 if TYPE_CHECKING:
@@ -30,15 +31,24 @@ def open_progress(quiet: bool) -> Iterator[Watch]:
         yield print_event
 
 
-def with_drift(watch: Watch, drift: list[float]) -> Watch:
-    """`watch`, which also appends to `drift` by how much the machine has changed, each time that it has."""
+@attrs.define
+class Notes:
+    """What a search says of the machine and of itself, for programs: `drift` has the ratio of each change."""
 
-    def watched(event: Event) -> None:
-        if isinstance(event, MachineDrifted):
-            drift.append(event.ratio)
-        watch(event)
+    drift: list[float] = attrs.field(factory=list)
+    busy_s: float | None = None
 
-    return watched
+    def beside(self, watch: Watch) -> Watch:
+        """`watch`, and these notes are taken."""
+
+        def watched(event: Event) -> None:
+            if isinstance(event, MachineDrifted):
+                self.drift.append(event.ratio)
+            if isinstance(event, SearchEnded):
+                self.busy_s = event.busy_s
+            watch(event)
+
+        return watched
 
 
 def print_event(event: Event) -> None:
@@ -66,6 +76,9 @@ def event_text(event: Event) -> str:
                 f"the machine has changed: the default takes {event.ratio:.2f} times as long as before; "
                 f"{event.again} trial{'s' * (event.again != 1)} measured again"
             )
+        case SearchEnded():
+            share = event.busy_s / event.wall_s if event.wall_s else 0.0
+            return f"searched for {duration(event.wall_s)}, {share:.0%} of it building and running"
 
 
 @contextlib.contextmanager

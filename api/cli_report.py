@@ -11,8 +11,9 @@ from .spec.json_text import write_json
 from .store.keys import task_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from .cli_progress import Notes
     from .cli_request import Request
     from .result import Result
     from .spec.json_text import Json
@@ -26,11 +27,12 @@ def result_json(
     state: SearchState | None,
     failures: Mapping[str, int],
     wall_s: float,
-    drift: Sequence[float] = (),
+    notes: Notes,
 ) -> str:
     """The object that ``--json`` prints. Times are in seconds; absent values are null.
 
-    `drift`: how many times as long the default took than before, each time that the machine changed under the search.
+    `drift`: how many times as long the default took than before, each time that the machine changed under this search;
+    `busy_s` of its `wall_s` were spent building and running.
     """
     task, interval = result.task, result.speedup_interval
     content: dict[str, Any] = {
@@ -49,7 +51,8 @@ def result_json(
         "samples_s": result.samples,
         "trials": state.trials if state is not None else 0,
         "failures": dict(failures),
-        "drift": list(drift),
+        "drift": notes.drift,
+        "busy_s": notes.busy_s,
         "search_s": state.seconds if state is not None else None,
         "wall_s": wall_s,
         "spec": unstructure(result.schedule),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .cli_progress import Notes, open_progress
 from .cli_report import result_json, result_text
 from .cli_request import read_request, request_options, store_option
 from .search.budget import Budget
@@ -16,8 +17,6 @@ from .spec.errors import SpecError
 from .tuning import finished, search_failures, searched
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .cli_request import Request
     from .result import Result
     from .store.store import Store
@@ -64,28 +63,29 @@ def tune(
     request = read_request(what, spec_path, target, threads, constants)
     starts = () if request.schedule is None else (request.schedule,)
     result = finished(request.task, store, budget, starts)
-    drift: list[float] = []
+    notes = Notes()
     if result is None:
-        from .cli_progress import open_progress, with_drift
-
         with open_progress(quiet) as watch:
-            watched = with_drift(watch, drift)
+            watched = notes.beside(watch)
             result = searched(request.task, store, budget, method=method, seed=seed, starts=starts, watch=watched)
     if output is not None:
         from .sharing import save_spec
 
         save_spec(result, output)
-    report(request, result, store, as_json, begin, drift=drift)
+    report(request, result, store, as_json, begin, notes=notes)
 
 
 def report(
-    request: Request, result: Result, store: Store, as_json: bool, begin: float, *, drift: Sequence[float] = ()
+    request: Request, result: Result, store: Store, as_json: bool, begin: float, *, notes: Notes | None = None
 ) -> None:
-    """Prints a result for programs or for people."""
+    """Prints a result for programs or for people; `notes` are those of a search, where there was one."""
     state = store.search_state(request.task)
     if as_json:
         failures = search_failures(request.task, store)
         wall_s = time.perf_counter() - begin
-        click.echo(result_json(request, result, state=state, failures=failures, wall_s=wall_s, drift=drift), nl=False)
+        click.echo(
+            result_json(request, result, state=state, failures=failures, wall_s=wall_s, notes=notes or Notes()),
+            nl=False,
+        )
     else:
         click.echo(result_text(request, result, state))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .report import Row
 
-SUITES: Final = ("spine", "compiler")
+SUITES: Final = ("spine", "compiler", "measuring")
 """The modules of `suites`."""
 
 _DISTRIBUTIONS: Final = ("autosched", "apache-tvm", "apache-tvm-ffi", "numpy", "torch")

@@ -50,7 +50,15 @@ class MachineDrifted:
     again: int
 
 
-Event: TypeAlias = SearchStarted | TrialEnded | FinalistsTimed | MachineDrifted
+@attrs.frozen(kw_only=True)
+class SearchEnded:
+    """The search took `wall_s` seconds, `busy_s` of them with building and running; the rest is overhead."""
+
+    wall_s: float
+    busy_s: float
+
+
+Event: TypeAlias = SearchStarted | TrialEnded | FinalistsTimed | MachineDrifted | SearchEnded
 Watch: TypeAlias = Callable[[Event], None]
 
 

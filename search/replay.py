@@ -95,7 +95,7 @@ class Replay:
     def __init__(self, recording: Recording) -> None:
         self._trials: dict[Schedule, Trial] = {trial.schedule: trial for trial in recording.trials}
         self.retracted: tuple[Schedule, ...] = ()
-        self.spent_s = 0.0
+        self.busy_s = 0.0
         """Recorded wall seconds of building and running, of all that was measured."""
 
     def __call__(self, task: Task, protocol: Protocol) -> Replay:  # noqa: ARG002 # opens as a measurer does
@@ -112,7 +112,7 @@ class Replay:
         for schedule in schedules:
             trial = self._trial(schedule)
             if isinstance(trial, TimedTrial):
-                self.spent_s += trial.build_s + trial.run_s
+                self.busy_s += trial.build_s + trial.run_s
                 found = Measurement(samples_s=trial.samples_s, build_s=trial.build_s, run_s=trial.run_s)
                 yield schedule, found
             else:
@@ -181,4 +181,4 @@ def replay(recording: Recording, *, trials: int, method: str = "auto", seed: int
             timed = [seconds for seconds in (best, outcome) if isinstance(seconds, float)]
             found.append(min(timed, default=None))
         waiting = strategy.propose(batch)
-    return Replayed(best_after_s=tuple(found), least_s=min(medians), spent_s=bench.spent_s)
+    return Replayed(best_after_s=tuple(found), least_s=min(medians), spent_s=bench.busy_s)

@@ -25,7 +25,7 @@ from .measurable import check_measurable
 from .measure import Measurement, Measurer
 from .methods import check_method, strategy_named
 from .noise import NoiseWatch
-from .progress import MachineDrifted, SearchStarted, TrialEnded, Watch, unwatched
+from .progress import MachineDrifted, SearchEnded, SearchStarted, TrialEnded, Watch, unwatched
 from .space import Space
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ FINALS_SHARE: Final = 0.15
 
 class Bench(Interface):
     """What measures: a `Measurer`, or a replay of what one measured."""
+
+    @property
+    def busy_s(self) -> float:
+        """Wall seconds spent building and running so far."""
+        ...
 
     @property
     def retracted(self) -> Sequence[Schedule]:
@@ -109,6 +114,7 @@ def tune(
             search.run(open_bench, strategy_named(method, space, seed), default, starts)
             hold_finals(open_bench, journal, default.schedule, search.finals_end(), watch)
             journal.reached(budget.trials)
+        watch(SearchEnded(wall_s=time.monotonic() - begin, busy_s=open_bench.busy_s))
     finally:
         state = journal.close()
     return Tuned(record=journal.best(), default=default.schedule, state=state, failures=journal.failures())

@@ -45,6 +45,7 @@ class PretendedBench:
         self.measured: list[Schedule] = []
         self.retimed: list[list[Schedule]] = []
         self.retracted: tuple[Schedule, ...] = ()
+        self.busy_s = 0.0
         self.open = False
 
     def __call__(self, task: Task, protocol: Protocol, limits: Limits | None = None) -> PretendedBench:

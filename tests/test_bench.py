@@ -371,3 +371,13 @@ def test_the_spine_runs_on_small_shapes(tmp_path: Path) -> None:
         assert rows[name]["figure"] > 0, name
     for name in ("tune again: from the store", "lookup: without TVM and NumPy", "run FILE: right numbers"):
         assert rows[name]["figure"] == 1, name
+
+
+@pytest.mark.slow
+def test_the_measuring_suite_runs_on_small_shapes() -> None:
+    ran = run_command(("bench", "measuring", "--quick", "--trials", "3", "--json"))
+    rows = {row["name"]: row for row in ran.json()["rows"]}
+    assert all(row["bar"] is None for row in rows.values())
+    assert rows["gemm_128: trials a second"]["figure"] > 0
+    assert 0 < rows["gemm_128: building and running"]["figure"] < 1
+    assert rows["gemm_128: slowest of 2 winners"]["figure"] >= 1

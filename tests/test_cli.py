@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -112,6 +113,7 @@ def test_tune_prints_one_object(measured: tuple[Path, dict[str, Any], str]) -> N
     assert interval["low"] <= interval["high"]
     assert 0.9 < interval["confidence"] < 1
     assert printed["drift"] == []
+    assert 0 < printed["busy_s"] < printed["wall_s"]
     assert printed["gflops"] == 2 * 16 * 8 * 24 / printed["latency_s"] / 1e9
     assert printed["wall_s"] > 0
 
@@ -120,7 +122,8 @@ def test_progress_is_for_standard_error(measured: tuple[Path, dict[str, Any], st
     lines = measured[2].splitlines()
     assert lines[0] == "searching: 3 trials"
     assert lines[1].startswith("trial 1/3  ")
-    assert lines[-1].startswith("finals of ")
+    assert lines[-2].startswith("finals of ")
+    assert re.fullmatch(r"searched for [\d.]+ m?s, \d+% of it building and running", lines[-1])
 
 
 def test_what_was_found_is_found_again_without_numpy_or_tvm(measured: tuple[Path, dict[str, Any], str]) -> None:

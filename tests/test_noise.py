@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autosched.cli_progress import event_text, with_drift
+from autosched.cli_progress import Notes, event_text
 from autosched.search.budget import Budget
 from autosched.search.confidence import Interval, median_interval
 from autosched.search.default import default_candidate
@@ -119,9 +119,9 @@ def test_a_machine_that_is_slower_than_last_time(tmp_path: Path) -> None:
 
 
 def test_people_and_programs_are_told(tmp_path: Path) -> None:
-    drift: list[float] = []
+    notes = Notes()
     seen: list[Event] = []
-    watch = with_drift(seen.append, drift)
+    watch = notes.beside(seen.append)
     search(Store(tmp_path), PretendedBench(), EVERY)
     tune(
         LARGE, Store(tmp_path), Budget(trials=EVERY + 1), machine=MACHINE, space=SPACE,
@@ -129,7 +129,7 @@ def test_people_and_programs_are_told(tmp_path: Path) -> None:
     )  # fmt: skip
     (told,) = [event_text(event) for event in seen if isinstance(event, MachineDrifted)]
     assert told == ("the machine has changed: the default takes 2.00 times as long as before; 0 trials measured again")
-    assert drift == [pytest.approx(2)]
+    assert notes.drift == [pytest.approx(2)]
 
 
 def test_a_default_that_fails_is_not_watched(tmp_path: Path) -> None:

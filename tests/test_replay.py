@@ -166,7 +166,7 @@ def test_the_seconds_that_measuring_took_are_counted() -> None:
 
     bench = Replay(Recording(heading=HEADING, trials=(timed(Schedule(), 1.0),)))
     list(bench.measure([Schedule()]))
-    assert bench.spent_s == 3.0
+    assert bench.busy_s == 3.0
     assert bench.retime([Schedule()], 3) == [(0.1, 0.1, 0.1)]
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from autosched.search.budget import Budget
 from autosched.search.default import default_candidate
-from autosched.search.progress import Event, FinalistsTimed, SearchStarted, TrialEnded
+from autosched.search.progress import Event, FinalistsTimed, SearchEnded, SearchStarted, TrialEnded
 from autosched.search.space import Space
 from autosched.search.tuner import Tuned, tune
 from autosched.spec.claim import Failure, Protocol
@@ -310,8 +310,11 @@ def test_what_is_watched(store: Store) -> None:
     assert [t.outcome for t in trials] == list(map(pretended_s, bench.measured))
     bests = [t.best_s for t in trials]
     assert bests == [min(map(pretended_s, bench.measured[: n + 1])) for n in range(5)]
-    assert isinstance(events[-1], FinalistsTimed)
-    assert events[-1].default_s == pretended_s(bench.measured[0])
+    *_, finals, ended = events
+    assert isinstance(finals, FinalistsTimed)
+    assert finals.default_s == pretended_s(bench.measured[0])
+    assert isinstance(ended, SearchEnded)
+    assert ended.busy_s == 0 < ended.wall_s
 
 
 @pytest.mark.parametrize(
