@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from ..spec.claim import Protocol
 
-LOOKS: Final = ((2, 1.1), (4, 1.03))
+LOOKS: Final = ((2, 1.06), (4, 1.025))
 """After so many samples a candidate is given up if none of them is within so many times the best median."""
 MOST_CALLS: Final = 10**6
-SLOW_FACTOR: Final = 1.5
+SLOW_FACTOR: Final = 1.25
 """One whose calls are slower than this many times the best, while their number is found out, gets no sample more."""
 HOPELESS_FACTOR: Final = 4.0
 """One whose very first call is slower than this many times the best is not called again."""
