@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from .store.store import Store
 
-_PINNED = ("apache-tvm", "apache-tvm-ffi")
+_PINNED: Final = ("apache-tvm", "apache-tvm-ffi")
+LEAST_SCALING: Final = 0.6
+"""Part of perfect scaling that all threads reach where none is in the way of another; one alone may clock higher."""
 
 
 @click.command()
@@ -50,7 +52,7 @@ def doctor(*, store: Store, repair: bool, no_peak: bool) -> int:
         wrong += [f"store: {problem}; autosched doctor --repair removes it" for problem in problems]
     if not no_peak:
         try:
-            click.echo(f"{'ceiling':16} {ceiling_gflops():.0f} GFLOP/s float32 on {available_cores()} threads")
+            wrong += ceiling_lines()
         except MeasureError as error:
             wrong.append(f"ceiling: {error}")
     for line in wrong:
@@ -58,11 +60,24 @@ def doctor(*, store: Store, repair: bool, no_peak: bool) -> int:
     return FAILED if wrong else 0
 
 
-def ceiling_gflops() -> float:
-    """Giga operations per second of multiply-adds in registers on all cores, measured now."""
+def ceiling_lines() -> Iterator[str]:
+    """Prints how fast one thread and all together multiply and add; a line where they hinder one another."""
+    threads = available_cores()
+    one = ceiling_gflops(1)
+    together = one if threads == 1 else ceiling_gflops(threads)
+    click.echo(f"{'ceiling':16} {together:.0f} GFLOP/s float32 on {threads} threads, {one:.0f} on one")
+    if together < LEAST_SCALING * threads * one:
+        yield (
+            f"ceiling: {threads} threads together are {together / one:.2f} times as fast as one; they share cores, or "
+            "other programs run: measure on an idle machine, or with fewer --threads"
+        )
+
+
+def ceiling_gflops(threads: int) -> float:
+    """Giga operations per second of multiply-adds in registers, measured now."""
     from .search.peak import fma_peak_gflops
 
-    return fma_peak_gflops(available_cores())
+    return fma_peak_gflops(threads)
 
 
 def installed(name: str) -> str | None:

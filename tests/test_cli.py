@@ -387,6 +387,19 @@ def test_doctor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ceiling" not in call("doctor", "--store", "none", "--no-peak").stdout
 
 
+def test_doctor_finds_threads_that_share_a_core(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autosched import cli_doctor
+
+    monkeypatch.setattr(cli_doctor, "available_cores", lambda: 2)
+    monkeypatch.setattr(peak, "fma_peak_gflops", lambda threads: 100.0 + threads)
+    done = call("doctor", "--store", "none")
+    assert done.exit_code == 1
+    assert "102 GFLOP/s float32 on 2 threads, 101 on one" in done.stdout
+    assert "2 threads together are 1.01 times as fast as one; they share cores, or other programs run" in done.stderr
+    monkeypatch.setattr(peak, "fma_peak_gflops", lambda threads: 90.0 * threads + 10)
+    assert call("doctor", "--store", "none").exit_code == 0
+
+
 def test_doctor_says_what_is_wrong_and_repairs(spec_file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sqlite3
 
