@@ -12,7 +12,7 @@ from .cli_progress import Notes, open_progress
 from .cli_report import result_json, result_text
 from .cli_request import read_request, request_options, store_option
 from .search.budget import Budget
-from .search.methods import check_method
+from .search.methods import METHODS, check_method
 from .spec.errors import SpecError
 from .tuning import finished, search_failures, searched
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @request_options
 @click.option("--trials", type=click.IntRange(min=1), default=64, show_default=True, metavar="N", help="In all.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Stop after so long.")
-@click.option("--method", default="auto", show_default=True, metavar="M", help="auto, evolutionary or random.")
+@click.option("--method", default="auto", show_default=True, metavar="M", help=", ".join(METHODS) + ".")
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of all that is left to chance.")
 @store_option
 @click.option("-o", "--output", metavar="FILE", help="Also write the spec file of what was found.")

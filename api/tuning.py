@@ -60,8 +60,9 @@ def lookup_or_tune(
     """The best schedule of `task` for this machine: from the store if a search was finished before, else by searching.
 
     `trials` is a total: what earlier searches measured counts, and is not measured again. A search also ends `seconds`
-    after it began, and the next one goes on from there. `method` is "auto", "evolutionary" or "random"; `threads`
-    replaces the task's. `watch` is told of every trial. NothingMeasuredError where every trial failed.
+    after it began, and the next one goes on from there. `method` is one of
+    `autosched.search.methods.METHODS`; `threads` replaces the task's. `watch` is told of every
+    trial. NothingMeasuredError where every trial failed.
     """
     if threads is not None and threads != task.threads:
         task = attrs.evolve(task, threads=threads)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..spec.errors import SpecError
 
@@ -11,8 +12,17 @@ if TYPE_CHECKING:
     from .space import Space
     from .strategy import Strategy
 
-METHODS: Final = ("auto", "evolutionary", "random")
-"""Every name; "auto" is the method that does best on the whole, which is "evolutionary" so far."""
+_HOMES: Final = {
+    "auto": ("evolution", "Evolution"),
+    "evolutionary": ("evolution", "Evolution"),
+    "annealing": ("annealing", "Annealing"),
+    "q": ("q_learning", "QLearning"),
+    "random": ("random_search", "RandomSearch"),
+    "grid": ("grid", "Grid"),
+}
+"""Method → the module and the class of its strategy; "auto" is what does best on the whole."""
+
+METHODS: Final = tuple(_HOMES)
 
 
 def check_method(method: str) -> None:
@@ -24,11 +34,7 @@ def check_method(method: str) -> None:
 def strategy_named(method: str, space: Space, seed: int) -> Strategy:
     """The strategy of a method for a space; `seed` decides all that is left to chance in it."""
     check_method(method)
-    if method == "random":
-        from .random_search import RandomSearch
-
-        return RandomSearch(space, random.Random(seed))
-
-    from .evolution import Evolution
-
-    return Evolution(space, random.Random(seed))
+    module, name = _HOMES[method]
+    home: Any = importlib.import_module(f".{module}", __package__)
+    strategy: Strategy = getattr(home, name)(space, random.Random(seed))
+    return strategy

@@ -192,7 +192,7 @@ def test_nothing_measured_is_an_error_with_its_causes(tmp_path: Path, bench: Pre
     [
         ({"trials": 0}, "trials: found 0; allowed: a whole number from 1"),
         ({"seconds": -1}, "seconds: found -1; allowed: a time greater than 0"),
-        ({"method": "luck"}, "method: unknown method 'luck'; allowed: auto, evolutionary, random"),
+        ({"method": "luck"}, "method: unknown method 'luck'; allowed: auto, evolutionary, annealing, q, random, grid"),
     ],
 )
 def test_a_bad_request_is_an_error_even_where_the_answer_is_known(

@@ -458,7 +458,10 @@ def test_help_names_every_command_and_each_has_its_own() -> None:
         (["tune", *GEMM, "--threads", "0"], "Invalid value for '--threads': 0 is not in the range x>=1"),
         (["tune", *GEMM, "--trials", "x"], "Invalid value for '--trials': 'x' is not a valid integer"),
         (["tune", *GEMM, "--seconds", "0"], "Invalid value for '--seconds': 0.0 is not in the range x>0"),
-        (["tune", *GEMM, "--method", "luck"], "method: unknown method 'luck'; allowed: auto, evolutionary, random"),
+        (
+            ["tune", *GEMM, "--method", "luck"],
+            "method: unknown method 'luck'; allowed: auto, evolutionary, annealing, q, random, grid",
+        ),
         (["tune", *GEMM, "--spec", "x.json"], "found 'gemm' and --spec x.json; give one of them"),
         (["tune", *GEMM, "--store", "mine.py"], "found a file, need a folder; name another folder with --store"),
         (["tune", *GEMM, "--store", "/proc/none"], "store /proc/none: cannot be made"),

@@ -336,7 +336,9 @@ def test_what_cannot_be_timed_is_refused_before_anything_is_written(
 
 
 def test_an_unknown_method_is_refused(store: Store) -> None:
-    with pytest.raises(SpecError, match="method: unknown method 'luck'; allowed: auto, evolutionary, random"):
+    with pytest.raises(
+        SpecError, match="method: unknown method 'luck'; allowed: auto, evolutionary, annealing, q, random, grid"
+    ):
         run(store, PretendedBench(), 4, method="luck")
     assert not store.path.exists()
 
