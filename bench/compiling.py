@@ -63,6 +63,7 @@ def _with_suffix(workload: Workload, suffix: str) -> Names:
         buffers={name: name + suffix for name in workload.buffers},
         stages={stage.name: stage.name + suffix for stage in workload.stages},
         axes={stage.name: {axis: axis + suffix for axis in stage.extents} for stage in workload.stages},
+        outputs={stage.name: tuple(output.name for output in stage.outputs) for stage in workload.stages},
     )
 
 

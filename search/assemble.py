@@ -133,4 +133,5 @@ def _inline_producers(made: _Assembly, stage: Stage, choice: StageChoice) -> tup
 
 def _can_attach(made: _Assembly, copier: Stage, accumulator: str) -> bool:
     """True where all that the copy-out reads, the accumulator apart, is an input."""
-    return all(buffer == accumulator or buffer not in made.workload.writer for buffer in copier.reads)
+    writers = [made.workload.writer[buffer].name for buffer in copier.reads if buffer in made.workload.writer]
+    return all(writer == accumulator for writer in writers)

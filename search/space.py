@@ -21,7 +21,6 @@ from .assemble import StageChoice, assemble
 from .hardware import Hardware, hardware_from_machine
 from .knobs import Knob, knobs_of
 from .layouts import Layout, layouts_of
-from .structure import is_map
 
 if TYPE_CHECKING:
     import random
@@ -77,7 +76,7 @@ class Space:
         """Every structure, the first of each reduction's layouts first."""
         combined: list[tuple[tuple[str, Layout | None], ...]] = [()]
         for stage in self.task.workload.stages:
-            if is_map(stage):
+            if stage.reducer is None:
                 continue
             options: tuple[Layout | None, ...] = layouts_of(stage, self.hardware) or (None,)
             combined = [(*head, (stage.name, layout)) for head in combined for layout in options][:MAX_SKETCHES]

@@ -19,18 +19,22 @@ from .dtypes import INDEX, is_float
 from .errors import SpecError
 from .expr import Cast, Compare, Const, Expr, rename, transform
 from .expr_text import text_from_expr
-from .workload import Buffer, IterAxis, Output, Reducer, Stage, Workload
+from .workload import Buffer, IterAxis, Output, Reducer, Stage, Workload, output_names
 
 IDENTITY_VERSION = 1
 
 
 @attrs.frozen(kw_only=True)
 class Names:
-    """How a workload's names map to canonical ones: buffers, stages, and the axes of each stage."""
+    """How a workload's names map to canonical ones: buffers, stages, and the axes of each stage.
+
+    `outputs` are the buffers that each stage fills, in order, by the names that are mapped.
+    """
 
     buffers: Mapping[str, str]
     stages: Mapping[str, str]
     axes: Mapping[str, Mapping[str, str]]
+    outputs: Mapping[str, tuple[str, ...]]
 
     @cached_property
     def inverted(self) -> Names:
@@ -39,6 +43,9 @@ class Names:
             buffers={new: old for old, new in self.buffers.items()},
             stages={new: old for old, new in self.stages.items()},
             axes={self.stages[s]: {new: old for old, new in names.items()} for s, names in self.axes.items()},
+            outputs={
+                self.stages[s]: tuple([self.buffers[name] for name in names]) for s, names in self.outputs.items()
+            },
         )
 
 
@@ -68,8 +75,8 @@ def canonical_names(workload: Workload) -> Names:
     stages = stage_order(workload)
     buffers = {name: f"p{i}" for i, name in enumerate(workload.params)}
     for i, stage in enumerate(stages):
-        for j, output in enumerate(stage.outputs):
-            buffers.setdefault(output.name, f"s{i}" if len(stage.outputs) == 1 else f"s{i}.v{j}")
+        for output, name in zip(stage.outputs, output_names(f"s{i}", len(stage.outputs)), strict=True):
+            buffers.setdefault(output.name, name)
     return Names(
         buffers=buffers,
         stages={
@@ -78,6 +85,7 @@ def canonical_names(workload: Workload) -> Names:
         axes={
             stage.name: {axis.name: f"a{i}" for i, axis in enumerate((*stage.axes, *stage.reduce))} for stage in stages
         },
+        outputs={stage.name: tuple([output.name for output in stage.outputs]) for stage in stages},
     )
 
 

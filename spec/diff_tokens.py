@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .expr import rename
 from .expr_text import text_from_expr
 from .schedule import Accumulate, Inline, Pack, Partial, Reindex
+from .workload import output_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ class Tokens:
         self.stages = dict(names.stages)
         self.buffers = dict(names.buffers)
         self.axes = {stage: dict(axes) for stage, axes in names.axes.items()}
+        self.outputs = dict(names.outputs)
         self.stagings: dict[str, Staging] = {}
 
     def apply(self, staging: Staging) -> tuple[str, dict[str, str]]:
@@ -42,7 +44,10 @@ class Tokens:
             for fuse in staging.fuses:
                 axes[fuse.as_] = f"({' '.join(axes[name] for name in fuse.fuse)})"
         axes |= _pieces(staging.splits, axes)
-        self.stages[staging.as_] = self.buffers[staging.as_] = token
+        self.stages[staging.as_] = token
+        count = len(self.outputs[staging.stage]) if isinstance(staging, Accumulate | Partial) else 1
+        self.outputs[staging.as_] = output_names(staging.as_, count)
+        self.buffers |= zip(self.outputs[staging.as_], output_names(token, count), strict=True)
         self.axes[staging.as_] = axes
         if isinstance(staging, Partial):
             self.axes[staging.stage] |= {name: axes[name] for name in staging.keep}

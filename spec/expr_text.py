@@ -38,6 +38,8 @@ MAX_DEPTH: Final = 64
 _PART: Final = rf"(?!(?:{'|'.join(keyword.kwlist)})\b)[A-Za-z_][A-Za-z0-9_]*"
 NAME: Final = re.compile(rf"(?!acc\Z){_PART}(\.{_PART})*\Z")
 """What buffers, stages and axes may be called; a word of Python, even between dots, could not be read back."""
+MAX_NAME: Final = 128
+"""Characters of a name."""
 _KEYWORDS: Final = frozenset({*keyword.kwlist, "acc"})
 RESERVED: Final = (
     _KEYWORDS | DTYPES.keys() | CALLS.keys() | {"cast", "select", "min", "max", "truncdiv", "truncmod", "inf"}

@@ -24,7 +24,7 @@ from .canonical import Names, canonical_names
 from .convert import unstructure
 from .errors import SpecError
 from .expr import rename
-from .expr_text import RESERVED
+from .expr_text import MAX_NAME, RESERVED
 from .json_text import compact_json
 from .schedule import (
     Accumulate,
@@ -44,6 +44,7 @@ from .schedule import (
     Staging,
     Tensorize,
 )
+from .workload import output_names
 
 if TYPE_CHECKING:
     from .workload import Workload
@@ -55,7 +56,6 @@ Naming: TypeAlias = Callable[[str, Stems, Collection[str]], str]
 """The new name of something made: from its old name, what it may be named after, and the names that are taken."""
 
 DIGEST_VERSION: Final = 1
-MAX_NAME: Final = 128
 _LEADING: Final = re.compile(r"_+(?=[A-Za-z])")
 
 Record = TypeVar("Record")
@@ -186,6 +186,7 @@ class _Renaming:
         self.stages = dict(names.stages)
         self.buffers = dict(names.buffers)
         self.axes: dict[str, Mapping[str, str]] = dict(names.axes)
+        self.outputs = dict(names.outputs)
 
     def schedule(self, schedule: Schedule) -> Schedule:
         stagings = tuple([self.staging(staging) for staging in schedule.stagings])
@@ -213,7 +214,8 @@ class _Renaming:
     def staging(self, staging: Staging) -> Staging:
         match staging:
             case Inline():
-                del self.buffers[staging.stage]
+                for name in self.outputs.pop(staging.stage):
+                    del self.buffers[name]
                 return _with(staging, stage=self.stages.pop(staging.stage))
             case Accumulate():
                 return self.accumulate(staging)
@@ -260,7 +262,7 @@ class _Renaming:
     def made_of(self, staging: Accumulate | Partial, scope: dict[str, str]) -> tuple[str, str]:
         """The names of a stage and of the one made of it, which has the axes in `scope`."""
         stage = self.stages[staging.stage]
-        as_ = self.new_stage(staging.as_, ((staging.stage + ".", stage + "."),))
+        as_ = self.new_stage(staging.as_, ((staging.stage + ".", stage + "."),), len(self.outputs[staging.stage]))
         self.axes[staging.as_] = scope
         return stage, as_
 
@@ -276,9 +278,14 @@ class _Renaming:
         self.axes[staging.as_] = {name: scope[name] for name in staging.order}
         return _with(staging, stage=stage, reads=reads, as_=as_, splits=splits, order=order)
 
-    def new_stage(self, old: str, stems: Stems) -> str:
-        new = self.naming(old, stems, {*self.stages.values(), *self.buffers.values()})
-        self.stages[old] = self.buffers[old] = new
+    def new_stage(self, old: str, stems: Stems, count: int = 1) -> str:
+        """The name of a new stage with so many outputs, whose buffers are named after it."""
+        taken = {*self.stages.values(), *self.buffers.values()}
+        if count > 1:
+            taken |= {name.removesuffix(ending) for name in taken for ending in output_names("", count)}
+        new = self.stages[old] = self.naming(old, stems, taken)
+        self.outputs[old] = output_names(old, count)
+        self.buffers.update(zip(self.outputs[old], output_names(new, count), strict=True))
         return new
 
     # --- nests --------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from .expr import (
     walk,
     with_children,
 )
-from .expr_text import text_from_expr
+from .expr_text import MAX_NAME, text_from_expr
 from .infer import dtype_of_index
 from .layout import recut
 from .linear import Facts, facts_from_extents, is_index, narrowed, value_range
@@ -38,7 +38,7 @@ from .padding import padded_with_identity
 from .reducers import identity_element
 from .schedule import Accumulate, Inline, Pack, Partial, Reindex, Schedule, Staging
 from .simplify import simplify
-from .workload import IterAxis, Output, Stage, Workload
+from .workload import IterAxis, Output, Stage, Workload, output_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -69,33 +69,33 @@ def apply_staging(workload: Workload, staging: Staging) -> Workload:
 
 
 def inline(workload: Workload, staging: Inline) -> Workload:
-    """Substitutes a stage's value where it is read."""
+    """Substitutes a stage's values where they are read."""
     stage = _stage(workload, staging.stage)
-    if stage.reducer is not None or len(stage.outputs) != 1:
+    if stage.reducer is not None:
         raise SpecError(f"stage {stage.name!r} reduces; only stages without a reduction can be inlined", "stage")
-    if stage.name in workload.params:
+    values = {output.name: body for output, body in zip(stage.outputs, stage.body, strict=True)}
+    if not values.keys().isdisjoint(workload.params):
         raise SpecError(f"stage {stage.name!r} is an output; only intermediate stages can be inlined", "stage")
     names = [axis.name for axis in stage.axes]
-    reads = sum(load.buffer == stage.name for s in workload.stages for body in s.body for load in loads(body))
-    _check_size(stage.body[0], reads)
+    found = [load.buffer for s in workload.stages for body in s.body for load in loads(body)]
+    for buffer, value in values.items():
+        _check_size(value, found.count(buffer))
 
     def visit(node: Expr) -> Expr:
-        if isinstance(node, Load) and node.buffer == stage.name:
-            return substitute(stage.body[0], dict(zip(names, _as_axes(node, workload), strict=True)))
+        if isinstance(node, Load) and node.buffer in values:
+            return substitute(values[node.buffer], dict(zip(names, _as_axes(node, workload), strict=True)))
         return node
 
-    return _replaced(
-        workload,
-        {s.name: (_with_body(s, visit),) for s in workload.readers(stage.name)} | {stage.name: ()},
-    )
+    readers = [reader for buffer in values for reader in workload.readers(buffer)]
+    return _replaced(workload, {s.name: (_with_body(s, visit),) for s in readers} | {stage.name: ()})
 
 
 def accumulate(workload: Workload, staging: Accumulate) -> Workload:
-    """Computes a stage over a re-cut iteration space into a buffer of that layout, then copies out what is valid."""
+    """Computes a stage over a re-cut iteration space into buffers of that layout, then copies out what is valid."""
     stage = _stage(workload, staging.stage)
-    if len(stage.outputs) != 1:
-        raise SpecError(f"stage {stage.name!r} has {len(stage.outputs)} outputs; accumulate takes one", "stage")
-    _check_new_name(workload, staging.as_)
+    buffers = output_names(staging.as_, len(stage.outputs))
+    for name in (staging.as_, *buffers):
+        _check_new_name(workload, name)
     reduce_names = _reduce_names(stage, staging)
     spatial = recut(
         stage.axes,
@@ -114,20 +114,20 @@ def accumulate(workload: Workload, staging: Accumulate) -> Workload:
     extents = {axis.name: axis.extent for axis in (*axes, *reduced.axes)}
     if len(extents) != len(axes) + len(reduced.axes):
         raise SpecError("a spatial and a reduce axis have the same name; give each its own", "splits")
-    body = substitute(stage.body[0], {**spatial.old_in_new, **reduced.old_in_new})
-    body = simplify(padded_with_identity(body, reduced, stage, workload.buffers), facts_from_extents(extents))
-    output = stage.outputs[0]
+    old_in_new, facts = {**spatial.old_in_new, **reduced.old_in_new}, facts_from_extents(extents)
+    values = [padded_with_identity(substitute(b, old_in_new), reduced, stage, workload.buffers) for b in stage.body]
     staged = Stage(
         name=staging.as_,
         axes=axes,
         reduce=reduced.axes,
-        outputs=(Output(name=staging.as_, dtype=output.dtype),),
-        body=(body,),
+        outputs=tuple(Output(name=n, dtype=o.dtype) for n, o in zip(buffers, stage.outputs, strict=True)),
+        body=tuple(simplify(value, facts) for value in values),
         reducer=stage.reducer,
     )
     position = tuple(spatial.new_in_old[axis.name] for axis in axes)
-    copied = simplify(Load(staging.as_, position), facts_from_extents({a.name: a.extent for a in stage.axes}))
-    copy_out = Stage(name=stage.name, axes=stage.axes, outputs=stage.outputs, body=(copied,))
+    facts = facts_from_extents({a.name: a.extent for a in stage.axes})
+    copied = tuple(simplify(Load(name, position), facts) for name in buffers)
+    copy_out = Stage(name=stage.name, axes=stage.axes, outputs=stage.outputs, body=copied)
     return _replaced(workload, {stage.name: (staged, copy_out)})
 
 
@@ -329,6 +329,8 @@ def _stage(workload: Workload, name: str) -> Stage:
 
 
 def _check_new_name(workload: Workload, name: str) -> None:
+    if len(name) > MAX_NAME:
+        raise SpecError(f"the name {name!r} has {len(name)} characters; at most {MAX_NAME}: choose a shorter one", "as")
     if name in workload.buffers or any(stage.name == name for stage in workload.stages):
         raise SpecError(f"the name {name!r} is taken; choose another", "as")
 

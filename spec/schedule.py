@@ -13,7 +13,7 @@ import attrs
 
 from .errors import SpecError
 from .expr import Expr
-from .expr_text import NAME, RESERVED
+from .expr_text import MAX_NAME, NAME, RESERVED
 
 TAILS: Final = ("none", "pad", "predicate")
 MAX_PIECES: Final = 64
@@ -38,7 +38,7 @@ _SINCE_GPU: Final = {"since_of": dict.fromkeys(GPU_BINDINGS, 2)}
 @functools.lru_cache(maxsize=4096)
 def _is_name(value: str) -> bool:
     """Remembered, because the names of a store's schedules are few and a lookup checks dozens."""
-    return len(value) <= 128 and NAME.match(value) is not None and value not in RESERVED
+    return len(value) <= MAX_NAME and NAME.match(value) is not None and value not in RESERVED
 
 
 def _name(_: object, attribute: attrs.Attribute[str], value: str) -> None:
@@ -107,7 +107,8 @@ class Accumulate:
     """Computes a stage over an iteration space of its own, into a buffer of that layout, and copies the result out.
 
     `fuses`, then `splits`, are applied to the stage's axes, spatial with spatial and reduce with reduce; `order`
-    lists the resulting spatial axes, outermost first: the layout of the new buffer `as_`.
+    lists the resulting spatial axes, outermost first: the layout of the new buffer `as_`. Of a stage with several
+    outputs, all have it: the new stage is called `as_` and fills ``as_.v0``, ``as_.v1``, … in the order of the outputs.
 
     before: ``C[i, j] += A[i, k] * B[k, j]``
     after (j into jo, ji by 32; order jo, i, ji): ``C.acc[jo, i, ji] += A[i, k] * B[k, jo * 32 + ji]``,

@@ -132,7 +132,7 @@ def _places(draw: Draw, workload: Workload, nests: Sequence[Nest]) -> list[At]:
 def _staging(draw: Draw, workload: Workload, number: int) -> Staging:
     stage = draw(st.sampled_from(workload.stages))
     kinds: list[Callable[[Draw, Workload, Stage, str], Staging]] = [_accumulate]
-    if draw(st.integers(0, 7)) == 7 or (stage.reducer is None and stage.name not in workload.params):
+    if draw(st.integers(0, 7)) == 7 or (stage.reducer is None and not {*_buffers(stage)} & {*workload.params}):
         kinds += [_inline, _inline]
     if draw(st.integers(0, 7)) == 7 or stage.reduce:
         kinds += [_partial, _partial]

@@ -104,7 +104,8 @@ def workloads(draw: st.DrawFn, max_stages: int = 4, dtypes: Sequence[str] = DTYP
 
     Sums, products, extremes and arg-max over 1 to 3 axes, element-wise stages, padding (guarded loads), windows
     ``h * s + r``, gathers, transposes, epilogues, buffers with several readers, inputs of narrower dtypes, several
-    outputs. The numbers stay comparable: no division by data, no place of an extreme among rounded floats.
+    outputs, of a stage too. The numbers stay comparable: no division by data, no place of an extreme among rounded
+    floats.
     """
     dtype = draw(st.sampled_from(dtypes))
     narrower = tuple(narrow for narrow in NARROWER.get(dtype, ()) if narrow in dtypes)
@@ -135,9 +136,11 @@ def _finished(draft: Draft) -> Workload:
 def _stage(draft: Draft, name: str) -> Stage:
     stage = StageDraft(name)
     source = _operand(draft)
-    reducer = draft.draw(st.sampled_from([None, None, "sum", "sum", "max", "min", "prod", "argmax"]))
+    reducer = draft.draw(st.sampled_from([None, None, "sum", "sum", "max", "min", "prod", "argmax", "sum and max"]))
     rounded = is_float(source.dtype) and source.name in draft.computed
-    if reducer == "argmax" and (rounded or "bfloat16" in (draft.dtype, source.dtype)):
+    if "bfloat16" in (draft.dtype, source.dtype) and reducer in ("argmax", "sum and max"):
+        reducer = "max"
+    if reducer == "argmax" and rounded:
         reducer = "max"
     value = _typed(_read(draft, stage, source, reducer is not None), source, draft)
     if reducer is not None and not stage.reduce:
@@ -145,8 +148,10 @@ def _stage(draft: Draft, name: str) -> Stage:
     small = draft.dtype in ("float16", "bfloat16")
     if reducer == "prod" and small and math.prod(axis.extent for axis in stage.reduce) > 8:
         reducer = "min"
-    if reducer == "argmax":
-        return _argmax(draft, stage, value)
+    if reducer in ("argmax", "sum and max"):
+        return (_argmax if reducer == "argmax" else _sum_and_max)(draft, stage, value)
+    if reducer is None and draft.draw(st.integers(0, 3)) == 3:
+        return _two_values(draft, stage, value)
     body = _body(draft, stage, value, rich=reducer in (None, "sum"))
     axes = tuple(draft.draw(st.permutations(stage.spatial)))
     start = identity_element(reducer, draft.dtype) if reducer is not None else None
@@ -236,6 +241,30 @@ def _argmax(draft: Draft, stage: StageDraft, value: Expr) -> Stage:
         outputs=outputs,
         body=(Select(stays, Acc(0), value), Select(stays, Acc(1), Cast("int32", place))),
         reducer=Reducer(op="custom", init=(lowest, const("int32", 0))),
+    )
+
+
+def _sum_and_max(draft: Draft, stage: StageDraft, value: Expr) -> Stage:
+    """The sum and the greatest of the same values, in one reduction."""
+    dtype = draft.dtype
+    return Stage(
+        name=stage.name,
+        axes=tuple(stage.spatial),
+        reduce=tuple(stage.reduce),
+        outputs=(Output(name=f"{stage.name}.sum", dtype=dtype), Output(name=f"{stage.name}.max", dtype=dtype)),
+        body=(Binary("add", Acc(0), value), Binary("max", Acc(1), value)),
+        reducer=Reducer(op="custom", init=(const(dtype, 0), identity_element("max", dtype))),
+    )
+
+
+def _two_values(draft: Draft, stage: StageDraft, value: Expr) -> Stage:
+    """Two functions of the same value, without a reduction."""
+    first, second = (_body(draft, stage, value, rich=True) for _ in range(2))
+    return Stage(
+        name=stage.name,
+        axes=tuple(draft.draw(st.permutations(stage.spatial))),
+        outputs=tuple(Output(name=f"{stage.name}.{word}", dtype=draft.dtype) for word in ("one", "two")),
+        body=(first, second),
     )
 
 

@@ -2,6 +2,9 @@
 
 A word that came later says so where it is defined: a record by the class attribute ``SINCE``, a field by its
 metadata ``{"since": 2}``, the values of a field by ``{"since_of": {"value": 2}}``. All else is as old as the language.
+
+A check that gives way brings no word and raises no version: what was valid means what it meant, and an older reader
+refuses what it could not check, by its place. (``accumulate`` once took stages of one output only.)
 """
 
 from __future__ import annotations

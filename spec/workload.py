@@ -15,7 +15,7 @@ import attrs
 from .dtypes import DTYPES, size_bytes
 from .errors import SpecError
 from .expr import Const, Expr, Load, walk
-from .expr_text import NAME, RESERVED
+from .expr_text import MAX_NAME, NAME, RESERVED
 
 REDUCERS = ("sum", "prod", "min", "max", "custom")
 MAX_EXTENT = 2**40
@@ -24,7 +24,7 @@ MAX_EXTENT = 2**40
 @lru_cache(maxsize=4096)
 def _is_name(value: str) -> bool:
     """Remembered: the passes make the same few axes and buffers again and again."""
-    return len(value) <= 128 and NAME.match(value) is not None
+    return len(value) <= MAX_NAME and NAME.match(value) is not None
 
 
 def _name(_: object, attribute: attrs.Attribute[str], value: str) -> None:
@@ -79,6 +79,11 @@ class Output:
 
     name: str = attrs.field(validator=_name)
     dtype: str = attrs.field(validator=_dtype)
+
+
+def output_names(stage: str, count: int) -> tuple[str, ...]:
+    """What a stage of `count` outputs fills where nobody named its buffers: its own name; ``s0.v0``, ``s0.v1``, …"""
+    return (stage,) if count == 1 else tuple(f"{stage}.v{number}" for number in range(count))
 
 
 @attrs.frozen(kw_only=True)

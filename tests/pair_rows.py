@@ -98,6 +98,11 @@ def fuses_reduction(case: Case) -> bool:
     return any(reduce & {*fuse.fuse} for fuse in staging_fuses(case))
 
 
+def accumulates_several(case: Case) -> bool:
+    made = {staging.as_ for staging in case.schedule.stagings if isinstance(staging, Accumulate)}
+    return any(stage.name in made and len(stage.outputs) > 1 for stage in case.rewritten.stages)
+
+
 def staging_fuses(case: Case) -> Iterator[object]:
     for staging in case.schedule.stagings:
         if isinstance(staging, Accumulate):
@@ -241,6 +246,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("accumulate", has_staging(Accumulate)),
     Row("accumulate: fuses spatial axes", lambda case: any(staging_fuses(case)) and not fuses_reduction(case)),
     Row("accumulate: fuses reduce axes", fuses_reduction),
+    Row("accumulate: several outputs", accumulates_several),
     Row("reindex", has_staging(Reindex)),
     Row("pack", has_staging(Pack)),
     Row("partial", has_staging(Partial)),
@@ -278,6 +284,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("unroll_limit", some_nest(lambda nest: nest.unroll_limit is not None)),
     *(Row(f"reducer {op}", reducer_is(op)) for op in ("sum", "prod", "min", "max", "custom")),
     Row("several outputs of a stage", some_stage(lambda stage: len(stage.outputs) > 1)),
+    Row("several values, not reduced", some_stage(lambda stage: len(stage.outputs) > 1 and stage.reducer is None)),
     Row("several outputs of a workload", lambda case: len(case.workload.outputs) > 1),
     *(
         Row(dtype, has_dtype(dtype))

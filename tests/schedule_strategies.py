@@ -45,6 +45,7 @@ from autosched.spec.schedule import (
     Tensorize,
 )  # fmt: skip
 from autosched.spec.task import Argument, OperatorCall, Target, TargetOption, Task, ValueRange
+from autosched.spec.workload import output_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -182,6 +183,7 @@ class _Fitting:
     buffers: set[str]
     axes: dict[str, list[str]]
     reads: dict[str, list[str]]
+    outputs: dict[str, tuple[str, ...]]
 
     def some(self, items: Sequence[str], min_size: int = 0) -> tuple[str, ...]:
         return tuple(self.draw(st.lists(st.sampled_from(items), unique=True, min_size=min_size))) if items else ()
@@ -230,7 +232,9 @@ class _Fitting:
         made = self.splits_of(axes)
         parts = {name for split in made if split.axis in reduce for name in split.into}
         order = tuple(axis for axis in axes if axis not in reduce and axis not in parts)
-        return Accumulate(stage=stage, as_=self.stage([stage], axes), fuses=joined, splits=made, order=order)
+        as_ = self.stage([stage], axes, len(self.outputs[stage]))
+        self.reads[as_], self.reads[stage] = self.reads[stage], [*self.outputs[as_]]
+        return Accumulate(stage=stage, as_=as_, fuses=joined, splits=made, order=order)
 
     def partial(self, stage: str) -> Partial:
         axes = list(self.axes[stage])
@@ -238,7 +242,8 @@ class _Fitting:
         keep = self.some(axes)
         cut = {split.axis for split in made}
         self.axes[stage] = [axis for axis in self.axes[stage] if axis not in cut and axis not in keep] + list(keep)
-        return Partial(stage=stage, as_=self.stage([stage], axes), splits=made, keep=keep)
+        as_ = self.stage([stage], axes, len(self.outputs[stage]))
+        return Partial(stage=stage, as_=as_, splits=made, keep=keep)
 
     def reindex(self, stage: str) -> Reindex:
         reads = self.draw(st.sampled_from(self.reads[stage]))
@@ -260,9 +265,12 @@ class _Fitting:
         as_ = self.stage([stage, reads], list(order))
         return Pack(stage=stage, reads=reads, as_=as_, dims=dims, splits=made, order=order)
 
-    def stage(self, stems: Sequence[str], axes: list[str]) -> str:
-        name = self.new([f"{stem}.d" for stem in stems], lambda name: name in self.buffers)
-        self.buffers.add(name)
+    def stage(self, stems: Sequence[str], axes: list[str], count: int = 1) -> str:
+        name = self.new(
+            [f"{stem}.d" for stem in stems], lambda name: bool({name, *output_names(name, count)} & self.buffers)
+        )
+        self.outputs[name] = output_names(name, count)
+        self.buffers |= {name, *self.outputs[name]}
         self.axes[name] = axes
         self.reads[name] = []
         return name
@@ -304,6 +312,7 @@ def fitting_schedules(draw: st.DrawFn, workload: Workload, *, conventional: bool
         {*workload.buffers, *(stage.name for stage in workload.stages)},
         {stage.name: list(stage.extents) for stage in workload.stages},
         {stage.name: list(stage.reads) for stage in workload.stages},
+        {stage.name: tuple(output.name for output in stage.outputs) for stage in workload.stages},
     )
     made = tuple(fitting.staging() for _ in range(draw(st.integers(0, 3))))
     drawn = [fitting.nest(stage) for stage in fitting.some(sorted(fitting.axes))]

@@ -46,7 +46,8 @@ SPEC = load_spec(Path(__file__).parent / "data" / "specs" / "gemm_packed.json")
 
 def gemm(A: str, B: str, C: str, *, i: str, j: str, k: str) -> Workload:
     form = canonical(SPEC.task.workload)
-    names = Names(buffers={"p0": A, "p1": B, "p2": C}, stages={"p2": C}, axes={"p2": {"a0": i, "a1": j, "a2": k}})
+    axes = {"p2": {"a0": i, "a1": j, "a2": k}}
+    names = Names(buffers={"p0": A, "p1": B, "p2": C}, stages={"p2": C}, axes=axes, outputs={"p2": ("p2",)})
     return renamed(form, names)
 
 
@@ -70,6 +71,7 @@ def other_names(draw: st.DrawFn, workload: Workload) -> Workload:
             buffers={name: both[name] for name in form.buffers},
             stages={name: both[name] for name in stages},
             axes={stage.name: drawn(list(stage.extents)) for stage in form.stages},
+            outputs=canonical_names(form).outputs,
         ),
     )
 
@@ -111,6 +113,7 @@ def _same_names(workload: Workload) -> Names:
         buffers={name: name for name in names.buffers},
         stages={name: name for name in names.stages},
         axes={stage: {name: name for name in axes} for stage, axes in names.axes.items()},
+        outputs=names.outputs,
     )
 
 
