@@ -14,7 +14,7 @@ from .check_tensorize import check_intrinsics, check_tensorized
 from .check_workload import check_reduced_together
 from .dtypes import integer_bounds
 from .errors import SpecError
-from .expr import Binary, Expr, If, Load, axes_in, const, index, loads, transform, walk
+from .expr import Binary, Call, Expr, If, Load, axes_in, const, index, loads, transform, walk
 from .gpu import GpuLimits, limits_of
 from .nest import Plan, StageNest, plan_from_nests
 from .once import check_once, packed_buffers
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MAX_LANES: Final = 64
 MAX_UNROLLED: Final = 4096
+WITHOUT_VECTORS: Final = frozenset({"acos", "asin", "atan", "atan2", "erf", "log1p", "rsqrt"})
+"""Calls that TVM takes apart in a vectorized loop."""
 MAX_LOOPS: Final = 64
 """Loops around a stage; TVM walks them by recursion and overflows its stack on a few thousand."""
 
@@ -120,6 +122,27 @@ def check_vectorized_bfloat16(plan: Plan, nest: StageNest) -> None:
         if not lanes & axes_in(_pinned(nest.in_loops(body), plan.workload)):
             message = f"loop {loop.name!r} is vectorized, and all its lanes store one bfloat16 value"
             raise SpecError(f"{message}, which TVM cannot build; leave it serial", "bind")
+
+
+def check_vectorized_tuples(_: Plan, nest: StageNest) -> None:
+    """No lane of a reduction of several outputs is guarded, or calls what has no vectors, on its own.
+
+    TVM does such a value lane by lane, and keeps of the new values only the last lane's.
+    """
+    loop, stage = nest.vector, nest.stage
+    if loop is None or loop.extent == 1 or stage.reducer is None or len(stage.outputs) == 1:
+        return
+    lanes = {part.name for part in loop.parts}
+    for node in (node for body in stage.body for node in walk(nest.in_loops(body))):
+        apart = node.cond if isinstance(node, If) else node
+        if isinstance(node, If) or (isinstance(node, Call) and node.name in WITHOUT_VECTORS):
+            if not lanes & axes_in(apart):
+                continue
+            what = "is guarded" if isinstance(node, If) else f"calls {node.name}"
+            message = (
+                f"loop {loop.name!r} is vectorized, and {stage.name!r} {what} lane by lane in a reduction of several"
+            )
+            raise SpecError(f"{message} outputs, which TVM gets wrong; leave it serial", "bind")
 
 
 def check_vectorized_backwards(_: Plan, nest: StageNest) -> None:
@@ -334,6 +357,7 @@ RULES: Final[tuple[Rule, ...]] = (
     check_tuples,
     check_vectorized_innermost,
     check_vectorized_bfloat16,
+    check_vectorized_tuples,
     check_vectorized_backwards,
     check_unrolled,
     check_start,

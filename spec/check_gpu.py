@@ -6,11 +6,12 @@ itself, and read by that thread, or by others only out of shared memory, which T
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from .dtypes import size_bytes
 from .errors import SpecError
-from .expr import Load
+from .expr import Axis, Load
 from .kernel import gpu_loops, kernel_of, memory_bytes
 from .schedule import BLOCKS, GPU_BINDINGS, SHARED, THREADS, VTHREAD
 
@@ -118,6 +119,51 @@ def check_scope(plan: Plan, nest: StageNest, limits: GpuLimits) -> None:
             if reader.name not in kernel.names:
                 message = f"{reader.name!r} reads {name!r} in another kernel, after {scope} memory is gone"
                 raise SpecError(f"{message}; attach one to the other, or leave scope out", "scope")
+
+
+def check_dynamic_outputs(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
+    """A stage of several outputs is not in dynamic shared memory, nor reads it in a reduction.
+
+    TVM lays that memory out by the statements that use it, and loses some where a stage has several in a row.
+    """
+    stage = nest.stage
+    if len(stage.outputs) == 1:
+        return
+    read = {plan.workload.writer[name].name for name in stage.reads if name in plan.workload.writer}
+    uses = {nest.nest.scope, *(plan.by_stage[name].nest.scope for name in read if stage.reducer is not None)}
+    if "shared.dyn" in uses:
+        message = f"{stage.name!r} has several outputs and uses dynamic shared memory, which TVM lays out wrongly there"
+        raise SpecError(f'{message}; use "shared"', "scope")
+
+
+def check_skipped_sums(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
+    """A reduction into shared memory skips no steps, but where it has one output and starts apart.
+
+    TVM puts barriers between what reads and writes shared memory, and cannot under the condition that skips.
+    """
+    if not nest.shared or nest.stage.reducer is None or (nest.nest.start and len(nest.stage.outputs) == 1):
+        return
+    axis = _axis_with_skipped_steps(plan, nest)
+    if axis is not None:
+        extent = nest.stage.extents[axis]
+        message = f"{nest.stage.name!r} reduces in shared memory and skips steps of axis {axis!r}, which has {extent}"
+        remedy = "use factors that divide" if len(nest.stage.outputs) > 1 else "use factors that divide, or give start"
+        raise SpecError(f"{message}; {remedy}", "splits" if nest.at is None else "at")
+
+
+def _axis_with_skipped_steps(plan: Plan, nest: StageNest) -> str | None:
+    """An axis that the loops of a stage, or those around it, run further along than it goes; None where none is."""
+    loops = {f"{other.stage.name}:{loop.name}": loop.extent for other in plan.nests for loop in other.loops}
+    made = {split.axis: math.prod(split.factors) for split in nest.nest.splits}
+    for axis in nest.axes:
+        reach = made.get(axis.name, axis.extent)
+        if nest.at is not None:
+            span = nest.box[axis.name]
+            reach += span.start
+            reach += sum(step * (loops[atom.name] - 1) for atom, step in span.base if isinstance(atom, Axis))
+        if reach > nest.stage.extents[axis.name]:
+            return axis.name
+    return None
 
 
 def _check_kept(plan: Plan, nest: StageNest, names: set[str]) -> None:
@@ -242,6 +288,10 @@ def check_ahead(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
         message = f"loop {loop.name!r} is the innermost of {host.stage.name!r}"
         raise SpecError(f"{message}; attach to a loop further out, or split it", "ahead")
     here = plan.inside(host.stage.name, host.position(nest.at.loop))
+    for inner, place in ((host, number + 1), *((other, 0) for other in here)):
+        if _has_stages_ahead(plan, inner, place):
+            message = f"loop {inner.bound[place].name!r} right inside loop {loop.name!r} has stages ahead too"
+            raise SpecError(f"{message}, which TVM cannot overlap; put a loop between, or leave ahead out", "ahead")
     others = {other.nest.ahead for other in here} - {0}
     if len(others) > 1:
         listed = " and ".join(str(number) for number in sorted(others))
@@ -252,6 +302,12 @@ def check_ahead(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
             raise SpecError(
                 f"reads {buffer!r}, computed at the same loop and not ahead; compute that ahead too", "ahead"
             )
+
+
+def _has_stages_ahead(plan: Plan, host: StageNest, number: int) -> bool:
+    """True where a nest has a loop of that number, from outside, with stages computed ahead."""
+    loops = host.bound[number : number + 1]
+    return any(n.nest.ahead for loop in loops for n in plan.inside(host.stage.name, host.position(loop.name)))
 
 
 def check_kernel_limits(plan: Plan, nest: StageNest, limits: GpuLimits) -> None:
@@ -291,6 +347,8 @@ GPU_RULES: Final[tuple[GpuRule, ...]] = (
     check_threads,
     check_vthreads,
     check_scope,
+    check_dynamic_outputs,
+    check_skipped_sums,
     check_cooperation,
     check_thread_extents,
     check_crossing,

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from autosched.search.default import default_schedule
 from autosched.search.space import Space
 from autosched.spec.canonical import canonical
-from autosched.spec.check import check_schedule
+from autosched.spec.check import WITHOUT_VECTORS, check_schedule
 from autosched.spec.check_workload import check_workload
 from autosched.spec.diff import compare_specs
 from autosched.spec.errors import SpecError
-from autosched.spec.expr import const
+from autosched.spec.expr import CALLS, const
 from autosched.spec.expr_text import expr_from_text, text_from_expr
 from autosched.spec.rename import schedule_digest, schedule_from_canonical, schedule_to_canonical
 from autosched.spec.rewrite import rewrite
@@ -22,6 +22,7 @@ from autosched.spec.schedule import Accumulate, At, BindLoop, Inline, Nest, Pack
 from autosched.spec.spec_file import SpecFile
 from autosched.spec.task import Task
 from autosched.spec.testing import assert_lowers_correctly, assert_rewrites_correctly, schedules, tasks, workloads
+from autosched.spec.tvm_names import OPS, ir
 from autosched.spec.workload import Buffer, IterAxis, Output, Reducer, Stage, Workload
 from store_cases import MACHINE
 
@@ -206,6 +207,11 @@ def test_the_copy_out_of_several_accumulators_is_attached() -> None:
 
 
 # --- lowered ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_calls_without_vectors_are_those_of_tvm() -> None:
+    attribute = "TVectorizable"
+    assert {name for name in CALLS if name in OPS and not ir.Op.get(OPS[name]).get_attr(attribute)} == WITHOUT_VECTORS
 
 
 @pytest.mark.compiler
