@@ -21,9 +21,11 @@ from .task import Target, Task
 from .testing_expr import conditions, constants, expressions, index_expressions
 from .testing_schedules import schedules
 from .testing_tensorize import tensorized
-from .testing_workloads import workloads
+from .testing_workloads import DTYPES, workloads
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .schedule import Schedule
     from .workload import Workload
 
@@ -41,8 +43,17 @@ __all__ = [
 ]
 
 
-def tasks(of: st.SearchStrategy[Workload] | None = None) -> st.SearchStrategy[Task]:
-    """Tasks for the CPU, of 1 or 2 threads and perhaps with constants, of any workload or of those `of` generates."""
+def tasks(
+    of: st.SearchStrategy[Workload] | None = None,
+    *,
+    dtypes: Sequence[str] = DTYPES,
+    inputs: Sequence[str] | None = None,
+) -> st.SearchStrategy[Task]:
+    """Tasks for the CPU, of 1 or 2 threads and perhaps with constants, of any workload or of those `of` generates.
+
+    Without `of`, workloads are computed in one of `dtypes`, and from inputs of `inputs` where these are given:
+    ``tasks(dtypes=["float32"], inputs=["float16"])`` adds up halves in single precision.
+    """
 
     def task_of(workload: Workload) -> st.SearchStrategy[Task]:
         inputs = [buffer.name for buffer in workload.inputs]
@@ -54,7 +65,7 @@ def tasks(of: st.SearchStrategy[Workload] | None = None) -> st.SearchStrategy[Ta
             constants=st.lists(st.sampled_from(inputs), unique=True).map(tuple) if inputs else st.just(()),
         )
 
-    return (workloads() if of is None else of).flatmap(task_of)
+    return (workloads(dtypes=dtypes, inputs=inputs) if of is None else of).flatmap(task_of)
 
 
 def assert_rewrites_correctly(schedule: Schedule, task: Task | Workload, seed: int = 0) -> None:

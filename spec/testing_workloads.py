@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from .canonical import stage_order
 from .check_workload import check_workload
 from .dtypes import integer_bounds, is_float
+from .errors import SpecError
 from .expr import (
     Acc,
     Axis,
@@ -61,14 +62,14 @@ class Draft:
 
     draw: st.DrawFn
     dtype: str
-    narrower: tuple[str, ...] = ()
+    read: tuple[str, ...]
     inputs: list[Buffer] = attrs.field(factory=list)
     stages: list[Stage] = attrs.field(factory=list)
     computed: dict[str, Buffer] = attrs.field(factory=dict)
 
     def operand(self, shape: Sequence[int]) -> Buffer:
-        """A new input to compute from, perhaps of a narrower dtype than the computation's."""
-        return self.input(shape, self.draw(st.sampled_from((self.dtype, *self.narrower))))
+        """A new input to compute from, of one of the dtypes that are read."""
+        return self.input(shape, self.draw(st.sampled_from(self.read)))
 
     def input(self, shape: Sequence[int], dtype: str) -> Buffer:
         """A new input."""
@@ -99,8 +100,14 @@ class StageDraft:
 
 
 @st.composite
-def workloads(draw: st.DrawFn, max_stages: int = 4, dtypes: Sequence[str] = DTYPES) -> Workload:
-    """Workloads of 1 to `max_stages` stages that pass `check_workload`.
+def workloads(
+    draw: st.DrawFn, max_stages: int = 4, dtypes: Sequence[str] = DTYPES, inputs: Sequence[str] | None = None
+) -> Workload:
+    """Workloads of 1 to `max_stages` stages that pass `check_workload`, each computed in one of `dtypes`.
+
+    Their inputs have the same dtype, and perhaps narrower ones of `dtypes`, or those of `inputs` alone: dtypes of which
+    each value is exact in that of the computation, as `NARROWER` lists them. Places that are read, and those of an
+    arg-max, are int32 whatever is computed.
 
     Sums, products, extremes and arg-max over 1 to 3 axes, element-wise stages, padding (guarded loads), windows
     ``h * s + r``, gathers, transposes, epilogues, buffers with several readers, inputs of narrower dtypes, several
@@ -108,8 +115,16 @@ def workloads(draw: st.DrawFn, max_stages: int = 4, dtypes: Sequence[str] = DTYP
     floats.
     """
     dtype = draw(st.sampled_from(dtypes))
-    narrower = tuple(narrow for narrow in NARROWER.get(dtype, ()) if narrow in dtypes)
-    draft = Draft(draw, dtype, narrower if draw(st.booleans()) else ())
+    narrower = NARROWER.get(dtype, ())
+    if inputs is None:
+        some = tuple(narrow for narrow in narrower if narrow in dtypes)
+        read = (dtype, *some) if draw(st.booleans()) else (dtype,)
+    else:
+        read = tuple(each for each in inputs if each == dtype or each in narrower)
+    if not read:
+        allowed = ", ".join((dtype, *narrower))
+        raise SpecError(f"inputs of {', '.join(inputs or ()) or 'no dtype'} for {dtype}; allowed: {allowed}", "inputs")
+    draft = Draft(draw, dtype, read)
     for number in range(draw(st.integers(1, max_stages))):
         draft.add(_stage(draft, f"S{number}"))
     return _finished(draft)
