@@ -245,7 +245,7 @@ def _done_by(stage: Stage, source: Placed, outer: AbstractSet[str], loop: str) -
 
 
 def _span_done(axis: IterAxis, source: Placed, outer: AbstractSet[str], loop: str) -> Span:
-    """The neighbouring values of a source's axis that one step completes; SpecError where they are no neighbours."""
+    """The neighbouring values of a source's axis that one step runs over, a skipped tail too; SpecError if apart."""
     start, terms = linear(source.values[axis.name], source.facts)
     base, inner = _parted(terms, source.extents, outer)
     length = _neighbours(inner)
@@ -257,7 +257,7 @@ def _span_done(axis: IterAxis, source: Placed, outer: AbstractSet[str], loop: st
             f"a step takes {length} values of axis {axis.name!r} of {source.stage.name!r}, which has {axis.extent}"
         )
         raise SpecError(f"{message}; use factors that divide, or attach further out", "at.loop")
-    return Span(base=base, start=start, length=min(length, axis.extent))  # a skipped tail is not completed
+    return Span(base=base, start=start, length=length)
 
 
 def _joined(stage: Stage, axis: IterAxis, digits: Sequence[_Digit]) -> Span:
@@ -271,6 +271,14 @@ def _joined(stage: Stage, axis: IterAxis, digits: Sequence[_Digit]) -> Span:
     if stride < axis.extent:
         message = f"axis {name!r} is read by some of its digits only, so no step completes values side by side"
         raise SpecError(f"{message}; give the stage a nest of its own", "at.stage")
+    moves = any(digit.done.base for digit in ordered)
+    for digit in ordered:
+        if digit.done.length > digit.extent and moves and stride == axis.extent:
+            # TVM would take the steps that are skipped for more values, where its digits are exactly the axis.
+            message = (
+                f"axis {name!r} is laid out in pieces of {digit.extent}, and steps for {digit.done.length} are run"
+            )
+            raise SpecError(f"{message}; use factors that divide, or attach further out", "at.loop")
     length = 1
     for digit in ordered[:-1]:
         if digit.done.length < digit.extent:
@@ -278,11 +286,12 @@ def _joined(stage: Stage, axis: IterAxis, digits: Sequence[_Digit]) -> Span:
             message = f"axis {name!r} is laid out in pieces of {digit.extent}, and only {digit.done.length} of one are"
             remedy = "attach further out, or order the inner piece's loops inside"
             raise SpecError(f"{message} done inside the loop; {remedy}", "at.loop")
-        length *= digit.done.length
+        length *= digit.extent
     last = ordered[-1]
     base = frozenset((atom, coefficient * last.stride) for atom, coefficient in last.done.base)
-    span = Span(base=base, start=last.done.start * last.stride, length=length * last.done.length)
-    if span.length > axis.extent and any(digit.done.base for digit in digits):
+    done = min(last.done.length, last.extent)  # a skipped tail is not completed
+    span = Span(base=base, start=last.done.start * last.stride, length=length * done)
+    if span.length > axis.extent and moves:
         message = f"a step completes {span.length} values of axis {name!r} of {stage.name!r}, which has {axis.extent}"
         raise SpecError(f"{message}; use factors that divide, or give {stage.name!r} a nest of its own", "at.loop")
     return span if span.base else _within(axis, span)

@@ -161,7 +161,7 @@ def _stage(draft: Draft, name: str) -> Stage:
     if reducer is not None and not stage.reduce:
         reducer = None
     small = draft.dtype in ("float16", "bfloat16")
-    if reducer == "prod" and small and math.prod(axis.extent for axis in stage.reduce) > 8:
+    if reducer == "prod" and small and (source.dtype == "int32" or math.prod(a.extent for a in stage.reduce) > 8):
         reducer = "min"
     if reducer in ("argmax", "sum and max"):
         return (_argmax if reducer == "argmax" else _sum_and_max)(draft, stage, value)
