@@ -77,7 +77,7 @@ def _notes(plan: Plan, nest: StageNest) -> Iterator[str]:
     """Steps in all, copies by unrolling, the register tile, and the size of a temporary buffer."""
     steps = 1
     outer = outer_loops(plan, nest)
-    if nest.shared:  # all threads around it fill it together, each once
+    if nest.shared and not nest.consumer:  # all threads around it fill it together, each once
         outer = [loop for loop in outer if not loop.on_gpu or loop.to in BLOCKS]
     for loop in (*outer, *nest.bound):
         steps *= loop.extent

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from .check_wmma import check_fragments, check_one_dtype, check_tiles, check_warps
 from .dtypes import size_bytes
 from .errors import SpecError
 from .expr import Axis, Load
-from .kernel import gpu_loops, kernel_of, memory_bytes
-from .schedule import BLOCKS, GPU_BINDINGS, SHARED, THREADS, VTHREAD
+from .kernel import WARP_LANES, gpu_loops, kernel_of, memory_bytes, register_bytes
+from .schedule import BLOCKS, FRAGMENTS, GPU_BINDINGS, SHARED, THREADS, VTHREAD
+from .tensorized import warp_intrinsic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,16 +90,14 @@ def check_threads(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
                 raise SpecError(f"{message}; start inside all blocks and threads", "start")
 
 
-def check_vthreads(_: Plan, nest: StageNest, __: GpuLimits) -> None:
+def check_vthreads(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
     """Virtual threads are those of a kernel's own loops, at most three of them, and share nothing."""
     loops = [loop for loop in nest.bound if loop.to == VTHREAD]
-    if not loops:
-        return
-    if nest.at is not None:
+    if loops and nest.at is not None:
         raise SpecError("an attached stage has no virtual threads of its own; bind its loops to threads", "bind")
     if len(loops) > 3:
         raise SpecError(f"{len(loops)} loops are virtual threads; at most 3: fuse some", "bind")
-    if nest.shared:
+    if nest.shared and any(loop.to == VTHREAD for _, loop in gpu_loops(plan, nest)):
         raise SpecError("virtual threads cannot fill a shared buffer together; bind the loop to threads", "bind")
 
 
@@ -177,10 +177,10 @@ def _check_kept(plan: Plan, nest: StageNest, names: set[str]) -> None:
 
 def check_cooperation(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
     """What other threads may see is written once: its stage is inside all kinds of threads that the kernel has."""
-    if nest.nest.scope == "local":
+    if nest.nest.scope in ("local", *FRAGMENTS):
         return
     kernel = kernel_of(plan, nest)
-    here = {loop.to for _, loop in gpu_loops(plan, nest)}
+    here = {loop.to for _, loop in gpu_loops(plan, nest)} | ({WARP_LANES} if warp_intrinsic(nest) else set())
     missing = [axis for axis in THREADS if axis in kernel.threads and axis not in here]
     if missing:
         listed = ", ".join(f"{axis} ({kernel.threads[axis]})" for axis in missing)
@@ -220,8 +220,12 @@ def check_crossing(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
 
 
 def check_shared_place(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
-    """A shared stage among threads is attached to the stage that reads it, and that stage has all these threads."""
-    if nest.at is None or not nest.shared:
+    """A shared stage among threads is attached to the stage that reads it, and that stage has all these threads.
+
+    Or stages read it that are computed there and bring no threads of their own. A consumer is filled by the threads
+    that it is inside of.
+    """
+    if nest.at is None or not nest.shared or nest.consumer:
         return
     host = plan.by_stage[nest.at.stage]
     outer = {place for place, loop in gpu_loops(plan, host) if place[0] != host.stage.name and loop.to not in BLOCKS}
@@ -229,10 +233,15 @@ def check_shared_place(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
     around = [loop for loop in hosting if loop.on_gpu and loop.to not in BLOCKS]
     if not outer and not around:
         return
-    outputs = {output.name for output in nest.stage.outputs}
-    if nest.consumer or outer or outputs.isdisjoint(host.stage.reads):
+    readers = [plan.by_stage[r.name] for output in nest.stage.outputs for r in plan.workload.readers(output.name)]
+    if outer or not all(reader is host or _has_threads_of(reader, host) for reader in readers):
         message = f"{nest.stage.name!r} is shared, and at {nest.at.loop!r} it is inside threads"
         raise SpecError(f"{message}; attach it outside them, or to the stage with these threads that reads it", "at")
+
+
+def _has_threads_of(nest: StageNest, host: StageNest) -> bool:
+    """True where a stage is attached to `host` and its own loops are no threads."""
+    return nest.at is not None and nest.at.stage == host.stage.name and not any(loop.on_gpu for loop in nest.bound)
 
 
 def check_lanes(plan: Plan, nest: StageNest, limits: GpuLimits) -> None:
@@ -276,7 +285,7 @@ def check_ahead(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
     ahead = nest.nest.ahead
     if not ahead:
         return
-    if nest.at is None or nest.consumer or nest.nest.scope == "global":
+    if nest.at is None or nest.consumer or nest.nest.scope in ("global", *FRAGMENTS):
         raise SpecError("is for shared and local stages attached to what reads them; leave ahead out", "ahead")
     host = plan.by_stage[nest.at.stage]
     number = host.bound_position(nest.at.loop)
@@ -334,6 +343,10 @@ def check_kernel_limits(plan: Plan, nest: StageNest, limits: GpuLimits) -> None:
             who = "a thread's registers hold" if scope == "local" else "a block of this target has"
             message = f"{used} bytes of {scope} memory for {', '.join(stages)}, {who} {room[scope]}"
             raise SpecError(f"{message}; compute smaller parts at a time", "scope")
+    if (used := register_bytes(plan, kernel)) > room["local"]:
+        held = [other.stage.name for other in kernel.nests if other.nest.scope in ("local", *FRAGMENTS)]
+        message = f"{used} bytes of fragments and local memory for {', '.join(held)}, a thread's registers hold"
+        raise SpecError(f"{message} {room['local']}; compute smaller parts at a time", "scope")
     both, largest = sum(memory_bytes(plan, kernel, scope) for scope in SHARED), max(room[scope] for scope in SHARED)
     if both > largest:
         message = f"{both} bytes of shared and shared.dyn memory together, a block of this target has {largest}"
@@ -346,6 +359,10 @@ GPU_RULES: Final[tuple[GpuRule, ...]] = (
     check_blocks,
     check_threads,
     check_vthreads,
+    check_fragments,
+    check_warps,
+    check_tiles,
+    check_one_dtype,
     check_scope,
     check_dynamic_outputs,
     check_skipped_sums,

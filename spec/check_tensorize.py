@@ -27,13 +27,21 @@ def check_tensorized(plan: Plan, nest: StageNest) -> None:
     intrinsic = intrinsic_of(nest)
     if intrinsic is None:
         close = difflib.get_close_matches(chosen.intrinsic, INTRINSICS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(INTRINSICS)}"
+        here = [one.name for one in INTRINSICS.values() if plan.target.kind == one.kind]
+        hint = f"did you mean {close[0]!r}?" if close else f"known for {plan.target.kind}: {', '.join(here) or 'none'}"
         raise SpecError(f"no intrinsic {chosen.intrinsic!r}; {hint}", "tensorize.intrinsic")
     for rule in TENSORIZE_RULES:
         try:
             rule(plan, nest, intrinsic)
         except SpecError as error:
             raise error.under("tensorize") from error
+
+
+def check_kind(plan: Plan, _: StageNest, intrinsic: Intrinsic) -> None:
+    """A CPU has its own intrinsics, and so have the GPUs of a kind."""
+    if plan.target.kind != intrinsic.kind:
+        message = f"{intrinsic.name} is for {intrinsic.kind}, the target is {plan.target.kind!r}"
+        raise SpecError(f"{message}; leave tensorize out, or name another intrinsic", "intrinsic")
 
 
 def check_loops(_: Plan, nest: StageNest, intrinsic: Intrinsic) -> None:
@@ -47,8 +55,8 @@ def check_loops(_: Plan, nest: StageNest, intrinsic: Intrinsic) -> None:
     wanted = [(axis.extent, axis.name in reduce) for axis in intrinsic.loops]
     if [(own.extent, own.reduce) for own in nest.tensorized] != wanted:
         found = ", ".join(f"{own.name} in {own.extent}" for own in nest.tensorized)
-        lanes, steps = (f"a {kind} loop of {n}" for kind, (n, _) in zip(("spatial", "reduce"), wanted, strict=True))
-        message = f"the loops from {loop!r} inwards are {found}; {intrinsic.name} does {lanes}, then {steps}"
+        does = ", then ".join(f"a {'reduce' if is_reduce else 'spatial'} loop of {n}" for n, is_reduce in wanted)
+        message = f"the loops from {loop!r} inwards are {found}; {intrinsic.name} does {does}"
         raise SpecError(f"{message}: split and order them so", "loop")
 
 
@@ -81,8 +89,13 @@ def check_whole(_: Plan, nest: StageNest, intrinsic: Intrinsic) -> None:
 
 
 def check_started(_: Plan, nest: StageNest, intrinsic: Intrinsic) -> None:
-    """The stage is a sum that starts outside the intrinsic, which only adds."""
+    """The stage is a sum that starts outside the intrinsic, which only adds; a copy starts nothing."""
     reducer, start = nest.stage.reducer, nest.nest.start
+    if not intrinsic.stage.reduce:
+        if reducer is not None:
+            message = f"stage {nest.stage.name!r} is a reduction, and {intrinsic.name} copies"
+            raise SpecError(f"{message}: leave tensorize out", "intrinsic")
+        return
     assert reducer is not None  # there is a reduce loop
     if reducer.op != "sum":
         message = f"stage {nest.stage.name!r} is a reduction by {reducer.op}; {intrinsic.name} adds up"
@@ -108,7 +121,8 @@ def check_body(plan: Plan, nest: StageNest, intrinsic: Intrinsic) -> None:
     found = f"{text_from_expr(nest.stage.body[0])} into {output} ({read})"
     inputs = ", ".join(f"{buffer.name} {buffer.dtype}" for buffer in intrinsic.computes.inputs)
     wanted = f"{text_from_expr(intrinsic.stage.body[0])} into {intrinsic.output.dtype} ({inputs})"
-    message = f"stage {nest.stage.name!r} adds {found}; {intrinsic.name} adds {wanted}"
+    does = "adds" if intrinsic.stage.reduce else "puts"
+    message = f"stage {nest.stage.name!r} {does} {found}; {intrinsic.name} {does} {wanted}"
     raise SpecError(f"{message}: choose another intrinsic", "intrinsic")
 
 
@@ -120,6 +134,8 @@ def check_layout(plan: Plan, nest: StageNest, intrinsic: Intrinsic) -> None:
         if any(map(divides_backwards, operand.load.indices)):
             message = f"{text_from_expr(operand.load)} is read backwards through a layout"
             raise SpecError(f"{message}, which {intrinsic.name} cannot take; leave tensorize out", "loop")
+    if intrinsic.of_warp:
+        return  # it is held against the memories that the operands are in: check_wmma.py
     for name in misplaced(operands, intrinsic):
         own = {axis.name: loop.name for axis, loop in zip(intrinsic.loops, nest.tensorized, strict=True)}
         wanted = ", ".join(f"{own[loop]} by {step}" for loop, step in intrinsic.strides(name).items())
@@ -138,6 +154,7 @@ def _found(operand: Operand, intrinsic: Intrinsic, own: dict[str, str]) -> str:
 
 
 TENSORIZE_RULES: Final[tuple[Callable[[Plan, StageNest, Intrinsic], None], ...]] = (
+    check_kind,
     check_loops,
     check_unbound,
     check_whole,
@@ -160,5 +177,6 @@ def check_intrinsics(plan: Plan) -> None:
         if has is not None and not is_had(intrinsic, has):
             options = "".join(f" {option.name}={option.value}" for option in target.options)
             message = f"{intrinsic.name} of stage {nest.stage.name!r} needs {needs_text(intrinsic)}"
-            remedy = "name a CPU that has it, or leave tensorize out"
+            what = "an architecture" if intrinsic.of_warp else "a CPU"
+            remedy = f"name {what} that has it, or leave tensorize out"
             raise SpecError(f"{message}, which target {target.kind}{options} lacks; {remedy}", "schedule.nests")

@@ -65,14 +65,20 @@ DYNAMIC_SHARED_KIB: Final[Mapping[int, int]] = {
 _ARCH: Final = re.compile(r"sm_([0-9]+)[a-z]?")
 
 
+def capability(arch: str) -> int | None:
+    """The compute capability that an architecture of NVIDIA's names: 80 of ``sm_80``, 90 of ``sm_90a``."""
+    found = _ARCH.fullmatch(arch)
+    return int(found[1]) if found else None
+
+
 def limits_of(target: Target) -> GpuLimits | None:
     """The limits of a GPU target, None for a CPU: what its options say goes before what is known of its kind."""
     limits = GPUS.get(target.kind)
     if limits is None:
         return None
     options = {option.name: option.value for option in target.options}
-    if target.kind == "cuda" and (found := _ARCH.fullmatch(str(options.get("arch", "")))):
-        dynamic = DYNAMIC_SHARED_KIB.get(int(found[1]), 48) * 1024
+    if target.kind == "cuda" and (number := capability(str(options.get("arch", "")))) is not None:
+        dynamic = DYNAMIC_SHARED_KIB.get(number, 48) * 1024
         limits = attrs.evolve(limits, dynamic_shared_bytes=dynamic)
     threads = _number(options, "max_threads_per_block", limits.threads)
     x, y, z = limits.threads_by_axis

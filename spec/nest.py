@@ -155,6 +155,11 @@ class Plan:
         """Stage name → its nest."""
         return {nest.stage.name: nest for nest in self.nests}
 
+    def writer_of(self, buffer: str) -> StageNest | None:
+        """The nest of the stage that fills a buffer; None of an input."""
+        writer = self.workload.writer.get(buffer)
+        return self.by_stage[writer.name] if writer is not None else None
+
     def inside(self, stage: str, position: int) -> tuple[StageNest, ...]:
         """Nests attached directly at loop `position` of `stage`."""
         parent = self.by_stage[stage]

@@ -28,7 +28,9 @@ GPU_BINDINGS: Final = (*BLOCKS, *THREADS, VTHREAD)
 BINDINGS: Final = ("parallel", "vectorize", "unroll", "serial", *GPU_BINDINGS)
 SHARED: Final = ("shared", "shared.dyn")
 """Memory of a block: of a size fixed in the code, or given at the launch, where there is more of it."""
-SCOPES: Final = ("global", *SHARED, "local")
+FRAGMENTS: Final = ("wmma.matrix_a", "wmma.matrix_b", "wmma.accumulator")
+"""Registers of the 32 threads of a warp together, which tensor cores multiply: left factor, right factor, sums."""
+SCOPES: Final = ("global", *SHARED, "local", *FRAGMENTS)
 MAX_ALIGN: Final = 1024
 """Elements; a layout is padded by less than that for each step of an axis."""
 MAX_AHEAD: Final = 3
@@ -230,6 +232,7 @@ class Tensorize:
 
     before: ``for jl in 16: for kk in 4: C[i, jl] += cast(int32, A[i, k]) * cast(int32, B.pack[k // 4, jl, k % 4])``
     after (vnni.dot_16x4): the same 64 products and sums by one instruction, vpdpbusd
+    On a GPU the 32 threads of a warp do it together, and the loops are 16 by 16, and 16 of a sum.
     In TVM: blockize, tensorize.
     """
 

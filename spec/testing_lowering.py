@@ -84,7 +84,7 @@ def runnable_module(plan: Plan, task: Task) -> Any:
         raise AssertionError("TVM finds more threads or memory in a kernel than the checks allowed")
     if not device_source(compile_module(sch.mod, tvm_target(task.target, task.threads))):
         raise AssertionError("TVM made no kernels")
-    return serial_module(sch)
+    return serial_module(plan)
 
 
 def _memory(workload: Workload, name: str, inputs: Mapping[str, NDArray[Any]], past: int) -> NDArray[np.uint8]:

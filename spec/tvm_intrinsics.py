@@ -1,16 +1,9 @@
-"""The instructions of intrinsics, as LLVM's own text, and the block that uses one in the place of loops.
+"""The instructions of a CPU's intrinsics, as LLVM's own text, and the call of one.
 
 TVM has descriptions of some (``tvm.s_tir.tensor_intrin.x86``), but those of vpdpbusd have the types of an older LLVM,
 which the LLVM inside TVM 0.27 refuses; and bfloat16 it stores as uint16, so that no call of vdpbf16ps can be typed at
 all. A function in LLVM's text has neither trouble: its reader brings calls of old types up to date, and the function,
 imported by a pragma, is inlined where it is called.
-
-Before                                         After (vnni.dot_16x4)
-
-    for jl, kk in T.grid(16, 4):                   for jl, kk in T.grid(1, 1):
-        with T.sblock("C_update"):                     with T.sblock("C_update"):
-            C[i, jl] += A[i, kk] * B[jl, kk]               a, b, c = T.match_buffer(A[i, 0:4]), ...
-                                                           c[0, 0:16] = dot(c[0, 0:16], a[0, 0:4], b[0:16, 0:4])
 """
 
 from __future__ import annotations
@@ -19,30 +12,13 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from .dtypes import size_bytes
-from .errors import LoweringError
-from .tensorized import operands_of
-from .tvm_names import (
-    MatchBufferRegion,
-    SBlock,
-    SBlockRealize,
-    buffer_of,
-    dtype_of,
-    ir,
-    prim,
-    scalar_var,
-    stmts,
-    tirx,
-    undefined_vars,
-)
-from .tvm_write import written_indices
+from .tvm_names import dtype_of, prim, stmts, tirx
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from .intrinsics import Intrinsic
-    from .nest import StageNest
     from .tensorized import Operand
-    from .workload import Workload
 
 PRAGMA: Final = "pragma_import_llvm"
 _LLVM_TYPES: Final = {"int32": "i32", "float32": "float"}
@@ -66,7 +42,7 @@ def _function(intrinsic: Intrinsic) -> tuple[str, str]:
     result = f"<{lanes} x {_LLVM_TYPES[intrinsic.output.dtype]}>"
     step, declaration = _STEPS[intrinsic.family](intrinsic)
     parameters = f"{result} %c, <{depth} x i{bits}> %a, <{lanes * depth} x i{bits}> %b"
-    parameters += ", ptr %pa, ptr %pb" * (intrinsic.family == "bf16")  # not used, see _call
+    parameters += ", ptr %pa, ptr %pb" * (intrinsic.family == "bf16")  # not used, see llvm_call
     return declaration, f'define {result} @"{symbol(intrinsic)}"({parameters}) {{\n{step}\n  ret {result} %sum\n}}'
 
 
@@ -124,82 +100,7 @@ def _bf16_step(intrinsic: Intrinsic) -> tuple[str, str]:
 _STEPS: Final = {"vnni": _vnni_step, "madd": _madd_step, "bf16": _bf16_step}
 
 
-# --- the block --------------------------------------------------------------------------------------------------------
-
-
-def tensorized_loops(nest: StageNest, intrinsic: Intrinsic, workload: Workload, outer: Any) -> tuple[Any, Any, Any]:
-    """For the outermost of a nest's tensorized loops: what takes its place, and the block before and after.
-
-    The loops stay, with one step each: the block's axes are then where the intrinsic begins.
-    """
-    loops, inner = [], outer
-    while isinstance(inner, stmts.For):
-        loops.append(inner)
-        inner = inner.body
-    realize, names = inner, {loop.loop_var for loop in loops}
-    if any(var in names for var in undefined_vars(realize.predicate)):
-        message = f"some steps of {intrinsic.name} of stage {nest.stage.name!r} are under a condition in TVM"
-        raise LoweringError(f"{message}; please report this schedule")
-    block = _block(nest, intrinsic, workload, realize.block)
-    new = SBlockRealize(realize.iter_values, realize.predicate, block)
-    one = prim.IntImm(dtype_of(outer.extent), 1)
-    for loop in reversed(loops):
-        new = stmts.For(loop.loop_var, loop.min, one, stmts.ForKind.SERIAL, new)
-    return new, realize.block, block
-
-
-def _block(nest: StageNest, intrinsic: Intrinsic, workload: Workload, block: Any) -> Any:
-    """The block of one use: what it touches as flat buffers, and the call."""
-    operands = operands_of(nest, intrinsic, workload)
-    assert operands is not None
-    buffers = {str(buffer_of(region).name): buffer_of(region) for region in (*block.reads, *block.writes)}
-    axes = dict(zip(nest.stage.extents, (axis.var for axis in block.iter_vars), strict=True))
-    regions = {}
-    for name, operand in operands.items():
-        where = written_indices(operand.load, nest.stage, axes, buffers, workload.index_dtype)
-        regions[name] = _region(buffers[operand.load.buffer], where, _touched(operand, intrinsic))
-    matched = {name: _matched(name, region, intrinsic) for name, region in regions.items()}
-    output = intrinsic.output.name
-    reads = [
-        region
-        for region in block.reads
-        if str(buffer_of(region).name) not in {o.load.buffer for o in operands.values()}
-    ]
-    return SBlock(
-        block.iter_vars,
-        [*reads, *(regions[name] for name in (output, "A", "B"))],
-        [regions[output]],
-        block.name_hint,
-        _call(intrinsic, matched),
-        match_buffers=[MatchBufferRegion(matched[name], regions[name]) for name in (output, "A", "B")],
-    )
-
-
-def _touched(operand: Operand, intrinsic: Intrinsic) -> tuple[int, ...]:
-    return operand.region({axis.name: axis.extent for axis in intrinsic.loops})
-
-
-def _region(buffer: Any, where: Sequence[Any], extents: Sequence[int]) -> Any:
-    ranges = [ir.Range.from_min_extent(w, prim.IntImm(dtype_of(w), e)) for w, e in zip(where, extents, strict=True)]
-    return tirx.BufferRegion(buffer, ranges)
-
-
-def _matched(name: str, region: Any, intrinsic: Intrinsic) -> Any:
-    """A buffer over a region, whose elements lie side by side."""
-    dtype = intrinsic.computes.buffers[name].dtype
-    index_dtype = dtype_of(region.region[0].extent)
-    return tirx.decl_buffer(
-        [each.extent for each in region.region],
-        dtype,
-        f"{intrinsic.name.replace('.', '_')}_{name}",
-        elem_offset=scalar_var(f"{name}_offset", index_dtype),
-        data_alignment=size_bytes(dtype),
-        offset_factor=1,
-        layout=None,
-    )
-
-
-def _call(intrinsic: Intrinsic, matched: Mapping[str, Any]) -> Any:
+def llvm_call(intrinsic: Intrinsic, _: Mapping[str, Operand], matched: Mapping[str, Any]) -> Any:
     """``C[0:16] = name(C[0:16], A[0:4], B[0:64])``, each a vector of what lies side by side."""
     values, places = {}, {}
     for name, buffer in matched.items():

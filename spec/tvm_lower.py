@@ -6,7 +6,7 @@ anything, so lowering is deterministic and, on what the checks accept, total.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import tvm
@@ -18,18 +18,21 @@ from .gpu import limits_of
 from .nest import Plan, StageNest
 from .once import PACK, main_part, pack_part
 from .schedule import BLOCKS, VTHREAD
-from .tensorized import intrinsic_of
+from .tensorized import intrinsic_of, warp_intrinsic
 from .tvm_features import with_attribute
-from .tvm_intrinsics import PRAGMA, llvm_functions, tensorized_loops
-from .tvm_names import blocks_of
+from .tvm_intrinsics import PRAGMA, llvm_call, llvm_functions
+from .tvm_names import blocks_of, buffer_of
+from .tvm_tensorize import Use, tensorized_loops
+from .tvm_wmma import warp_call, warp_fill
 from .tvm_write import primfunc_from_workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .nest import BoundLoop
     from .schedule import Schedule
     from .task import Task
+    from .tvm_tensorize import Instructions
     from .workload import Workload
 
 
@@ -37,13 +40,15 @@ if TYPE_CHECKING:
 class Lowering:
     """The state of one lowering: TVM's schedule and the loops it has for each of ours, by stage and name.
 
-    `owners` has the stage of each block that is not called as its stage is: of a reduction that starts apart.
+    `owners` has the stage of each block that is not called as its stage is: of a reduction that starts apart. `starts`
+    has the block that starts it.
     """
 
     plan: Plan
     sch: Any
     loops: dict[tuple[str, str], Any]
     owners: dict[str, str] = attrs.field(factory=dict)
+    starts: dict[str, Any] = attrs.field(factory=dict)
 
     def do(self, primitive: str, *args: Any, **options: Any) -> Any:
         """Applies one of TVM's schedule primitives.
@@ -56,6 +61,19 @@ class Lowering:
     def block(self, nest: StageNest) -> Any:
         """TVM's block of a stage."""
         return self.do("get_sblock", nest.stage.name)
+
+    def buffers(self) -> dict[str, Any]:
+        """TVM's buffers by our names: those in other memories than the global one have other names there."""
+        found: dict[str, Any] = {}
+        blocks = blocks_of(self.sch.mod["main"].body)
+        for block in blocks:
+            name = str(block.name_hint)
+            if (nest := self.plan.by_stage.get(self.owners.get(name, name))) is not None:
+                outputs = zip(nest.stage.outputs, block.writes, strict=True)
+                found |= {output.name: buffer_of(region) for output, region in outputs}
+        inputs = [buffer_of(region) for block in blocks for region in block.reads]
+        found |= {str(buffer.name): buffer for buffer in inputs if str(buffer.name) not in found}
+        return found
 
 
 def lower(schedule: Schedule, task: Task | Workload) -> Any:
@@ -80,6 +98,11 @@ def lower_plan(plan: Plan, observe: Callable[[str, Any], None] | None = None) ->
     return _lowered(main, tvm.IRModule(functions), observe)
 
 
+def lower_by(passes: Sequence[LowerPass], plan: Plan) -> Any:
+    """A plan that computes nothing once, lowered by other passes than its target's."""
+    return _lowered(plan, tvm.IRModule({"main": _function(plan, "main")}), None, passes)
+
+
 def _function(plan: Plan, name: str) -> tvm.tirx.PrimFunc:
     """The function of a plan's workload, nothing scheduled."""
     used = [intrinsic for intrinsic in map(intrinsic_of, plan.nests) if intrinsic is not None]
@@ -87,11 +110,15 @@ def _function(plan: Plan, name: str) -> tvm.tirx.PrimFunc:
     return with_attribute(func, used)
 
 
-def _lowered(plan: Plan, mod: tvm.IRModule, observe: Callable[[str, Any], None] | None) -> Any:
+def _lowered(
+    plan: Plan,
+    mod: tvm.IRModule,
+    observe: Callable[[str, Any], None] | None,
+    passes: Sequence[LowerPass] | None = None,
+) -> Any:
     """Every pass applied to the function ``main`` of `mod`."""
-    on_gpu = limits_of(plan.target) is not None
     state = Lowering(plan, tvm.s_tir.Schedule(mod, error_render_level="fast"), {})
-    for lower_pass in GPU_PASSES if on_gpu else PASSES:
+    for lower_pass in passes or (PASSES if limits_of(plan.target) is None else GPU_PASSES):
         try:
             lower_pass(state)
         except (RuntimeError, ValueError) as error:  # TVM's failed checks are of either kind
@@ -224,13 +251,15 @@ def start_reductions(state: Lowering) -> None:
         outer = len(state.do("get_loops", state.block(nest))) - len(nest.bound) + first
         update = state.block(nest)
         init = state.do("decompose_reduction", update, loop)
+        state.starts[nest.stage.name] = init
         state.owners |= {str(state.do("get", block).name_hint): nest.stage.name for block in (init, update)}
         # TVM leaves out loops of one step here and there; the others stand in the update's order.
         made = [own for own in state.do("get_loops", init)[outer:] if int(state.do("get", own).extent) > 1]
         inner = [bound for bound in nest.bound[first:] if not bound.reduce and bound.extent > 1]
         for bound, own in zip(inner, made, strict=True):
             if bound.parts[0] in nest.tensorized:
-                _bind(state, own, "vectorize")  # the lanes of an intrinsic start together
+                if warp_intrinsic(nest) is None:
+                    _bind(state, own, "vectorize")  # the lanes of an intrinsic start together
             elif bound.to in ("vectorize", "unroll"):
                 _bind(state, own, bound.to)
 
@@ -238,17 +267,42 @@ def start_reductions(state: Lowering) -> None:
 def tensorize_nests(state: Lowering) -> None:
     """Puts the call of an intrinsic in the place of the loops that it does."""
     used = [(nest, intrinsic) for nest in state.plan.nests if (intrinsic := intrinsic_of(nest)) is not None]
-    for nest, intrinsic in used:
-        first = state.loops[nest.stage.name, nest.tensorized[0].name]
-        sref = state.sch.get_sref(first)
-        new, before, after = tensorized_loops(nest, intrinsic, state.plan.workload, sref.stmt)
-        state.sch.state.replace(sref, new, {before: after})
+    for nest, _ in used:
+        replace_loops(state, nest, state.loops[nest.stage.name, nest.tensorized[0].name], llvm_call)
     if used:
         # Once for the function, wherever it is used: each pragma is read and linked anew.
         nest = used[0][0]
         (block,) = state.do("get_child_blocks", state.loops[nest.stage.name, nest.tensorized[0].name])
         text = llvm_functions(intrinsic for _, intrinsic in used)
         state.do("annotate", state.do("get_loops", block)[0], PRAGMA, text)
+
+
+def tensorize_warps(state: Lowering) -> None:
+    """Puts the call of a warp's intrinsic in the place of the loops that it does, and of those that start its sum."""
+    for nest in state.plan.nests:
+        if (intrinsic := warp_intrinsic(nest)) is None:
+            continue
+        first = state.loops[nest.stage.name, nest.tensorized[0].name]
+        replace_loops(state, nest, first, warp_call)
+        if (start := state.starts.get(nest.stage.name)) is not None:
+            around = state.do("get_loops", start)[-len(intrinsic.stage.axes)]
+            replace_loops(state, nest, around, warp_fill(state.do("get", start).body.value))
+
+
+def replace_loops(state: Lowering, nest: StageNest, loop: Any, instructions: Instructions) -> None:
+    """Replaces the loops of a nest from `loop` inwards by the instructions of its intrinsic."""
+    intrinsic = intrinsic_of(nest)
+    assert intrinsic is not None
+    use = Use(
+        nest=nest,
+        intrinsic=intrinsic,
+        workload=state.plan.workload,
+        buffers=state.buffers(),
+        instructions=instructions,
+    )
+    sref = state.sch.get_sref(loop)
+    new, before, after = tensorized_loops(use, sref.stmt)
+    state.sch.state.replace(sref, new, {before: after})
 
 
 def align_buffers(state: Lowering) -> None:
@@ -277,7 +331,8 @@ def pipeline_loops(state: Lowering) -> None:
             state.do("annotate", loop, "software_pipeline_order", [*range(len(steps))])
 
 
-PASSES: Final[tuple[Callable[[Lowering], None], ...]] = (
+LowerPass: TypeAlias = "Callable[[Lowering], None]"
+PASSES: Final[tuple[LowerPass, ...]] = (
     split_own_nests,
     attach_stages,
     bind_loops,
@@ -286,7 +341,7 @@ PASSES: Final[tuple[Callable[[Lowering], None], ...]] = (
 )
 """Every pass over TensorIR for a CPU, in order."""
 
-GPU_PASSES: Final[tuple[Callable[[Lowering], None], ...]] = (
+GPU_PASSES: Final[tuple[LowerPass, ...]] = (
     split_own_nests,
     set_scopes,
     launch_kernels,
@@ -294,6 +349,7 @@ GPU_PASSES: Final[tuple[Callable[[Lowering], None], ...]] = (
     align_buffers,
     bind_loops,
     start_reductions,
+    tensorize_warps,
     pipeline_loops,
 )
 """Every pass over TensorIR for a GPU, in order."""

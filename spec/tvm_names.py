@@ -46,6 +46,7 @@ __all__ = [
     "get_sblock_read_write_region",
     "handle_of",
     "ir",
+    "pointer_to",
     "prim",
     "scalar_var",
     "scope_of",
@@ -64,6 +65,7 @@ call_node: Final = names.call_node
 data_address: Final = names.data_address
 dtype_of: Final = names.dtype_of
 handle_of: Final = names.handle_of
+pointer_to: Final = names.pointer_to
 scalar_var: Final = names.scalar_var
 scope_of: Final = names.scope_of
 

@@ -26,6 +26,7 @@ __all__ = [
     "data_address",
     "dtype_of",
     "handle_of",
+    "pointer_to",
     "prim",
     "scalar_var",
     "scope_of",
@@ -60,6 +61,11 @@ def scope_of(buffer: Any) -> str:
 def handle_of(buffer: Any) -> Any:
     """What regions are computed by: the pointer to a buffer's data."""
     return buffer.data
+
+
+def pointer_to(buffer: Any, _: str, access: str) -> Any:
+    """A pointer to where a buffer begins, to be read or written: `access` is ``r`` or ``w``."""
+    return buffer.access_ptr(access)
 
 
 def data_address(tensor: Any) -> int:

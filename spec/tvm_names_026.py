@@ -17,7 +17,7 @@ from .tvm_names_025 import (
     prim,
     scope_of,
 )
-from .tvm_typed_nodes import call_node, data_address, dtype_of, handle_of, scalar_var
+from .tvm_typed_nodes import call_node, data_address, dtype_of, handle_of, pointer_to, scalar_var
 
 __all__ = [
     "BIT_NODES",
@@ -33,6 +33,7 @@ __all__ = [
     "data_address",
     "dtype_of",
     "handle_of",
+    "pointer_to",
     "prim",
     "scalar_var",
     "scope_of",

@@ -8,7 +8,7 @@ from tvm import s_tir
 from tvm.ir.prim import expr as prim
 from tvm.s_tir.stmt import MatchBufferRegion, SBlock, SBlockRealize
 
-from .tvm_typed_nodes import call_node, data_address, dtype_of, handle_of, scalar_var
+from .tvm_typed_nodes import call_node, data_address, dtype_of, handle_of, pointer_to, scalar_var
 
 __all__ = [
     "BIT_NODES",
@@ -24,6 +24,7 @@ __all__ = [
     "data_address",
     "dtype_of",
     "handle_of",
+    "pointer_to",
     "prim",
     "scalar_var",
     "scope_of",

@@ -33,6 +33,11 @@ def handle_of(buffer: Any) -> Any:
     return buffer
 
 
+def pointer_to(buffer: Any, dtype: str, access: str) -> Any:
+    """A pointer to where a buffer begins, to be read or written: `access` is ``r`` or ``w``."""
+    return buffer.access_ptr(access, ptr_type=dtype)
+
+
 def data_address(tensor: Any) -> int:
     """Where the bytes of a tensor begin."""
     return int(tensor.data_ptr())

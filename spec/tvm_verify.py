@@ -30,6 +30,7 @@ def is_within_limits(sch: Any, plan: Plan, limits: GpuLimits) -> bool:
         s_tir.transform.ConvertBlocksToOpaque(),
         s_tir.transform.LiftThreadBinding(),
         s_tir.transform.CompactBufferAllocation(),
+        s_tir.transform.LowerMatchBuffer(),
         s_tir.transform.UnifyThreadBinding(),
         SIMPLIFY(),
         s_tir.transform.InjectSoftwarePipeline(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from autosched.spec.testing import assert_lowers_correctly, schedules, workloads
 from autosched.spec.tvm_build import compile_module, device_source, tvm_target
 from autosched.spec.tvm_lower import lower
 from autosched.spec.versions import version_needed
-from cuda_on_cpu import Emulated, emulate
+from cuda_on_cpu import Emulated, Launch, emulate
 from gpu_schedules import product, tiled_product
 
 if TYPE_CHECKING:
@@ -114,15 +113,22 @@ def test_nvcc_takes_the_source(arch: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
 @pytest.mark.parametrize(
     "words",
-    [{}, {"ahead": 1}, {"ahead": 2}, {"ahead": 1, "align": Align(axis="k", factor=32, offset=4)}],
-    ids=["plain", "one ahead", "two ahead", "padded"],
+    [
+        {"vthreads": 2},
+        {"vthreads": 2, "ahead": 1},
+        {"vthreads": 2, "ahead": 2},
+        {"vthreads": 2, "ahead": 1, "align": Align(axis="k", factor=32, offset=4)},
+        {"vthreads": 1, "tile": 4, "through": "shared"},
+        {"vthreads": 1, "tile": 4, "through": "shared.dyn", "scope": "shared.dyn"},
+    ],
+    ids=["plain", "one ahead", "two ahead", "padded", "shared sums", "shared sums in one memory"],
 )
 def test_threads_of_the_source_meet_at_its_barriers(words: dict[str, Any], tmp_path: Path) -> None:
-    task, schedule = product(size=32, depth=64, tile=2, threads=4, vthreads=2, step=16, lanes=2, **words)
+    task, schedule = product(**{"size": 32, "depth": 64, "tile": 2, "threads": 4, "step": 16, "lanes": 2, **words})
     source = source_of(schedule, task)
-    run = functools.partial(emulate, folder=tmp_path, size=32, depth=64, blocks=4, threads=16)
-    assert run(source) == Emulated(right=True, raced=False)
-    assert run(source.replace("__syncthreads();", "")).raced
+    launch = Launch(rows=32, columns=32, depth=64, blocks=(4, 1), threads=(16, 1))
+    assert emulate(source, tmp_path, launch) == Emulated(right=True, raced=False)
+    assert emulate(source.replace("__syncthreads();", ""), tmp_path, launch).raced
 
 
 @pytest.mark.device
