@@ -27,7 +27,7 @@ MACHINE: Final = ("test_measure_faults", "test_api", "test_measure", "test_bench
 """Files of tests that take the lock on the machine's timing or look at its processes; the longest first."""
 COMPILER: Final = (
     "test_relax", "test_tensorize", "test_corpus", "test_language", "test_lowering", "test_counterexamples", "test_gpu",
-    "test_chains", "test_mutations", "test_pairs",
+    "test_wmma", "test_chains", "test_mutations", "test_pairs",
 )  # fmt: skip
 """Files of tests that build hundreds of kernels to prove the compiler: `make compiler`."""
 LONG: Final = ("test_cli", "test_space", "test_strategies", "test_convert")

@@ -34,8 +34,11 @@ FILES = sorted(SPECS.glob("*.json"))
 
 
 def task_for_here(task: Task) -> Task:
-    """The task for this machine: a file may name a CPU that someone else had, on which its numbers are as right."""
-    return attrs.evolve(task, target=Target(kind=task.target.kind))
+    """The task for this machine: a file may name a CPU that someone else had, on which its numbers are as right.
+
+    A GPU that it names is kept: its code is made, not run.
+    """
+    return attrs.evolve(task, target=Target()) if limits_of(task.target) is None else task
 
 
 def needs_device(path: Path) -> bool:

@@ -25,6 +25,7 @@ VOCABULARIES: Final[dict[tuple[str, str], Collection[object]]] = {
     ("Split", "tail"): schedule.TAILS,
     ("BindLoop", "to"): schedule.BINDINGS,
     ("BindFused", "to"): (),
+    ("Nest", "scope"): schedule.SCOPES,
     ("Reducer", "op"): workload.REDUCERS,
     ("Workload", "index_dtype"): ("int32", "int64"),
     ("Buffer", "dtype"): dtypes.DTYPES,
