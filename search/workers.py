@@ -68,7 +68,6 @@ class Workers:
 
     def __init__(self, task: Task, folder: Path, *, builder: str, memory_bytes: int, end: float = math.inf) -> None:
         self._task = task
-        self._folder = folder
         self._builder = builder
         self._memory_bytes = memory_bytes
         self._end = end
@@ -79,7 +78,7 @@ class Workers:
         ours, theirs = channel_pair()
         fd = theirs.fileno()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "autosched.search.zygote", str(fd)],
+            [sys.executable, "-m", "autosched.search.zygote", str(fd), str(folder)],
             pass_fds=[fd],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -102,12 +101,11 @@ class Workers:
         }
 
     def share_task(self) -> None:
-        """Has the zygote load the task and the files of its folder."""
+        """Has the zygote load the task and the files of the folder."""
         answer = self._ask(
             {
                 "op": "task",
                 "task": unstructure(self._task),
-                "folder": str(self._folder),
                 "builder": self._builder,
                 "memory_bytes": self._memory_bytes,
             }

@@ -1,8 +1,8 @@
 """The process that workers are forked from: it has imported TVM and holds the task's data, and never runs a kernel.
 
-Started as ``python -m autosched.search.zygote FD``. Importing TVM takes a second, forking ten milliseconds; a fork
-taken before any thread exists is a safe one. It adopts whatever a candidate leaves behind, and ends with everything
-below it when the tuner does, however that ends.
+Started as ``python -m autosched.search.zygote FD FOLDER``. Importing TVM takes a second, forking ten milliseconds; a
+fork taken before any thread exists is a safe one. It adopts whatever a candidate leaves behind, and ends with
+everything below it, and the files in FOLDER, when the tuner does, however that ends.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _BURIAL_S: Final = 2.0
 
 
 class Zygote:
-    """Forks workers on request and buries them."""
+    """Forks workers on request and buries them; at the end it removes the tuner's files, which are in `folder`."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, folder: Path) -> None:
         self._channel = channel
+        self._folder = folder
         self._site: object = None
-        self._folder: Path | None = None
         self._memory_bytes = 0
         self._workers: set[int] = set()
 
@@ -66,8 +66,7 @@ class Zygote:
         finally:
             for pid in tuple(self._workers):
                 self._end(pid, 0.0)
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _answer(self, message: Message) -> tuple[Message, list[int]]:
         match message["op"]:
@@ -85,7 +84,6 @@ class Zygote:
         from .reference import load_inputs, load_outputs
         from .worker import Site, builder_named
 
-        self._folder = Path(message["folder"])
         self._memory_bytes = message["memory_bytes"]
         try:
             task = structure(message["task"], Task)
@@ -203,17 +201,17 @@ def _wait_until_dead(pid: int, grace_s: float) -> bool:
     return True
 
 
-def main(fd: int) -> None:
-    """Serves the tuner at the other end of the socket `fd`."""
+def main(fd: int, folder: Path) -> None:
+    """Serves the tuner at the other end of the socket `fd`, whose files are in `folder`."""
     from . import worker  # noqa: F401 # TVM is imported before the first request, while the tuner thinks
 
     adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the tuner's to handle
-    Zygote(channel_from_fd(fd)).serve()
+    Zygote(channel_from_fd(fd), folder).serve()
 
 
 if __name__ == "__main__":
     # tvm_ffi imports torch where it is installed, for two seconds and hundreds of megabytes; None makes that an
     # ImportError, which it expects.
     sys.modules["torch"] = None  # type: ignore[assignment] # documented: "import halts with ModuleNotFoundError"
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), Path(sys.argv[2]))
