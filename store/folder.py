@@ -146,9 +146,12 @@ def store_error(folder: Path, error: sqlite3.Error | Timeout | OSError) -> Store
 
 
 def _messages(error: BaseException | None) -> list[str]:
-    """What an error and those it hides say, first cause first: a failed ROLLBACK hides why it was tried."""
+    """What an error and those it hides say, first cause first: a failed ROLLBACK hides why it was tried.
+
+    Not what a StoreError says that it came after: that was the same trouble, in whole sentences.
+    """
     found: list[str] = []
-    while error is not None and len(found) < 4:
+    while error is not None and len(found) < 4 and not isinstance(error, StoreError):
         found.insert(0, str(error) or type(error).__name__)
         error = error.__cause__ or error.__context__
     return found

@@ -178,6 +178,14 @@ def test_the_first_cause_counts(tmp_path: Path) -> None:
     assert "the disk is full (database or disk is full / cannot rollback" in str(store_error(tmp_path, error))
 
 
+def test_an_error_after_another_one_of_the_store_says_it_once(tmp_path: Path) -> None:
+    """As where the last words of a search cannot be written either."""
+    full = sqlite3.OperationalError("database or disk is full")
+    first, second = store_error(tmp_path, full), sqlite3.OperationalError("database or disk is full")
+    second.__context__ = first
+    assert str(store_error(tmp_path, second)) == str(first)
+
+
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "lustre"])
 def test_a_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(store_folder_module, "mounts", lambda: (("/", "ext4"), (str(tmp_path), kind)))
