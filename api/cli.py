@@ -1,15 +1,19 @@
 """The command line: ``autosched tune gemm N=1024 K=1024 M=1024``, and what else it can do.
 
 Standard output is for results, standard error for people: progress, and one line for each error. Exit status 0 is
-success, 1 a failure that is not the input's fault, 2 bad input, 3 a lookup that missed, 130 Ctrl-C. A command's module
-is imported when it is called: a lookup needs neither NumPy nor TVM.
+success, 1 a failure that is not the input's fault, 2 bad input, 3 a lookup that missed, 130 Ctrl-C: the first one ends
+a command in order, a second one at once. A command's module is imported when it is called: a lookup needs neither NumPy
+nor TVM.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
@@ -17,7 +21,7 @@ import click
 from .spec.errors import AutoschedError, LoweringError, SpecError, StoreError, escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "tune": ("cli_tune", "find the fastest schedule: in the store, or by a search"),
@@ -63,7 +67,8 @@ class Program(click.Group):
     def main(self, *args: Any, **options: Any) -> NoReturn:
         """Runs a command and exits; whatever goes wrong on purpose is one line on standard error."""
         try:
-            status = super().main(*args, **{**options, "standalone_mode": False})
+            with _second_interrupt_ends():
+                status = super().main(*args, **{**options, "standalone_mode": False})
             sys.stdout.flush()
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
@@ -84,6 +89,30 @@ class Program(click.Group):
 def exit_status(error: AutoschedError) -> int:
     """2 for what the input or its place is to blame for, else 1."""
     return BAD_INPUT if isinstance(error, SpecError | StoreError | LoweringError) else FAILED
+
+
+@contextlib.contextmanager
+def _second_interrupt_ends() -> Iterator[None]:
+    """Has the first Ctrl-C end a command in order, and a second one at once: what is in the store is safe then too."""
+
+    def at_once(*_: object) -> NoReturn:
+        os.write(2, b"autosched: interrupted\n")
+        os._exit(INTERRUPTED)  # a tuner's helpers end by themselves when it is gone
+
+    def in_order(*_: object) -> NoReturn:
+        signal.signal(signal.SIGINT, at_once)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    # Whoever calls this from a program or a thread of theirs decides.
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, in_order)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from .spec.convert import unstructure
+from .spec.errors import escaped
 from .spec.json_text import write_json
 from .store.keys import task_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from .cli_progress import Notes
     from .cli_request import Request
     from .result import Result
+    from .spec.claim import Failure
     from .spec.json_text import Json
     from .store.records import SearchState
+
+REASON: Final = 90
+"""Characters of a failure's reason that the table has room for."""
 
 
 def result_json(
@@ -25,7 +31,7 @@ def result_json(
     result: Result,
     *,
     state: SearchState | None,
-    failures: Mapping[str, int],
+    failures: Sequence[Failure],
     wall_s: float,
     notes: Notes,
 ) -> str:
@@ -50,7 +56,7 @@ def result_json(
         "speedup_interval": None if interval is None else attrs.asdict(interval),
         "samples_s": result.samples,
         "trials": state.trials if state is not None else 0,
-        "failures": dict(failures),
+        "failures": _counts(failures),
         "drift": notes.drift,
         "busy_s": notes.busy_s,
         "search_s": state.seconds if state is not None else None,
@@ -80,6 +86,28 @@ def _sure(result: Result) -> str:
     if interval is None or result.source == "default":
         return ""
     return f", {interval.low:.2f} to {interval.high:.2f} with {interval.confidence:.0%} confidence"
+
+
+def failures_text(failures: Sequence[Failure], state: SearchState | None) -> str:
+    """A table of failures by class, each with the reason of one of them, after a line that counts them."""
+    of = f" of {state.trials}" if state is not None else ""
+    lines = [f"{len(failures)}{of} trials failed:"]
+    for kind, count in _counts(failures).items():
+        reason = next(" ".join(failure.detail.split()) for failure in failures if failure.kind == kind)
+        lines.append(f"  {kind:13}  {count:4}  {escaped(reason[:REASON])}".rstrip())
+    return "\n".join(lines)
+
+
+def so_far_text(result: Result | None, state: SearchState | None) -> str:
+    """What an interrupted search leaves in the store."""
+    if result is None or state is None:
+        return "nothing has a time yet"
+    best = f"the best so far, {duration(result.latency_s)} after {state.trials} trials, is in the store"
+    return f"{best}; the same command goes on from there"
+
+
+def _counts(failures: Sequence[Failure]) -> dict[str, int]:
+    return dict(sorted(Counter(failure.kind for failure in failures).items()))
 
 
 def _source(result: Result, state: SearchState | None) -> str:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .cli_progress import Notes, open_progress
-from .cli_report import result_json, result_text
+from .cli_report import failures_text, result_json, result_text, so_far_text
 from .cli_request import read_request, request_options, store_option
 from .search.budget import Budget
 from .search.methods import METHODS, check_method
 from .spec.errors import SpecError
-from .tuning import finished, search_failures, searched
+from .tuning import NothingMeasuredError, finished, lookup, search_failures, searched
 
 if TYPE_CHECKING:
     from .cli_request import Request
     from .result import Result
+    from .spec.task import Task
     from .store.store import Store
 
 
@@ -65,14 +66,36 @@ def tune(
     result = finished(request.task, store, budget, starts)
     notes = Notes()
     if result is None:
-        with open_progress(quiet) as watch:
-            watched = notes.beside(watch)
-            result = searched(request.task, store, budget, method=method, seed=seed, starts=starts, watch=watched)
+        options: dict[str, Any] = {"method": method, "seed": seed, "starts": starts}
+        result = search(request.task, store, budget, notes, quiet=quiet, **options)
     if output is not None:
         from .sharing import save_spec
 
         save_spec(result, output)
     report(request, result, store, as_json, begin, notes=notes)
+
+
+def search(task: Task, store: Store, budget: Budget, notes: Notes, *, quiet: bool, **options: Any) -> Result:
+    """Searches, and says at the end how many trials failed; after Ctrl-C also what there is so far."""
+    try:
+        with open_progress(quiet) as watch:
+            result = searched(task, store, budget, watch=notes.beside(watch), **options)
+    except (KeyboardInterrupt, NothingMeasuredError) as error:
+        if not quiet:
+            tell_failures(task, store)
+        if not quiet and isinstance(error, KeyboardInterrupt):
+            click.echo(so_far_text(lookup(task, store), store.search_state(task)), err=True)
+        raise
+    if not quiet:
+        tell_failures(task, store)
+    return result
+
+
+def tell_failures(task: Task, store: Store) -> None:
+    """Prints the table of failures for people, if there are any."""
+    failures = search_failures(task, store)
+    if failures:
+        click.echo(failures_text(failures, store.search_state(task)), err=True)
 
 
 def report(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from .search.progress import Watch
+    from .spec.claim import Failure
     from .spec.schedule import Schedule
     from .spec.task import Task
 
@@ -96,11 +96,10 @@ def searched(
     return Result(record=tuned.record, source=source)
 
 
-def search_failures(task: Task, store: Store) -> dict[str, int]:
-    """How many of a task's trials on this machine failed, by kind."""
+def search_failures(task: Task, store: Store) -> tuple[Failure, ...]:
+    """How each of a task's trials on this machine failed that did."""
     records = store.records(task, this_machine(), Protocol(threads=task.threads))
-    counts = Counter(record.failure.kind for record in records if record.failure is not None)
-    return dict(sorted(counts.items()))
+    return tuple(record.failure for record in records if record.failure is not None)
 
 
 def finished(task: Task, store: Store, budget: Budget, starts: Sequence[Schedule] = ()) -> Result | None:

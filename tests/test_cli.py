@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -21,7 +22,7 @@ from autosched.spec.claim import Failure
 from autosched.spec.errors import MeasureError
 from autosched.spec.json_text import write_json
 from autosched.spec.triple import this_arch
-from pretended_bench import PretendedBench
+from pretended_bench import PretendedBench, pretended_s
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -276,14 +277,76 @@ def test_nothing_measured_is_status_1_with_the_classes(folder: Path, bench: Pret
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].startswith("autosched: nothing was measured: 2 build_error; ")
     assert "trial 1/2  build_error: on purpose" in done.stderr
+    assert done.stderr.splitlines()[-3:-1] == ["2 of 2 trials failed:", "  build_error       2  on purpose"]
+
+
+def test_tune_ends_with_a_table_of_failures(folder: Path, bench: PretendedBench) -> None:
+    kinds = iter(["", "crash", "wrong_answer", "crash", "", "out_of_memory", "crash"])
+
+    def first(schedule: at.Schedule) -> float | Failure:
+        kind = next(kinds, "")
+        return Failure(kind=kind, detail=f"{kind}\n\x1b[31mthere " + "x" * 200) if kind else pretended_s(schedule)
+
+    bench.first = first
+    done = call("tune", *GEMM, "--trials", 7, "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["failures"] == {"crash": 3, "out_of_memory": 1, "wrong_answer": 1}
+    head, *rows = done.stderr.splitlines()[-4:]
+    assert head == "5 of 7 trials failed:"
+    assert [row.split()[:3] for row in rows] == [
+        ["crash", "3", "crash"],
+        ["out_of_memory", "1", "out_of_memory"],
+        ["wrong_answer", "1", "wrong_answer"],
+    ]
+    assert max(map(len, rows)) < 120
+    assert "\x1b" not in "".join(rows)
+    assert "failed" not in call("tune", *GEMM, "--trials", 7).stderr, "nothing was searched"
+    assert call("tune", *GEMM, "--trials", 8, "-q").stderr == ""
 
 
 def test_ctrl_c_is_status_130_and_keeps_what_there_is(folder: Path, bench: PretendedBench) -> None:
     bench.stop_after = 2
     done = call("tune", *GEMM, "--trials", 5)
     assert done.exit_code == 130
-    assert done.stderr.splitlines()[-1] == "autosched: interrupted"
+    *_, so_far, _, last = done.stderr.splitlines()
+    assert so_far.startswith("the best so far, ")
+    assert so_far.endswith(" after 2 trials, is in the store; the same command goes on from there")
+    assert last == "autosched: interrupted"
     assert call("lookup", *GEMM).exit_code == 0
+
+
+def test_ctrl_c_before_anything_has_a_time(folder: Path, bench: PretendedBench) -> None:
+    bench.stop_after = 0
+    done = call("tune", *GEMM, "--trials", 5)
+    assert done.exit_code == 130
+    assert done.stderr.splitlines()[-3:] == ["nothing has a time yet", "", "autosched: interrupted"]
+
+
+def test_a_second_ctrl_c_ends_at_once() -> None:
+    code = """
+        import time
+        from autosched import cli
+        @cli.main.command()
+        def wait():
+            try:
+                print("first", flush=True)
+                time.sleep(60)
+            finally:
+                print("second", flush=True)
+                time.sleep(60)
+        cli.COMMANDS["wait"] = ("", "")
+        cli.Program.get_command = lambda *_: wait
+        cli.main(["wait"])
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for word in ("first", "second"):
+        assert process.stdout.readline().strip() == word
+        process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (130, "autosched: interrupted\n")
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
