@@ -10,9 +10,7 @@ import itertools
 import os
 import shutil
 import statistics
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -25,11 +23,13 @@ from .measurable import own_bytes
 from .pinning import cpus_for
 from .reference import WHOLE_POINTS, Reference
 from .runner import Limits, Runner
+from .scratch import new_scratch, scratch_errors
 from .timing_lock import TimingLock
 from .workers import Handle, Workers, ZygoteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from ..spec.task import Task
@@ -69,6 +69,11 @@ class _Built:
     failure: Failure | None = None
 
 
+def unknown(_: Schedule) -> bool:
+    """Says of every schedule that it is to be measured."""
+    return False
+
+
 class Measurer:
     """Measures schedules of one task under one protocol; a context manager, so that no process outlives it."""
 
@@ -95,14 +100,15 @@ class Measurer:
         self._batch = batch or max(4, 4 * self._builders)
         cpus = cpus_for(protocol.threads)
         self._lock = TimingLock(lock_path)
-        self._folder = Path(tempfile.mkdtemp(prefix="autosched-"))
+        self._folder = new_scratch()
         self._builder = builder
         self._restarts = 0
         self._timed_before = 0
         self._task_shared = False
         try:
             self._workers = self._start_workers()
-            reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)  # while TVM is imported
+            with scratch_errors():
+                reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)  # while TVM is imported
         except BaseException:
             self.close()
             raise
@@ -146,25 +152,29 @@ class Measurer:
 
     # --- many candidates, one after another ---------------------------------------------------------------------------
 
-    def measure(self, schedules: Iterable[Schedule]) -> Iterator[tuple[Schedule, Measurement | Failure]]:
-        """Each schedule with its measurement or failure, in order.
+    def measure(
+        self, schedules: Iterable[Schedule], *, is_known: Callable[[Schedule], bool] = unknown
+    ) -> Iterator[tuple[Schedule, Measurement | Failure]]:
+        """Each schedule with its measurement or failure, in order; those that are known by then are left out.
 
         Schedules are taken a batch at a time while the batch builds, so a generator can propose with what it has seen
-        so far. Timing never overlaps building.
+        so far. Timing never overlaps building. `is_known` is asked when a schedule is about to be timed: another tuner
+        may have done so since it was proposed.
         """
-        self._share_task()
         source = iter(schedules)
         while True:
             batch: list[_Built] = []
             done = 0
             try:
+                self._share_task()
                 self._build_batch(source, batch)
                 if not batch:
                     return
                 for built in batch:
-                    result = self._timed(built)
+                    result = self._timed(built, is_known)
                     done += 1
-                    yield built.schedule, result
+                    if result is not None:
+                        yield built.schedule, result
             except ZygoteError as error:
                 self._restart(error)
                 source = itertools.chain([built.schedule for built in batch[done:]], source)
@@ -184,7 +194,7 @@ class Measurer:
             raise error
         self._workers.close()
         self._workers = self._start_workers()
-        self._workers.share_task()
+        self._task_shared = False
         self._runner.workers = self._workers
 
     def _start_workers(self) -> Workers:
@@ -250,11 +260,12 @@ class Measurer:
             if handle is not None:
                 self._workers.end(handle)
 
-    def _timed(self, built: _Built) -> Measurement | Failure:
-        """Verifies and times what was built; what seems too fast to be true is built and timed once more."""
+    def _timed(self, built: _Built, is_known: Callable[[Schedule], bool]) -> Measurement | Failure | None:
+        """Verifies and times what was built, twice where it seems too fast to be true; None where it is known."""
         if built.handle is None:
-            return built.failure or Failure(kind="crash", detail="it was not built")
-        found = self._timed_in(built.schedule, built.handle, built.build_s)
+            failure = built.failure or Failure(kind="crash", detail="it was not built")
+            return None if is_known(built.schedule) else failure
+        found = self._timed_in(built.schedule, built.handle, built.build_s, is_known)
         if isinstance(found, Measurement):
             self._timed_before += 1
             if self._is_suspicious(found):
@@ -263,9 +274,14 @@ class Measurer:
             self.best_s = found.median_s
         return found
 
-    def _timed_in(self, schedule: Schedule, handle: Handle, build_s: float) -> Measurement | Failure:
-        """Verifies and times the kernel of a worker, and ends it with whatever it started."""
+    def _timed_in(
+        self, schedule: Schedule, handle: Handle, build_s: float, is_known: Callable[[Schedule], bool]
+    ) -> Measurement | Failure | None:
+        """Verifies and times the kernel of a worker, unless it is known; ends the worker with whatever it started."""
         with self._lock.timing(), self._busy():
+            if is_known(schedule):
+                self._workers.end(handle)
+                return None
             begin = time.monotonic()
             result: tuple[float, ...] | Failure | float = self._runner.verify(handle, 0, schedule)
             if isinstance(result, float):
@@ -286,7 +302,7 @@ class Measurer:
             and found.median_s * SUSPICIOUS_FACTOR < self.best_s
         )
 
-    def _confirmed(self, schedule: Schedule, first: Measurement) -> Measurement | Failure:
+    def _confirmed(self, schedule: Schedule, first: Measurement) -> Measurement | Failure | None:
         """The slower of two measurements, the second in a process of its own; or why there is none."""
         handle = self._workers.fork()
         request: Message = {"op": "build", "schedule": unstructure(schedule)}
@@ -295,8 +311,8 @@ class Measurer:
         if isinstance(answer, Failure):
             self._workers.end(handle)
             return answer
-        second = self._timed_in(schedule, handle, float(answer["build_s"]))
-        return second if isinstance(second, Failure) else max(first, second, key=lambda found: found.median_s)
+        second = self._timed_in(schedule, handle, float(answer["build_s"]), unknown)
+        return max(first, second, key=lambda found: found.median_s) if isinstance(second, Measurement) else second
 
     # --- a few candidates, in turn ------------------------------------------------------------------------------------
 
@@ -314,16 +330,19 @@ class Measurer:
         `least`, the rounds end after as many, or later, when it is decided who is fastest. `beside` is
         a schedule of another task, timed with the others on the same threads but not verified: its samples come last.
         """
-        self._share_task()
         results: dict[int, tuple[float, ...] | Failure] = {}
         count = len(schedules) + (beside is not None)
         while len(results) < count:
             asked = {number: s for number, s in enumerate(schedules) if number not in results}
-            handle = self._workers.fork()
             try:
-                results.update(self._retime_in(handle, asked, (rounds, least), beside, len(schedules)))
-            finally:
-                self._workers.end(handle)
+                self._share_task()
+                handle = self._workers.fork()
+                try:
+                    results.update(self._retime_in(handle, asked, (rounds, least), beside, len(schedules)))
+                finally:
+                    self._workers.end(handle)
+            except ZygoteError as error:
+                self._restart(error)
         return [results[number] for number in range(count)]
 
     def _retime_in(

@@ -27,7 +27,7 @@ from .space import Candidate, Space
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..spec.claim import Protocol
     from ..spec.schedule import Schedule
@@ -107,9 +107,13 @@ class Replay:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def measure(self, schedules: Iterable[Schedule]) -> Iterator[tuple[Schedule, Measurement | Failure]]:
-        """Each schedule with what was recorded of it."""
+    def measure(
+        self, schedules: Iterable[Schedule], *, is_known: Callable[[Schedule], bool] = lambda _: False
+    ) -> Iterator[tuple[Schedule, Measurement | Failure]]:
+        """Each schedule with what was recorded of it; without those that are known."""
         for schedule in schedules:
+            if is_known(schedule):
+                continue
             trial = self._trial(schedule)
             if isinstance(trial, TimedTrial):
                 self.busy_s += trial.build_s + trial.run_s

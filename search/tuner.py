@@ -58,8 +58,10 @@ class Bench(Interface):
         """Schedules measured before whose outputs were found wrong later."""
         ...
 
-    def measure(self, schedules: Iterable[Schedule]) -> Iterator[tuple[Schedule, Measurement | Failure]]:
-        """Each schedule with its measurement or failure, in order."""
+    def measure(
+        self, schedules: Iterable[Schedule], *, is_known: Callable[[Schedule], bool] = ...
+    ) -> Iterator[tuple[Schedule, Measurement | Failure]]:
+        """Each schedule with its measurement or failure, in order; not those that are known when their turn comes."""
         ...
 
     def retime(
@@ -137,7 +139,7 @@ class _Search:
         """Measures the default, what others claim, and then what the strategy proposes, until the budget is spent."""
         self._watch(SearchStarted(known=self._journal.trials, total=self._budget.trials))
         known = self._journal.outcome(default.schedule)
-        for outcome in self._measure(bench, [default.schedule]):
+        for outcome in self._measure(bench, [default.schedule], anew=True):
             strategy.learn(default, known if known is not None else outcome)
             self._begin_watch(known if isinstance(known, float) else outcome, outcome)
         claimed = dict.fromkeys((*starts, *self._journal.claimed()))
@@ -166,11 +168,16 @@ class _Search:
                 return
             strategy.learn(candidate, found)
 
-    def _measure(self, bench: Bench, schedules: list[Schedule]) -> Iterator[Outcome]:
-        """Each schedule's outcome, once it is in the store; trials of the budget."""
+    def _measure(self, bench: Bench, schedules: list[Schedule], *, anew: bool = False) -> Iterator[Outcome]:
+        """Each schedule's outcome, once it is in the store, where another tuner may have put it meanwhile.
+
+        `anew`: it is measured whatever is known.
+        """
         if not schedules:
             return
-        for schedule, outcome in self._stored(bench, schedules):
+        waiting = iter(schedules)
+        for schedule, outcome in self._stored(bench, schedules, anew=anew):
+            yield from self._known(_before(schedule, waiting))
             if self._noise is not None:
                 self._noise.tried(schedule)
             self._watch(
@@ -184,16 +191,31 @@ class _Search:
             )
             yield outcome
 
-    def _stored(self, bench: Bench, schedules: Sequence[Schedule]) -> Iterator[tuple[Schedule, Outcome]]:
-        """Measures schedules and puts each into the store, whether they were tried before or not."""
+        yield from self._known(waiting)
+
+    def _stored(
+        self, bench: Bench, schedules: Sequence[Schedule], *, anew: bool = True
+    ) -> Iterator[tuple[Schedule, Outcome]]:
+        """Measures schedules and puts each into the store; unless `anew`, those that are there by then are left out."""
         begin = time.monotonic()
-        for schedule, result in bench.measure(schedules):
+        results = bench.measure(schedules) if anew else bench.measure(schedules, is_known=self._is_known)
+        for schedule, result in results:
             outcome = self._journal.put(schedule, result.samples_s if isinstance(result, Measurement) else result)
             self._journal.retract(bench.retracted)
             self._measured += 1
             self._measuring_s += time.monotonic() - begin
             yield schedule, outcome
             begin = time.monotonic()
+
+    def _is_known(self, schedule: Schedule) -> bool:
+        return self._journal.outcome(schedule) is not None
+
+    def _known(self, schedules: Iterable[Schedule]) -> Iterator[Outcome]:
+        """The outcomes that are known of schedules."""
+        for schedule in schedules:
+            outcome = self._journal.outcome(schedule)
+            assert outcome is not None
+            yield outcome
 
     # --- noise --------------------------------------------------------------------------------------------------------
 
@@ -266,3 +288,11 @@ class _Search:
     def finals_end(self) -> float | None:
         """When the finals must end, by the monotonic clock; None where there is no limit."""
         return None if self._budget.seconds is None else self._begin + self._budget.seconds
+
+
+def _before(schedule: Schedule, waiting: Iterator[Schedule]) -> Iterator[Schedule]:
+    """Takes the next of `waiting` up to `schedule`; all but that one."""
+    for other in waiting:
+        if other == schedule:
+            return
+        yield other

@@ -29,6 +29,7 @@ from .buffers import GuardedBuffer
 from .pinning import check_pinned, pin_threads
 from .reference import OutputReference, agreed_path, load_outputs
 from .sampling import Kernel, samples_in_turn, samples_of
+from .scratch import scratch_errors
 from .wire import Channel, Message, WireError
 
 if TYPE_CHECKING:
@@ -168,8 +169,9 @@ class Worker:
         for number, result in enumerate(self._results.values()):
             path = agreed_path(self._site.folder, message["agreed"], number)
             partial = path.with_suffix(f".{os.getpid()}.npy")
-            np.save(partial, result.data)
-            partial.replace(path)
+            with scratch_errors():
+                np.save(partial, result.data)
+                partial.replace(path)
         return {"kept": message["agreed"]}
 
     def time(self, message: Message) -> Message:

@@ -137,11 +137,11 @@ def change_input(x: np.ndarray, y: np.ndarray) -> None:
 
 
 def one_wrong(x: np.ndarray, y: np.ndarray) -> None:
-    y[SIZE - 1] += 0.001
+    y[-1] += 0.001
 
 
 def last_unwritten(x: np.ndarray, y: np.ndarray) -> None:
-    y[SIZE - 1] = np.nan
+    y[-1] = np.nan
 
 
 def wrong_unless_sampled(x: np.ndarray, y: np.ndarray) -> None:
@@ -190,10 +190,12 @@ UNSAMPLED = 0
 """Set by the test in the environment of the workers: a position that no sampled point covers."""
 
 
-def build(schedule: Schedule, task: Task, buffers: Sequence[GuardedBuffer]) -> Kernel:
-    global UNSAMPLED  # noqa: PLW0603 # this process builds one candidate
-    UNSAMPLED = int(os.environ.get("AUTOSCHED_TEST_UNSAMPLED", "0"))
-    fault = schedule.nests[0].stage if schedule.nests else "right"
+def crash_zygote_once(x: np.ndarray, y: np.ndarray) -> None:
+    pass
+
+
+def fail_to_build(fault: str, killed: Path) -> None:
+    """Does what a fault does while its kernel is built; `killed` is a file that remembers that it did."""
     match fault:
         case "refuse":
             raise LoweringError("the compiler refused the module: it is ugly")
@@ -206,11 +208,15 @@ def build(schedule: Schedule, task: Task, buffers: Sequence[GuardedBuffer]) -> K
         case "crash_zygote":
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(1000)
-        case "crash_zygote_once":
-            marker = Path(os.environ["AUTOSCHED_TEST_MARKER"])
-            if not marker.exists():
-                marker.touch()
-                os.kill(os.getppid(), signal.SIGKILL)
-                time.sleep(1000)
-            fault = "right"
+        case "crash_zygote_once" if not killed.exists():
+            killed.touch()
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(1000)
+
+
+def build(schedule: Schedule, task: Task, buffers: Sequence[GuardedBuffer]) -> Kernel:
+    global UNSAMPLED  # noqa: PLW0603 # this process builds one candidate
+    UNSAMPLED = int(os.environ.get("AUTOSCHED_TEST_UNSAMPLED", "0"))
+    fault = schedule.nests[0].stage if schedule.nests else "right"
+    fail_to_build(fault, Path(os.environ.get("AUTOSCHED_TEST_MARKER", "")))
     return Kernel(buffers[0], buffers[1], globals()[fault])

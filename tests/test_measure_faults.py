@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ from autosched.search.processes import descendants
 from autosched.search.verify import sample_points
 from autosched.search.workers import ZygoteError
 from autosched.spec.claim import Failure, Protocol
+from autosched.spec.errors import MeasureError
 from faulty_builder import candidate
 
 if TYPE_CHECKING:
@@ -173,6 +176,31 @@ def test_a_killed_zygote_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert descendants(os.getpid()) == before
 
 
+def test_a_zygote_killed_while_finalists_are_timed_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOSCHED_TEST_MARKER", str(tmp_path / "killed"))
+    with new_measurer(tmp_path) as measurer:
+        results = measurer.retime([candidate(), candidate("crash_zygote_once"), candidate("one_wrong")], 3)
+        assert [isinstance(result, Failure) for result in results] == [False, False, True]
+    assert (tmp_path / "killed").exists()
+
+
+def test_a_zygote_killed_before_it_has_the_task_is_replaced(tmp_path: Path) -> None:
+    with new_measurer(tmp_path) as measurer:
+        os.kill(measurer._workers._process.pid, signal.SIGKILL)
+        assert isinstance(only(measurer, candidate()), Measurement)
+
+
+def test_files_that_cannot_be_written_are_no_candidates_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with new_measurer(tmp_path, whole_points=0) as measurer:
+        measurer._share_task()
+        shutil.rmtree(measurer._folder)
+        with pytest.raises(MeasureError, match=r"temporary files cannot be written \(No such file .* with TMPDIR"):
+            list(measurer.measure([candidate()]))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(MeasureError, match=r"temporary files cannot be written \(No such file .* with TMPDIR"):
+        new_measurer(tmp_path)
+
+
 @pytest.mark.slow
 def test_a_zygote_that_dies_again_and_again_is_an_error(tmp_path: Path) -> None:
     before = descendants(os.getpid())
@@ -245,6 +273,32 @@ def test_nothing_outlives_a_killed_tuner(tmp_path: Path, fault: str, whole_group
     assert len(family) == 2, "the process that forks, and a worker"
     assert made.is_dir()
     (os.killpg if whole_group else os.kill)(tuner.pid, signal.SIGKILL)
+    tuner.communicate()
+    assert wait_until_gone(family)
+    assert not made.exists()
+
+
+UNBORN_TUNER = """
+import sys, time
+from pathlib import Path
+from test_measure_faults import new_measurer
+with new_measurer(Path(sys.argv[1])) as measurer:
+    print(measurer._folder, flush=True)
+    time.sleep(1000)
+"""
+
+
+def test_nothing_outlives_a_tuner_killed_before_its_first_candidate(tmp_path: Path) -> None:
+    tuner = subprocess.Popen(
+        [sys.executable, "-c", UNBORN_TUNER, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert tuner.stdout is not None
+    made = Path(tuner.stdout.readline().strip())
+    assert made.is_dir()
+    family = descendants(tuner.pid)
+    assert len(family) == 1, "the process that forks, which is still importing"
+    tuner.kill()
     tuner.communicate()
     assert wait_until_gone(family)
     assert not made.exists()
