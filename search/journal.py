@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..spec.claim import Effort, Failure, Tool
 from ..spec.dtypes import is_float
-from ..store.records import MEASURED, FailedTrial, Measurement, Record, SearchState, utc_now
+from ..store.records import CLAIMED, MEASURED, FailedTrial, Measurement, Record, SearchState, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,11 @@ SPACE: Final = "rules-2"
 
 
 class Journal:
-    """All trials of one task on one machine under one protocol: those of before, and those of this session."""
+    """All trials of one task on one machine under one protocol: those of before, and those of this session.
+
+    A time counts whatever tools it was taken with. A failure counts only with the tools it was seen with: another
+    compiler may do what that one could not, so the schedule is as good as untried until it is proposed again.
+    """
 
     def __init__(
         self, task: Task, store: Store, machine: Machine, protocol: Protocol, *, method: str, seed: int
@@ -52,11 +56,11 @@ class Journal:
         self._level_s: dict[Schedule, float] = {}
         self._claimed: list[Schedule] = []
         for record in store.records(task, machine, protocol):
-            outcome = first_outcome(record)
-            if outcome is None:
-                self._claimed.append(record.schedule)
-            else:
+            outcome = self._known(record)
+            if outcome is not None:
                 self._take(record.schedule, outcome)
+            elif any(measurement.origin == CLAIMED for measurement in record.measurements):
+                self._claimed.append(record.schedule)
 
     @property
     def trials(self) -> int:
@@ -79,7 +83,7 @@ class Journal:
         """
         if schedule not in self._outcomes:
             record = self._store.get(self._task, schedule, self._machine, self._protocol)
-            outcome = None if record is None else first_outcome(record)
+            outcome = None if record is None else self._known(record)
             if outcome is None:
                 return None
             self._take(schedule, outcome)
@@ -164,6 +168,12 @@ class Journal:
         if not self._outcomes and not self.exhausted:
             return state
         return self._store.finish_search(self._task, state, self._machine, self._protocol)
+
+    def _known(self, record: Record) -> Outcome | None:
+        """What a record says of its schedule; None also where that is a failure seen with other tools."""
+        if record.failed is not None and record.failure is not None and record.failed.tools != self._tools:
+            return None
+        return first_outcome(record)
 
     def _seconds(self) -> float:
         before_s = self._before.seconds if self._before is not None else 0.0

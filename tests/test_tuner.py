@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autosched.search import journal
 from autosched.search.budget import Budget
 from autosched.search.default import default_candidate
 from autosched.search.progress import Event, FinalistsTimed, SearchEnded, SearchStarted, TrialEnded
 from autosched.search.space import Space
 from autosched.search.tuner import Tuned, tune
-from autosched.spec.claim import Failure, Protocol
+from autosched.spec.claim import Failure, Protocol, Tool
 from autosched.spec.errors import SpecError
 from autosched.spec.schedule import Schedule
 from autosched.spec.task import Target, TargetOption, Task
@@ -166,6 +167,67 @@ def test_failures_are_counted_and_never_win(store: Store) -> None:
     assert tuned.record is not None
     assert tuned.record.failure is None
     assert tuned.state.trials == 16
+
+
+def test_a_failure_counts_with_the_tools_it_was_seen_with(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = PretendedBench(lambda s: CRASH if s != DEFAULT and pretended_s(s) < 0.0015 else pretended_s(s))
+    run(store, bench, 12, method="random")
+    failed = {record.schedule for record in records(store) if record.failure is not None}
+    assert failed
+
+    same = PretendedBench()
+    run(store, same, 16, method="random")
+    assert not failed & set(same.measured)
+
+    monkeypatch.setattr(journal, "tools", lambda: (Tool(name="apache-tvm", version="9.9"),))
+    other = PretendedBench()
+    tuned = run(store, other, 20, method="random")
+    assert set(other.measured) - failed - {DEFAULT} == {r.schedule for r in records(store)} - {
+        *bench.measured, *same.measured
+    }, "what has a time is not measured again"  # fmt: skip
+    assert failed <= set(other.measured)
+    assert tuned.failures == ()
+    assert tuned.state.trials == 20
+    assert tuned.record is not None
+    assert tuned.record.schedule == min((r.schedule for r in records(store)), key=pretended_s)
+
+
+def test_a_failure_with_other_tools_is_not_forgotten_before_it_is_mended(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = run(store, PretendedBench(lambda s: CRASH if s != DEFAULT else 0.001), 6)
+    assert dict(tuned.failures) == {"crash": 5}
+    monkeypatch.setattr(journal, "tools", lambda: (Tool(name="apache-tvm", version="9.9"),))
+    again = run(store, PretendedBench(lambda s: CRASH if s != DEFAULT else 0.001), 6)
+    assert dict(again.failures) == {"crash": 5}
+    failed = [record.failed for record in records(store) if record.failed is not None]
+    assert {failure.tools for failure in failed} == {(Tool(name="apache-tvm", version="9.9"),)}
+    assert tuned.record is not None
+    assert again.record is not None
+    assert again.record.schedule == tuned.record.schedule == DEFAULT
+
+
+def test_what_another_tuner_has_timed_meanwhile_is_not_timed_again(store: Store) -> None:
+    """The other one has the same seed, and is ahead by a few trials whenever this one is about to time."""
+    other, seen = PretendedBench(), []
+
+    def first(schedule: Schedule) -> float:
+        seen.append(schedule)
+        if len(seen) in (2, 5):
+            run(store, other, 2 * len(seen) + 1)
+        return pretended_s(schedule)
+
+    bench = PretendedBench(first)
+    tuned = run(store, bench, 16)
+    assert len(set(bench.measured)) == len(bench.measured)
+    both = set(bench.measured) & set(other.measured)
+    assert both == {DEFAULT, bench.measured[1], bench.measured[4]}, "the anchor, and what was under way"
+    assert {*bench.measured, *other.measured} == {record.schedule for record in records(store)}
+    assert tuned.state.trials == 16
+    alone = PretendedBench()
+    with tempfile.TemporaryDirectory() as folder:
+        assert run(Store(folder), alone, 16).record.schedule == tuned.record.schedule  # type: ignore[union-attr]
+    assert set(alone.measured) == {*bench.measured, *other.measured}
 
 
 def test_nothing_can_be_measured(store: Store) -> None:
