@@ -37,7 +37,7 @@ bench: .venv/.bench links ## compare with peers (SUITE=spine; installs torch)
 	@$(BIN)/autosched bench $(SUITE)
 
 ##@ Check
-.PHONY: test check lint types wheel compiler properties unit slow slice pairs fuzz device compat examples cover
+.PHONY: test check lint types wheel compiler properties unit slow slice pairs fuzz faults device compat examples cover
 
 # One after another whatever -j says, and pytest's closing line last.
 test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, slice, compiler, properties, unit
@@ -80,6 +80,10 @@ pairs: .venv/.test links ## prove COUNT=2000 pairs of a workload and a schedule 
 
 fuzz: .venv/.test links ## read COUNT=200000 damaged spec files (SEED=0)
 	@$(BIN)/python tests/run_fuzz.py --count $(or $(COUNT),200000) --seed $(SEED)
+
+# Four minutes on two idle cores. REPORT=docs/faults.md keeps the table.
+faults: .venv/.test links ## kill 200 tuners, fill disks, run bad candidates; table it (SEED=0 REPORT=)
+	@$(BIN)/python tests/run_faults.py --seed $(SEED) $(if $(REPORT),--report $(REPORT))
 
 device: .venv/.test links ## the tests that need a GPU
 	@$(PYTEST) -m device

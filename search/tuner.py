@@ -177,7 +177,6 @@ class _Search:
             return
         waiting = iter(schedules)
         for schedule, outcome in self._stored(bench, schedules, anew=anew):
-            yield from self._known(_before(schedule, waiting))
             if self._noise is not None:
                 self._noise.tried(schedule)
             self._watch(
@@ -189,6 +188,7 @@ class _Search:
                     best_s=self._journal.best_s,
                 )
             )
+            yield from self._known(_before(schedule, waiting))
             yield outcome
 
         yield from self._known(waiting)

@@ -23,7 +23,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--accept-goldens", action="store_true", help="write down what is printed and lowered as right")
 
 
-MACHINE: Final = ("test_measure_faults", "test_api", "test_measure", "test_bench", "test_readme", "test_measure_parts")
+MACHINE: Final = (
+    "test_measure_faults",
+    "test_faults",
+    "test_api",
+    "test_measure",
+    "test_bench",
+    "test_readme",
+    "test_measure_parts",
+)
 """Files of tests that take the lock on the machine's timing or look at its processes; the longest first."""
 COMPILER: Final = (
     "test_relax", "test_tensorize", "test_corpus", "test_language", "test_lowering", "test_counterexamples", "test_gpu",
