@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fault_kernels import Event
     from fault_rows import Row
 
-TRIALS: Final = 24
+TRIALS: Final = 16
 
 
 def one_line(tuner: Tuner, *words: str) -> list[str]:

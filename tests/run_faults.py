@@ -41,8 +41,9 @@ LANES: Final = 2
 
 
 def candidates(seed: int, short: bool) -> list[Row]:
-    rows = list(candidate_rows(seed, FAULTS if short else {**FAULTS, **MORE_FAULTS}))
-    return [*rows, nothing_measured_row(seed)]
+    if short:
+        return list(candidate_rows(seed, FAULTS))
+    return [*candidate_rows(seed, {**FAULTS, **MORE_FAULTS}), nothing_measured_row(seed)]
 
 
 def known(seed: int, short: bool) -> list[Row]:
