@@ -8,31 +8,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..spec.errors import MeasureError
+from ..store.machine import cpus_from_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def cpus_for(threads: int) -> tuple[int, ...]:
     """One CPU for each thread from those that this process may use, different cores before two halves of one."""
-    allowed = sorted(os.sched_getaffinity(0))
+    allowed = os.sched_getaffinity(0)
     if not 1 <= threads <= len(allowed):
         raise MeasureError(
             f"{threads} threads cannot be timed: this process may use {len(allowed)} CPUs; "
             f"choose threads from 1 to {len(allowed)}"
         )
-    rank = {cpu: _siblings(cpu).index(cpu) for cpu in allowed}
-    return tuple(sorted(allowed, key=lambda cpu: (rank[cpu], cpu))[:threads])
+    return cpus_in_order(allowed, Path("/"))[:threads]
 
 
-def _siblings(cpu: int) -> tuple[int, ...]:
+def cpus_in_order(allowed: Iterable[int], root: Path) -> tuple[int, ...]:
+    """CPUs in the order in which threads take them: first one of each core, by Linux's files below `root`."""
+    rank = {cpu: _siblings(cpu, root).index(cpu) for cpu in allowed}
+    return tuple(sorted(rank, key=lambda cpu: (rank[cpu], cpu)))
+
+
+def siblings_file(cpu: int) -> str:
+    """The file below the root of Linux that lists the CPUs which share a core with `cpu`."""
+    return f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
+
+
+def _siblings(cpu: int, root: Path) -> tuple[int, ...]:
     """The CPUs that share a core with `cpu`, itself included."""
-    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
     found = {cpu}
     with contextlib.suppress(OSError, ValueError):
-        for part in path.read_text(encoding="ascii").strip().split(","):
-            low, _, high = part.partition("-")
-            found.update(range(int(low), int(high or low) + 1))
+        found.update(cpus_from_text((root / siblings_file(cpu)).read_text(encoding="ascii")))
     return tuple(sorted(found))
 
 

@@ -38,8 +38,17 @@ ARM_ISA: Final = frozenset((
 ))  # fmt: skip
 
 _ARCHITECTURES: Final = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
-_CPUS: Final = Path("/sys/devices/system/cpu")
-_CPUINFO: Final = Path("/proc/cpuinfo")
+_CPUS: Final = "sys/devices/system/cpu"
+_CPUINFO: Final = "proc/cpuinfo"
+_CACHES: Final = 8
+"""Caches of one CPU that are looked at."""
+
+FACT_FILES: Final = (
+    _CPUINFO,
+    f"{_CPUS}/online",
+    *(f"{_CPUS}/cpu0/cache/index{i}/{name}" for i in range(_CACHES) for name in ("level", "type", "size")),
+)
+"""The files below the root of Linux that a fingerprint is read from; not every machine has each."""
 
 # The kernel writes /proc/cpuinfo as it is read, CPU by CPU; the first fits in this.
 _FIRST_CPU_BYTES: Final = 8192
@@ -64,17 +73,30 @@ def this_machine() -> Machine:
     whose affinity, container or environment may allow fewer (that is the task's `threads`).
     """
     arch = architecture()
-    if not _CPUINFO.exists():
+    if not Path("/", _CPUINFO).exists():
         return machine_elsewhere(arch)
-    with _CPUINFO.open("rb") as file:
+    return machine_from_files(Path("/"), arch)
+
+
+def machine_from_files(root: Path, arch: str) -> Machine:
+    """The fingerprint from Linux's files below `root`, which are those of the machine or copies of another's.
+
+    OSError where there is no /proc/cpuinfo.
+    """
+    with (root / _CPUINFO).open("rb") as file:
         facts = first_cpu(file.read(_FIRST_CPU_BYTES).decode("ascii", "replace"))
-    return machine_from_facts(arch, facts, cores=online_cpus(_CPUS), caches=read_caches(_CPUS / "cpu0" / "cache"))
+    cpus = root / _CPUS
+    return machine_from_facts(arch, facts, cores=online_cpus(cpus), caches=read_caches(cpus / "cpu0" / "cache"))
 
 
 def architecture() -> str:
     """The instruction set's name as Linux spells it: x86_64, aarch64, ..."""
-    name = (os.uname().machine if hasattr(os, "uname") else platform.machine()).lower()
-    return _ARCHITECTURES.get(name, name)
+    return architecture_named(os.uname().machine if hasattr(os, "uname") else platform.machine())
+
+
+def architecture_named(name: str) -> str:
+    """An instruction set as Linux spells it, by any of its names."""
+    return _ARCHITECTURES.get(name.lower(), name.lower())
 
 
 def machine_elsewhere(arch: str) -> Machine:
@@ -133,17 +155,22 @@ def online_cpus(cpus: Path) -> int:
         text = (cpus / "online").read_text(encoding="ascii").strip()
     except OSError:
         return os.cpu_count() or 1
-    total = 0
-    for span in text.split(","):
+    return len(cpus_from_text(text))
+
+
+def cpus_from_text(text: str) -> tuple[int, ...]:
+    """The kernel's lists of CPUs: ``0-3,8`` is 0, 1, 2, 3, 8. ValueError for what is none."""
+    found: list[int] = []
+    for span in text.strip().split(","):
         first, _, last = span.partition("-")
-        total += int(last or first) - int(first) + 1
-    return total
+        found.extend(range(int(first), int(last or first) + 1))
+    return tuple(found)
 
 
 def read_caches(folder: Path) -> Caches:
     """One CPU's cache sizes from its folder in /sys; a virtual machine may show none."""
     found: dict[tuple[str, str], int] = {}
-    for index in range(8):
+    for index in range(_CACHES):
         cache = folder / f"index{index}"
         try:
             level, kind, size = (
