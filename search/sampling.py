@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from typing import TYPE_CHECKING, Final
 from typing import Protocol as Interface
 
@@ -33,6 +32,10 @@ class Kernel(Interface):
 
     def call(self) -> None:
         """Runs once and returns when the result is there."""
+        ...
+
+    def timed_call(self) -> float:
+        """Runs once; the seconds it took, by the clock of where it runs."""
         ...
 
     def time_s(self, number: int, repeats: int, flush_cache: bool = False) -> tuple[float, ...]:
@@ -66,17 +69,11 @@ def samples_of(kernel: Kernel, protocol: Protocol, first_s: float, best_s: float
 def timed(kernel: Kernel, protocol: Protocol, number: int, repeats: int) -> tuple[float, ...]:
     """Seconds per call, `repeats` samples of `number` calls each.
 
-    Single calls are long ones: Python's clock around them adds a millionth of a second, where the compiled timing loop
-    would call once more than asked.
+    Single calls are long ones, and the compiled timing loop would call once more than asked.
     """
     if number > 1 or protocol.flush_cache:
         return kernel.time_s(number, repeats, protocol.flush_cache)
-    samples = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        kernel.call()
-        samples.append(time.perf_counter() - begin)
-    return tuple(samples)
+    return tuple(kernel.timed_call() for _ in range(repeats))
 
 
 def samples_in_turn(

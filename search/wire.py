@@ -11,7 +11,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ..spec.errors import AutoschedError
+from ..spec.errors import AutoschedError, MeasureError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,10 @@ STALL_S: Final = 10.0
 
 class WireError(AutoschedError):
     """The other side is gone, or speaks nonsense."""
+
+
+class BrokenSessionError(MeasureError):
+    """The device on which a candidate ran is not there any more: gone, killed, or out of time."""
 
 
 class Channel:

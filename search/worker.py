@@ -30,7 +30,7 @@ from .pinning import check_pinned, pin_threads
 from .reference import OutputReference, agreed_path, load_outputs
 from .sampling import Kernel, samples_in_turn, samples_of
 from .scratch import scratch_errors
-from .wire import Channel, Message, WireError
+from .wire import BrokenSessionError, Channel, Message, WireError
 
 if TYPE_CHECKING:
     from .verify import Mismatch
@@ -86,14 +86,7 @@ class Worker:
 
     def serve(self) -> None:
         """Answers each request with one message or several; a failed candidate is an answer too."""
-        answers: dict[str, Callable[[Message], Message]] = {
-            "build": self.build,
-            "verify": self.verify,
-            "keep": self.keep,
-            "time": self.time,
-            "retime": self.retime,
-            "beside": self.beside,
-        }
+        answers = self.answers()
         while True:
             try:
                 message = self._channel.receive()
@@ -103,9 +96,22 @@ class Worker:
                 answer = answers[message["op"]](message)
             except CandidateError as error:
                 answer = {"failed": attrs.asdict(error.failure)}
+            except BrokenSessionError as error:
+                answer = {"broken": str(error)}
             except (MeasureError, LoweringError) as error:
                 answer = {"harness": str(error)}
             self._channel.send(answer)
+
+    def answers(self) -> dict[str, Callable[[Message], Message]]:
+        """What is done for each request."""
+        return {
+            "build": self.build,
+            "verify": self.verify,
+            "keep": self.keep,
+            "time": self.time,
+            "retime": self.retime,
+            "beside": self.beside,
+        }
 
     def build(self, message: Message) -> Message:
         """Builds a schedule and keeps its kernel under the next number."""
@@ -128,18 +134,23 @@ class Worker:
             outputs = load_outputs(self._site.task, self._site.folder, message["agreed"])
             self._site = attrs.evolve(self._site, outputs=outputs, agreed=message["agreed"])
         self._start_pool(tuple(message["cpus"]), message["pinned"])
-        sums = {name: buffer.checksum() for name, buffer in self._site.inputs.items()}
-        for result in self._results.values():
-            result.erase()
+        self._erase_results()
+        sums = self._checksums()
         self._run(kernel.prepare)
-        begin = time.perf_counter()
-        self._run(kernel.call)
-        first_s = time.perf_counter() - begin
-        for name, before in sums.items():
-            if self._site.inputs[name].checksum() != before:
+        first_s = self._run(kernel.timed_call)
+        for (name, before), after in zip(sums.items(), self._checksums().values(), strict=True):
+            if after != before:
                 raise CandidateError("wrong_answer", f"input {name} was changed by the kernel")
         self._check_guards()
         return {"first_s": first_s, "disputed": self._disputed()}
+
+    def _erase_results(self) -> None:
+        for result in self._results.values():
+            result.erase()
+
+    def _checksums(self) -> dict[str, int]:
+        """A number for each input that changes when its values do."""
+        return {name: buffer.checksum() for name, buffer in self._site.inputs.items()}
 
     def _disputed(self) -> Message | None:
         for name, result in self._results.items():
@@ -230,8 +241,7 @@ def _plain(wrong: Mismatch) -> Message:
     return {"output": wrong.output, "positions": list(wrong.positions), "found": list(wrong.found)}
 
 
-def builder_named(name: str) -> Builder:
-    """The builder ``package.module:function``."""
-    module, _, function = name.partition(":")
-    found: Builder = getattr(importlib.import_module(module), function)
-    return found
+def named(name: str) -> Any:
+    """What ``package.module:name`` is: a builder, or a class of workers."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)

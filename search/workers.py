@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,7 @@ from ..spec.claim import Failure
 from ..spec.convert import unstructure
 from ..spec.errors import MeasureError
 from .processes import descendants, kill_all, kill_group, marked_processes, memory_bytes, signal_name
-from .wire import STALL_S, Channel, Message, WireError, channel_from_fd, channel_pair
+from .wire import STALL_S, BrokenSessionError, Channel, Message, WireError, channel_from_fd, channel_pair
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -66,9 +67,20 @@ class ZygoteError(MeasureError):
 class Workers:
     """A zygote and its workers, for one task; none of them is waited for after `end`, by the monotonic clock."""
 
-    def __init__(self, task: Task, folder: Path, *, builder: str, memory_bytes: int, end: float = math.inf) -> None:
+    def __init__(
+        self,
+        task: Task,
+        folder: Path,
+        *,
+        builder: str,
+        memory_bytes: int,
+        end: float = math.inf,
+        worker: str = "autosched.search.worker:Worker",
+    ) -> None:
         self._task = task
         self._builder = builder
+        self._worker = worker
+        self._asking = threading.Lock()  # one question at a time, whichever thread asks
         self._memory_bytes = memory_bytes
         self._end = end
         self._mark = secrets.token_hex(8)
@@ -107,6 +119,7 @@ class Workers:
                 "op": "task",
                 "task": unstructure(self._task),
                 "builder": self._builder,
+                "worker": self._worker,
                 "memory_bytes": self._memory_bytes,
             }
         )
@@ -118,8 +131,9 @@ class Workers:
 
     def _ask(self, message: Message) -> Message:
         try:
-            self._channel.send(message)
-            answer = self._channel.receive()
+            with self._asking:
+                self._channel.send(message)
+                answer = self._channel.receive()
         except WireError as error:
             raise self._zygote_error() from error
         if "error" in answer:
@@ -139,8 +153,9 @@ class Workers:
     def fork(self) -> Handle:
         """A new worker, waiting for requests."""
         try:
-            self._channel.send({"op": "fork"})
-            message, fds = self._channel.receive_fds(2)
+            with self._asking:
+                self._channel.send({"op": "fork"})
+                message, fds = self._channel.receive_fds(2)
         except WireError as error:
             raise self._zygote_error() from error
         sock, log = fds
@@ -194,6 +209,8 @@ class Workers:
                 return Failure(**answer["failed"])
         except (WireError, TypeError, ValueError):
             return self._failure_of_dead(handle)
+        if "broken" in answer:
+            raise BrokenSessionError(str(answer["broken"]))
         if "harness" in answer:
             raise MeasureError(str(answer["harness"]))
         return answer
@@ -223,6 +240,11 @@ class Workers:
         if end["signal"]:
             return Failure(kind="crash", detail=f"killed by {signal_name(end['signal'])}{said}")
         return Failure(kind="crash", detail=f"it ended with exit status {end['exit']}{said}")
+
+    def give_up(self) -> None:
+        """What is being waited for, by any thread, is waited for no longer: it fails as if it were over its time."""
+        for handle in tuple(self._handles):
+            handle.deadline = 0.0
 
     def end(self, handle: Handle, grace_s: float = 0.0) -> Message:
         """Kills a worker with all that it started; says how many processes that were."""

@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -36,6 +36,11 @@ from .processes import (
 )
 from .wire import Channel, Message, WireError, channel_from_fd, channel_pair
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .worker import Worker
+
 _DYING_S: Final = 2.0
 """A worker that closed its connection is given so long to die of what it was dying of."""
 _BURIAL_S: Final = 2.0
@@ -51,6 +56,7 @@ class Zygote:
         self._site: object = None
         self._memory_bytes = 0
         self._workers: set[int] = set()
+        self._worker_type: Callable[..., Worker]
 
     def serve(self) -> None:
         """Answers the tuner until it closes the connection or dies; then ends all workers."""
@@ -82,12 +88,13 @@ class Zygote:
 
     def _take_task(self, message: Message) -> Message:
         from .reference import load_inputs, load_outputs
-        from .worker import Site, builder_named
+        from .worker import Site, named
 
         self._memory_bytes = message["memory_bytes"]
         try:
             task = structure(message["task"], Task)
-            builder = builder_named(message["builder"])
+            builder = named(message["builder"])
+            self._worker_type = named(message["worker"])
         except (AutoschedError, ImportError, AttributeError) as error:
             return {"error": f"{type(error).__name__}: {error}"}
         self._site = Site(
@@ -132,10 +139,7 @@ class Zygote:
                 os.dup2(log, fd)
             limit_memory(self._memory_bytes)
             gc.disable()  # it lives for a candidate: what a collection frees is less than the pages that it copies
-            from .worker import Site, Worker
-
-            assert isinstance(self._site, Site)
-            Worker(channel, self._site).serve()
+            self._worker_type(channel, self._site).serve()
             status = 0
         finally:
             # A traceback is printed by hand: leaving through the interpreter would run the zygote's cleanup.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import tvm
@@ -43,9 +44,9 @@ class Packing:
         self.constants = tuple(name for name in workload.params if name not in workload.writer)
         """The task's inputs that it reads, in the order of its arguments."""
 
-    def packed(self, constants: Sequence[tvm.runtime.Tensor]) -> tuple[tvm.runtime.Tensor, ...]:
-        """The buffers for ``main``, filled, behind the task's parameters in this order."""
-        made = tuple(tvm.runtime.empty(buffer.shape, buffer.dtype) for buffer in self._made)
+    def packed(self, constants: Sequence[tvm.runtime.Tensor], device: Any = None) -> tuple[tvm.runtime.Tensor, ...]:
+        """The buffers for ``main``, filled, behind the task's parameters in this order; on this CPU or a `device`."""
+        made = tuple(tvm.runtime.empty(buffer.shape, buffer.dtype, device or tvm.cpu(0)) for buffer in self._made)
         self._function(*constants, *made)
         return made
 
@@ -87,6 +88,12 @@ class CompiledKernel:
         """Runs once, on the device's own clock: returns when the result is there."""
         self.prepare()
         self._function(*self._tensors)
+
+    def timed_call(self) -> float:
+        """Runs once; the seconds it took. Python's clock adds a millionth of a second."""
+        begin = time.perf_counter()
+        self.call()
+        return time.perf_counter() - begin
 
     def time_s(self, number: int, repeats: int, flush_cache: bool = False) -> tuple[float, ...]:
         """Seconds per call: `repeats` samples, each the mean of `number` calls in a row; one more call goes first.

@@ -51,6 +51,11 @@ class Kernel:
         np.add(self._x.array(), np.float32(1), out=self._y.array())
         self._fault(self._x.array(), self._y.array())
 
+    def timed_call(self) -> float:
+        begin = time.perf_counter()
+        self.call()
+        return time.perf_counter() - begin
+
     def time_s(self, number: int, repeats: int, flush_cache: bool = False) -> tuple[float, ...]:
         samples = []
         for _ in range(repeats):

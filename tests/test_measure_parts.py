@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from typing import TYPE_CHECKING
-from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -273,17 +272,13 @@ class FakeKernel:
     def call(self) -> None:
         self.calls += 1
 
-    def perf_counter(self) -> float:
-        return self.calls * self.call_s
+    def timed_call(self) -> float:
+        self.call()
+        return self.call_s
 
     def time_s(self, number: int, repeats: int, flush_cache: bool = False) -> tuple[float, ...]:
         self.asked.append((number, repeats, flush_cache))
         return (self.call_s,) * repeats
-
-
-def fake_samples(kernel: FakeKernel, protocol: Protocol, first_s: float, best_s: float | None) -> tuple[float, ...]:
-    with mock.patch("autosched.search.sampling.time", kernel):
-        return samples_of(kernel, protocol, first_s, best_s)
 
 
 @given(st.floats(1e-7, 10), st.floats(1, 1000), st.integers(1, 9), st.integers(1, 4))
@@ -291,7 +286,7 @@ def test_a_sample_is_long_enough(call_s: float, coldness: float, repeats: int, n
     """However slow the first call was, and however short the others are."""
     protocol = Protocol(threads=1, repeats=repeats, number=number, min_sample_s=0.005)
     kernel = FakeKernel(call_s)
-    samples = fake_samples(kernel, protocol, call_s * coldness, None)
+    samples = samples_of(kernel, protocol, call_s * coldness, None)
     assert samples == pytest.approx((call_s,) * repeats)
     used = [n for n, _, _ in kernel.asked[-1:]] or [1]
     assert all(n >= number and n * call_s >= 0.005 * (1 - 1e-9) for n in used)
@@ -307,13 +302,13 @@ def test_a_sample_is_long_enough(call_s: float, coldness: float, repeats: int, n
 )  # fmt: skip
 def test_slow_kernels_are_looked_at_only_shortly(best_s: float | None, first_s: float, count: int) -> None:
     protocol = Protocol(threads=1, repeats=7, min_sample_s=0.005)
-    assert len(fake_samples(FakeKernel(0.001), protocol, first_s, best_s)) == count
+    assert len(samples_of(FakeKernel(0.001), protocol, first_s, best_s)) == count
 
 
 @given(st.floats(1e-7, 1), st.floats(0.1, 10), st.integers(1, 9))
 def test_what_may_be_the_best_gets_every_sample(call_s: float, ratio: float, repeats: int) -> None:
     protocol = Protocol(threads=1, repeats=repeats)
-    samples = fake_samples(FakeKernel(call_s), protocol, call_s, call_s * ratio)
+    samples = samples_of(FakeKernel(call_s), protocol, call_s, call_s * ratio)
     assert 1 <= len(samples) <= repeats
     if ratio >= 1 / 1.02:
         assert len(samples) == repeats
@@ -321,13 +316,13 @@ def test_what_may_be_the_best_gets_every_sample(call_s: float, ratio: float, rep
 
 def test_cold_caches_are_asked_for() -> None:
     kernel = FakeKernel(1e-5)
-    fake_samples(kernel, Protocol(threads=1, repeats=5, flush_cache=True), 0.001, None)
+    samples_of(kernel, Protocol(threads=1, repeats=5, flush_cache=True), 0.001, None)
     assert kernel.asked == [(1, 5, True)]
 
 
 def test_warm_up_calls_are_made() -> None:
     kernel = FakeKernel(1e-5)
-    fake_samples(kernel, Protocol(threads=1, warmup=4), 0.001, None)
+    samples_of(kernel, Protocol(threads=1, warmup=4), 0.001, None)
     assert kernel.calls == 3 + 1, "the fourth was the call that was verified; one more tells how long a call is"
 
 
