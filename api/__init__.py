@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .nn.registry import get_task
     from .result import Result
     from .search.default import default_schedule
+    from .search.tracker import Remote
     from .sharing import save_spec
     from .spec.claim import Failure, Machine, Protocol
     from .spec.errors import AutoschedError, LoweringError, MeasureError, SpecError, StoreError
@@ -32,6 +33,7 @@ __all__ = [
     "NothingMeasuredError",
     "Protocol",
     "Record",
+    "Remote",
     "Result",
     "Schedule",
     "SpecError",
@@ -60,6 +62,7 @@ _HOMES: Final = {
     "NothingMeasuredError": "tuning",
     "Protocol": "spec.claim",
     "Record": "store.records",
+    "Remote": "search.tracker",
     "Result": "result",
     "Schedule": "spec.schedule",
     "SpecError": "spec.errors",

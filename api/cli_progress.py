@@ -10,7 +10,15 @@ import attrs
 import click
 
 from .cli_report import duration
-from .search.progress import FinalistsTimed, MachineDrifted, SearchEnded, SearchStarted, TrialEnded, unwatched
+from .search.progress import (
+    DeviceFailed,
+    FinalistsTimed,
+    MachineDrifted,
+    SearchEnded,
+    SearchStarted,
+    TrialEnded,
+    unwatched,
+)
 from .spec.claim import Failure
 
 if TYPE_CHECKING:
@@ -79,6 +87,8 @@ def event_text(event: Event) -> str:
         case SearchEnded():
             share = event.busy_s / event.wall_s if event.wall_s else 0.0
             return f"searched for {duration(event.wall_s)}, {share:.0%} of it building and running"
+        case DeviceFailed():
+            return f"device {event.address}  {' '.join(event.detail.split())[:160]}"
 
 
 @contextlib.contextmanager
@@ -106,7 +116,7 @@ def _bar() -> Iterator[Watch]:
                     progress.update(bar, completed=event.number, best=best)
                 case FinalistsTimed():
                     progress.update(bar, description="finals", best=f"best {duration(event.best_s)}")
-                case MachineDrifted():
-                    progress.console.print(event_text(event))
+                case MachineDrifted() | DeviceFailed():
+                    progress.console.print(event_text(event), markup=False)
 
         yield watch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Sequence
 
+    from .search.devices import Devices
     from .search.progress import Watch
-    from .spec.claim import Failure
+    from .search.tracker import Remote
+    from .spec.claim import Failure, Machine
     from .spec.schedule import Schedule
     from .spec.task import Task
 
@@ -36,13 +38,19 @@ class NothingMeasuredError(AutoschedError):
         self.failures = dict(failures)
 
 
-def lookup(task: Task, store: StoreLike = None, *, allow: Collection[str] = DEFAULT_ALLOW) -> Result | None:
-    """The best that `store` knows of `task` on this machine; None where it knows nothing. Never measures.
+def lookup(
+    task: Task,
+    store: StoreLike = None,
+    *,
+    machine: Machine | None = None,
+    allow: Collection[str] = DEFAULT_ALLOW,
+) -> Result | None:
+    """The best that `store` knows of `task` on `machine`; None where it knows nothing. Never measures.
 
-    `store` is a Store or a folder; None means AUTOSCHED_STORE or ~/.cache/autosched. `allow` lists the accuracy classes
-    that will do.
+    `store` is a Store or a folder; None means AUTOSCHED_STORE or ~/.cache/autosched. The machine is this one where none
+    is given. `allow` lists the accuracy classes that will do.
     """
-    record = open_store(store).best(task, allow=allow)
+    record = open_store(store).best(task, machine, allow=allow)
     return None if record is None else Result(record=record, source="store")
 
 
@@ -55,24 +63,41 @@ def lookup_or_tune(
     method: str = "auto",
     seed: int = 0,
     threads: int | None = None,
+    rpc: Remote | None = None,
     watch: Watch | None = None,
 ) -> Result:
     """The best schedule of `task` for this machine: from the store if a search was finished before, else by searching.
 
     `trials` is a total: what earlier searches measured counts, and is not measured again. A search also ends `seconds`
-    after it began, and the next one goes on from there. `method` is one of
-    `autosched.search.methods.METHODS`; `threads` replaces the task's. `watch` is told of every
-    trial. NothingMeasuredError where every trial failed.
+    after it began, and the next one goes on from there. `method` is one of `autosched.search.methods.METHODS`;
+    `threads` replaces the task's. `watch` is told of every trial. NothingMeasuredError where every trial failed.
+
+    With `rpc` it is measured on the devices of a TVM RPC tracker, looked up and stored as theirs:
+    ``rpc=Remote("192.168.1.5", 9190, "board")``.
     """
     if threads is not None and threads != task.threads:
         task = attrs.evolve(task, threads=threads)
     opened = open_store(store)
     budget = Budget(trials=trials, seconds=seconds)
     check_method(method)
-    found = finished(task, opened, budget)
+    devices = None if rpc is None else devices_of(rpc, watch)
+    found = finished(task, opened, budget, machine=machine_of(devices))
     if found is not None:
         return found
-    return searched(task, opened, budget, method=method, seed=seed, watch=watch)
+    return searched(task, opened, budget, method=method, seed=seed, watch=watch, devices=devices)
+
+
+def devices_of(rpc: Remote, watch: Watch | None) -> Devices:
+    """The devices of a tracker; one of them is asked what it is, which takes a second."""
+    from .search.devices import find_devices
+    from .search.progress import unwatched
+
+    return find_devices(rpc, watch or unwatched)
+
+
+def machine_of(devices: Devices | None) -> Machine | None:
+    """The devices' machine; None, which means this one, where there are none."""
+    return None if devices is None else devices.machine
 
 
 def searched(
@@ -84,37 +109,43 @@ def searched(
     seed: int,
     starts: Sequence[Schedule] = (),
     watch: Watch | None = None,
+    devices: Devices | None = None,
 ) -> Result:
     """What a search finds, or the next part of one; `starts` are schedules from elsewhere that are tried first."""
     from .search.progress import unwatched
     from .search.tuner import tune
 
-    tuned = tune(task, store, budget, method=method, seed=seed, starts=starts, watch=watch or unwatched)
+    options: dict[str, Any] = {"method": method, "seed": seed, "starts": starts, "watch": watch or unwatched}
+    if devices is not None:
+        options |= {"machine": devices.machine, "check": devices.check, "bench": devices.bench}
+    tuned = tune(task, store, budget, **options)
     if tuned.record is None:
         raise NothingMeasuredError(tuned.failures)
     source = "default" if tuned.record.schedule == tuned.default else "search"
     return Result(record=tuned.record, source=source)
 
 
-def search_failures(task: Task, store: Store) -> tuple[Failure, ...]:
-    """How each of a task's trials on this machine failed that did."""
-    records = store.records(task, this_machine(), Protocol(threads=task.threads))
+def search_failures(task: Task, store: Store, machine: Machine | None = None) -> tuple[Failure, ...]:
+    """How each of a task's trials on a machine, this one where none is given, failed that did."""
+    records = store.records(task, machine or this_machine(), Protocol(threads=task.threads))
     return tuple(record.failure for record in records if record.failure is not None)
 
 
-def finished(task: Task, store: Store, budget: Budget, starts: Sequence[Schedule] = ()) -> Result | None:
+def finished(
+    task: Task, store: Store, budget: Budget, starts: Sequence[Schedule] = (), machine: Machine | None = None
+) -> Result | None:
     """What a search for as many trials in all has found; None where there was none, or it is not that far.
 
     Also None where one of `starts`, schedules from elsewhere, was never tried here: it may be faster.
     """
     for schedule in starts:
-        record = store.get(task, schedule)
+        record = store.get(task, schedule, machine)
         if record is None or record.origin == CLAIMED:
             return None
-    state = store.search_state(task)
+    state = store.search_state(task, machine)
     if state is None or not state.covers(budget.trials):
         return None
-    return lookup(task, store)
+    return lookup(task, store, machine=machine)
 
 
 def open_store(store: StoreLike) -> Store:

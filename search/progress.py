@@ -58,7 +58,15 @@ class SearchEnded:
     busy_s: float
 
 
-Event: TypeAlias = SearchStarted | TrialEnded | FinalistsTimed | MachineDrifted | SearchEnded
+@attrs.frozen(kw_only=True)
+class DeviceFailed:
+    """A device at ``host:port`` broke a session, refused one, or was the only one to answer wrong."""
+
+    address: str
+    detail: str
+
+
+Event: TypeAlias = SearchStarted | TrialEnded | FinalistsTimed | MachineDrifted | DeviceFailed | SearchEnded
 Watch: TypeAlias = Callable[[Event], None]
 
 

@@ -92,17 +92,18 @@ def tune(
     space: Space | None = None,
     starts: Sequence[Schedule] = (),
     watch: Watch = unwatched,
+    check: Callable[[Task], None] = check_measurable,
     bench: Callable[[Task, Protocol], AbstractContextManager[Bench]] = Measurer,
 ) -> Tuned:
     """Searches schedules of `task` within `budget`, going on from what `store` holds.
 
     `machine` is this one and `space` that of the rules where they are not given; `starts` are schedules from
-    elsewhere, tried right after the default. Ctrl-C ends the search with all that was measured in the store. SpecError
-    for a method or task that cannot be; StoreError for a store that cannot be written; MeasureError where the harness
-    fails.
+    elsewhere, tried right after the default; `check` refuses what `bench` cannot measure. Ctrl-C ends the search with
+    all that was measured in the store. SpecError for a method or task that cannot be; StoreError for a store that
+    cannot be written; MeasureError where the harness fails.
     """
     check_method(method)
-    check_measurable(task)
+    check(task)
     prepare_folder(store.path)
     machine = machine or this_machine()
     protocol = Protocol(threads=task.threads)

@@ -1,0 +1,268 @@
+"""Measuring on devices of a TVM RPC tracker: built and compared here, run and timed there, retried where one fails.
+
+A trial has a worker and a session of its own, so that it begins in a process that nothing ran in before, on both sides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shutil
+import tempfile
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from ..spec.claim import Failure, Protocol
+from ..spec.convert import unstructure
+from ..store.keys import differences
+from .fleet import RETURN_S, NoDeviceError
+from .measurable import own_bytes
+from .measure import Measurement
+from .progress import DeviceFailed, unwatched
+from .reference import WHOLE_POINTS, Reference
+from .remote_runner import RemoteRunner
+from .retries import Ran, Results, Samples, retried
+from .runner import Limits
+from .wire import BrokenSessionError
+from .workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
+
+    from ..spec.schedule import Schedule
+    from ..spec.task import Task
+    from .device import Device
+    from .fleet import Fleet
+    from .progress import Watch
+    from .tracker import Offer
+    from .workers import Handle
+
+BUILDER: Final = "autosched.search.remote_worker:build_for_device"
+WORKER: Final = "autosched.search.remote_worker:RemoteWorker"
+MOST_LANES: Final = 16
+LIMITS: Final = Limits(least_run_s=5.0)
+"""Longer than on this machine: a network may stall for a second."""
+Job: TypeAlias = "Callable[[Handle, dict[int, int]], Results]"
+"""Runs the kernels of a worker, schedule number → kernel, on the device that it has."""
+
+
+class RemoteMeasurer:
+    """Measures schedules of one task under one protocol on the devices of a fleet; a context manager."""
+
+    def __init__(
+        self,
+        task: Task,
+        protocol: Protocol,
+        *,
+        fleet: Fleet,
+        device: Device,
+        limits: Limits = LIMITS,
+        seed: int = 0,
+        whole_points: int = WHOLE_POINTS,
+        builder: str = BUILDER,
+        watch: Watch = unwatched,
+    ) -> None:
+        self.task = task
+        self.limits = limits
+        self._fleet = fleet
+        self._device = device
+        self._watch = watch
+        self._known: set[str] = set()
+        self._target = unstructure(device.target(task.target))
+        self._task_shared = False
+        self._stopped = False
+        self._folder = Path(tempfile.mkdtemp(prefix="autosched-"))
+        try:
+            self._workers = Workers(
+                task,
+                self._folder,
+                builder=builder,
+                worker=WORKER,
+                memory_bytes=limits.memory_bytes + own_bytes(task.workload),
+                end=time.monotonic() + limits.total_s,
+            )
+            reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)
+        except BaseException:
+            self.close()
+            raise
+        self._runner = RemoteRunner(
+            workers=self._workers,
+            reference=reference,
+            protocol=protocol,
+            limits=limits,
+            cpus=device.cpus[: protocol.threads],
+        )
+
+    def __enter__(self) -> RemoteMeasurer:  # noqa: PYI034 # Self needs Python 3.11
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends every process and removes every file of this measurer."""
+        with contextlib.suppress(AttributeError):  # it may not have come to be
+            self._workers.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def retracted(self) -> tuple[Schedule, ...]:
+        """Schedules that had agreed with an output that was later found wrong: their times do not count."""
+        return tuple(self._runner.retracted)
+
+    # --- what the tuner asks for --------------------------------------------------------------------------------------
+
+    def measure(self, schedules: Iterable[Schedule]) -> Iterator[tuple[Schedule, Measurement | Failure]]:
+        """Each schedule with its measurement or failure, in order; as many at a time as the devices have hosts."""
+        self._share_task()
+        lanes = max(1, min(self._fleet.hosts(), MOST_LANES))
+        source = iter(schedules)
+        running: deque[tuple[Schedule, Future[Measurement | Failure]]] = deque()
+        pool = ThreadPoolExecutor(lanes, thread_name_prefix="autosched-device")
+        self._stopped = False
+        try:
+            while True:
+                while len(running) < 2 * lanes and (schedule := next(source, None)) is not None:
+                    running.append((schedule, pool.submit(self._trial, schedule)))
+                if not running:
+                    return
+                schedule, trial = running[0]  # still among those that are waited for, should this be interrupted
+                result = trial.result()
+                running.popleft()
+                yield schedule, result
+        finally:
+            self._stopped = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            while wait([trial for _, trial in running], timeout=0.05).not_done:
+                self._workers.give_up()
+            pool.shutdown()
+
+    def retime(
+        self, schedules: Sequence[Schedule], rounds: int, *, least: int | None = None
+    ) -> list[Samples | Failure]:
+        """`rounds` samples of each schedule, in turn, in one session on one device."""
+        self._share_task()
+        self._stopped = False
+        results: Results = {}
+        while len(results) < len(schedules):
+            asked = {number: schedule for number, schedule in enumerate(schedules) if number not in results}
+
+            def run(handle: Handle, kernels: dict[int, int], asked: dict[int, Schedule] = asked) -> Results:
+                return self._in_turn(handle, kernels, asked, rounds, least)
+
+            results.update(self._retried(asked, run))
+        return [results[number] for number in range(len(schedules))]
+
+    def _share_task(self) -> None:
+        if not self._task_shared:
+            self._workers.share_task()
+            self._task_shared = True
+
+    # --- what is done on a device -------------------------------------------------------------------------------------
+
+    def _trial(self, schedule: Schedule) -> Measurement | Failure:
+        begin = time.monotonic()
+
+        def run(handle: Handle, kernels: dict[int, int]) -> Results:
+            first_s = self._runner.verify(handle, kernels[0], schedule)
+            return {0: first_s if isinstance(first_s, Failure) else self._runner.samples(handle, kernels[0], first_s)}
+
+        found = self._retried({0: schedule}, run)[0]
+        if isinstance(found, Failure):
+            return found
+        measurement = Measurement(samples_s=found, build_s=0.0, run_s=time.monotonic() - begin)
+        if self._runner.best_s is None or measurement.median_s < self._runner.best_s:
+            self._runner.best_s = measurement.median_s
+        return measurement
+
+    def _in_turn(
+        self,
+        handle: Handle,
+        kernels: dict[int, int],
+        asked: dict[int, Schedule],
+        rounds: int,
+        least: int | None,
+    ) -> Results:
+        """The failure of one, which spoils the session for the others, or else the samples of all."""
+        slowest_s = 0.0
+        for number, schedule in asked.items():
+            first_s = self._runner.verify(handle, kernels[number], schedule)
+            if isinstance(first_s, Failure):
+                return {number: first_s}
+            slowest_s = max(slowest_s, first_s)
+        found = self._runner.samples_in_turn(handle, list(kernels.values()), rounds, least, slowest_s)
+        if isinstance(found, Failure):
+            return dict.fromkeys(kernels, found)
+        return dict(zip(kernels, found, strict=True))
+
+    # --- one attempt --------------------------------------------------------------------------------------------------
+
+    def _retried(self, schedules: dict[int, Schedule], job: Job) -> Results:
+        """What comes of a job, on other devices too where one fails."""
+        attempt = functools.partial(self._attempt, schedules, job)
+        return retried(schedules, attempt, self._fleet.addresses, self._blame)
+
+    def _blame(self, address: str, detail: str) -> None:
+        self._fleet.blame(address, detail)
+        self._watch(DeviceFailed(address=address, detail=f"it alone gave a wrong answer: {detail}"))
+
+    def _attempt(self, schedules: dict[int, Schedule], job: Job, avoid: frozenset[str]) -> Ran:
+        """Builds schedules in a new worker and has a device run them."""
+        handle = self._workers.fork()
+        try:
+            kernels: dict[int, int] = {}
+            for number, schedule in schedules.items():
+                request = {"op": "build", "schedule": unstructure(schedule), "target": self._target}
+                answer = self._workers.answer(handle, request, self.limits.build_s, "build_timeout")
+                if isinstance(answer, Failure):
+                    return Ran(results={number: answer})
+                kernels[number] = answer["kernel"]
+            offer = self._offer(avoid)
+            fault = ""
+            try:
+                ran = self._run_on(offer, handle, kernels, job)
+                fault = ran.fault
+            finally:
+                self._fleet.release(offer, fault)
+            if fault and not self._stopped:
+                self._watch(DeviceFailed(address=offer.address, detail=fault))
+            return ran
+        finally:
+            self._workers.end(handle)
+
+    def _offer(self, avoid: frozenset[str]) -> Offer:
+        """A device, another one than those to `avoid` where the tracker knows any that comes soon."""
+        if avoid and set(self._fleet.addresses()) - avoid:
+            with contextlib.suppress(NoDeviceError):
+                return self._fleet.acquire(avoid, RETURN_S, self._is_going_on)
+        return self._fleet.acquire(is_wanted=self._is_going_on)
+
+    def _is_going_on(self) -> bool:
+        return not self._stopped
+
+    def _run_on(self, offer: Offer, handle: Handle, kernels: dict[int, int], job: Job) -> Ran:
+        """Opens a session, loads the worker's kernels and does the job."""
+        try:
+            opened = self._runner.open(handle, offer, len(kernels), offer.address not in self._known)
+        except BrokenSessionError as error:
+            return Ran(results={}, address=offer.address, refused=str(error))
+        if isinstance(opened, Failure):
+            return Ran(results={}, address=offer.address, refused=opened.detail)
+        if opened is not None and (unlike := differences(self._device.machine, opened.machine)):
+            self._fleet.exclude(offer.address)
+            said = ", ".join(f"{d.field} is {d.theirs}, not {d.ours}" for d in unlike)
+            return Ran(results={}, address=offer.address, refused=f"it is another machine: {said}")
+        self._known.add(offer.address)
+        try:
+            results: Results | Failure = self._runner.load(handle, len(kernels)) or job(handle, kernels)
+        except BrokenSessionError as error:
+            results = Failure(kind="run_timeout" if "expired" in str(error) else "crash", detail=str(error))
+        if isinstance(results, Failure):
+            results = dict.fromkeys(kernels, results)
+        return Ran(results=results, address=offer.address)
