@@ -11,13 +11,14 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..spec.claim import Failure, Protocol
 from ..spec.convert import unstructure
 from ..store.keys import differences
+from . import tracker
 from .fleet import RETURN_S, NoDeviceError
 from .measurable import own_bytes
 from .measure import Measurement
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 BUILDER: Final = "autosched.search.remote_worker:build_for_device"
 WORKER: Final = "autosched.search.remote_worker:RemoteWorker"
 MOST_LANES: Final = 16
+_STOPPING_S: Final = 0.02
 LIMITS: Final = Limits(least_run_s=5.0)
 """Longer than on this machine: a network may stall for a second."""
 Job: TypeAlias = "Callable[[Handle, dict[int, int]], Results]"
@@ -139,8 +141,9 @@ class RemoteMeasurer:
         finally:
             self._stopped = True
             pool.shutdown(wait=False, cancel_futures=True)
-            while wait([trial for _, trial in running], timeout=0.05).not_done:
+            while not all(trial.done() for _, trial in running):
                 self._workers.give_up()
+                time.sleep(_STOPPING_S)
             pool.shutdown()
 
     def retime(
@@ -206,7 +209,7 @@ class RemoteMeasurer:
     def _retried(self, schedules: dict[int, Schedule], job: Job) -> Results:
         """What comes of a job, on other devices too where one fails."""
         attempt = functools.partial(self._attempt, schedules, job)
-        return retried(schedules, attempt, self._fleet.addresses, self._blame)
+        return retried(schedules, attempt, self._fleet.addresses, self._blame, tracker.is_up)
 
     def _blame(self, address: str, detail: str) -> None:
         self._fleet.blame(address, detail)

@@ -68,11 +68,13 @@ def retried(
     attempt: Callable[[frozenset[str]], Ran],
     addresses: Callable[[], Collection[str]],
     blame: Callable[[str, str], None],
+    is_up: Callable[[str], bool],
 ) -> Results:
     """What comes of the schedules with these `numbers`, attempted until the devices cannot be to blame.
 
     `attempt` is told which devices had their chance; `addresses` are those that the tracker knows; `blame` is told of a
-    device that alone gave a wrong answer. MeasureError where no device is of use.
+    device that alone gave a wrong answer; `is_up` says whether anything still listens at an address.
+    MeasureError where no device is of use.
     """
     broken: list[tuple[str, Failure]] = []
     wrong: tuple[str, Failure, Results] | None = None
@@ -84,7 +86,8 @@ def retried(
         except NoDeviceError:
             if wrong is not None:
                 return wrong[2]
-            if not _stayed(broken, addresses):
+            # A server whose process for a session crashed listens on and serves nobody; one that was killed is gone.
+            if not any(is_up(address) for address, _ in broken):
                 raise
             return dict.fromkeys(numbers, _failure_of(broken, "; no device was free afterwards"))
         if ran.address is None:
@@ -105,14 +108,6 @@ def retried(
             if wrong is not None and ran.wrong is None:
                 blame(wrong[0], wrong[1].detail)
             return ran.results
-
-
-def _stayed(broken: Sequence[tuple[str, Failure]], addresses: Callable[[], Collection[str]]) -> bool:
-    """True where a session broke on a device that the tracker still knows.
-
-    A server whose process for the session crashed takes no other, but stays known; one that was killed does not.
-    """
-    return bool(broken) and not {address for address, _ in broken}.isdisjoint(addresses())
 
 
 def _failure_of(broken: Sequence[tuple[str, Failure]], more: str = "") -> Failure:

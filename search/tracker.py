@@ -127,6 +127,16 @@ def request(remote: Remote, patience_s: float, is_wanted: Callable[[], bool] = l
         raise TrackerError(f"{remote.address} speaks as no TVM tracker that is known: it offers {value!r}") from error
 
 
+def is_up(address: str) -> bool:
+    """True where something listens at ``host:port``."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def _connected(remote: Remote) -> Iterator[socket.socket]:
     try:
