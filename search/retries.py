@@ -18,8 +18,10 @@ from .fleet import NoDeviceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-BREAKS: Final = 3
-"""A candidate whose sessions break so often is a failure."""
+BREAKS: Final = 2
+"""A candidate whose sessions break so often on servers that are still there is a failure."""
+LOSSES: Final = 3
+"""So is one at whose sessions so many broke in all, those included whose server went with them."""
 REFUSALS: Final = 6
 """After so many sessions that could not be opened, no device is thought to be of use."""
 _MAY_BE_THE_DEVICE: Final = ("crash", "run_timeout")
@@ -77,6 +79,9 @@ def retried(
     MeasureError where no device is of use.
     """
     broken: list[tuple[str, Failure]] = []
+    stayed = (
+        0  # a plain server whose process for a session crashed listens on, and takes no other; a killed one is gone
+    )
     wrong: tuple[str, Failure, Results] | None = None
     refused = 0
     avoid: frozenset[str] = frozenset()
@@ -86,8 +91,7 @@ def retried(
         except NoDeviceError:
             if wrong is not None:
                 return wrong[2]
-            # A server whose process for a session crashed listens on and serves nobody; one that was killed is gone.
-            if not any(is_up(address) for address, _ in broken):
+            if not stayed:
                 raise
             return dict.fromkeys(numbers, _failure_of(broken, "; no device was free afterwards"))
         if ran.address is None:
@@ -98,7 +102,8 @@ def retried(
                 raise MeasureError(f"no device could be used, tried {refused} times: {ran.address}: {ran.refused}")
         elif ran.broke is not None:
             broken.append((ran.address, ran.broke))
-            if len(broken) >= BREAKS:
+            stayed += is_up(ran.address)
+            if stayed >= BREAKS or len(broken) >= LOSSES:
                 return dict.fromkeys(numbers, _failure_of(broken))
             avoid |= {ran.address}
         elif wrong is None and ran.wrong is not None and set(addresses()) - {ran.address}:
