@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ASKED: Final = 3
 """So many devices are asked what they are before that is given up."""
 _SESSION_S: Final = 20.0
-_ASK_S: Final = 60.0
+_ASK_S: Final = 30.0
 """The process that asks imports TVM first."""
 
 
@@ -74,7 +74,7 @@ class Devices:
         if task.target.options:
             from ..spec.tvm_target import check_target
 
-            check_target(task.target)
+            check_target(self.device.target(task.target))
 
     def bench(self, task: Task, protocol: Protocol) -> RemoteMeasurer:
         """What measures there."""
@@ -97,11 +97,12 @@ def find_devices(remote: Remote, watch: Watch = unwatched) -> Devices:
             device = _asked(offer)
         except MeasureError as error:
             fault = str(error)
-            fleet.release(offer, fault)
+            fleet.blame(offer.address, fault)
             watch(DeviceFailed(address=offer.address, detail=fault))
         else:
-            fleet.release(offer)
             return Devices(fleet=fleet, device=device, watch=watch)
+        finally:
+            fleet.release(offer)
     raise MeasureError(f"no device of the key {remote.key!r} says what it is: {fault}")
 
 

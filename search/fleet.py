@@ -107,15 +107,15 @@ class Fleet:
             self._hosts.add(host)
             return True
 
-    def release(self, offer: Offer, fault: str = "") -> None:
-        """Gives a device back; `fault` says what it did wrong, if it did."""
+    def release(self, offer: Offer) -> None:
+        """Gives a device back."""
         with self._changed:
             self._hosts.discard(offer.host)
             self._changed.notify_all()
-        if fault:
-            self.blame(offer.address, fault)
-        else:
-            self._faults[offer.address] = 0
+
+    def trust(self, address: str) -> None:
+        """Notes that a device did right: earlier faults are forgotten."""
+        self._faults[address] = 0
 
     def blame(self, address: str, fault: str) -> None:
         """Notes what a device did wrong; one that did so several times in a row rests."""

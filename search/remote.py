@@ -211,9 +211,10 @@ class RemoteMeasurer:
         attempt = functools.partial(self._attempt, schedules, job)
         return retried(schedules, attempt, self._fleet.addresses, self._blame, tracker.is_up)
 
-    def _blame(self, address: str, detail: str) -> None:
-        self._fleet.blame(address, detail)
-        self._watch(DeviceFailed(address=address, detail=f"it alone gave a wrong answer: {detail}"))
+    def _blame(self, address: str, fault: str) -> None:
+        if not self._stopped:
+            self._fleet.blame(address, fault)
+            self._watch(DeviceFailed(address=address, detail=fault))
 
     def _attempt(self, schedules: dict[int, Schedule], job: Job, avoid: frozenset[str]) -> Ran:
         """Builds schedules in a new worker and has a device run them."""
@@ -227,14 +228,14 @@ class RemoteMeasurer:
                     return Ran(results={number: answer})
                 kernels[number] = answer["kernel"]
             offer = self._offer(avoid)
-            fault = ""
             try:
                 ran = self._run_on(offer, handle, kernels, job)
-                fault = ran.fault
             finally:
-                self._fleet.release(offer, fault)
-            if fault and not self._stopped:
-                self._watch(DeviceFailed(address=offer.address, detail=fault))
+                self._fleet.release(offer)
+            if ran.fault:
+                self._blame(offer.address, ran.fault)
+            elif ran.wrong is None:
+                self._fleet.trust(offer.address)
             return ran
         finally:
             self._workers.end(handle)

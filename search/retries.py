@@ -111,7 +111,7 @@ def retried(
             avoid = frozenset({ran.address})
         else:
             if wrong is not None and ran.wrong is None:
-                blame(wrong[0], wrong[1].detail)
+                blame(wrong[0], f"it alone gave a wrong answer: {wrong[1].detail}")
             return ran.results
 
 

@@ -205,7 +205,8 @@ def test_a_device_that_fails_again_and_again_rests(offers: list[Offer]) -> None:
     for _ in range(2):
         offers[:] = [A]
         assert fleet.acquire() == A
-        fleet.release(A, "it broke")
+        fleet.release(A)
+        fleet.blame(A.address, "it broke")
     offers[:] = [A, A, B]
     assert fleet.acquire() == B
     fleet.release(B)
@@ -216,9 +217,10 @@ def test_a_device_that_fails_again_and_again_rests(offers: list[Offer]) -> None:
 
 def test_a_good_trial_makes_good_for_an_earlier_fault(offers: list[Offer]) -> None:
     fleet = new_fleet()
-    for fault in ("it broke", "", "it broke", ""):
-        offers[:] = [A]
-        fleet.release(fleet.acquire(), fault)
+    for _ in range(2):
+        fleet.blame(A.address, "it broke")
+        fleet.trust(A.address)
+    fleet.blame(A.address, "it broke")
     offers[:] = [A]
     assert fleet.acquire() == A
 
