@@ -261,7 +261,7 @@ class RemoteMeasurer:
         if opened is not None and (unlike := differences(self._device.machine, opened.machine)):
             self._fleet.exclude(offer.address)
             said = ", ".join(f"{d.field} is {d.theirs}, not {d.ours}" for d in unlike)
-            return Ran(results={}, address=offer.address, refused=f"it is another machine: {said}")
+            return Ran(results={}, address=offer.address, refused=f"it is another machine: {said}", is_other=True)
         self._known.add(offer.address)
         try:
             results: Results | Failure = self._runner.load(handle, len(kernels)) or job(handle, kernels)

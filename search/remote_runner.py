@@ -26,7 +26,7 @@ _BYTES_PER_S: Final = 1e6
 class RemoteRunner(Runner):
     """As on this machine, with several threads: one worker and one device to each."""
 
-    _comparing: threading.Lock = attrs.field(factory=threading.Lock)
+    _settling: threading.Lock = attrs.field(factory=threading.Lock)
 
     def open(self, handle: Handle, offer: Offer, kernels: int, describe: bool) -> Device | Failure | None:
         """Opens a session for a worker's kernels; what the device is, where that is asked for.
@@ -56,11 +56,15 @@ class RemoteRunner(Runner):
         return answer if isinstance(answer, Failure) else None
 
     def verify(self, handle: Handle, kernel: int, schedule: Schedule) -> float | Failure:
-        """One at a time where outputs are compared with that of an earlier candidate, which may be the one at hand."""
-        if self.reference.is_whole:
-            return super().verify(handle, kernel, schedule)
-        with self._comparing:
-            return super().verify(handle, kernel, schedule)
+        """As on this machine; again, where another candidate's output was kept meanwhile, to compare all with."""
+        while True:
+            agreed = self.agreed
+            answer = self._compared(handle, kernel)
+            if isinstance(answer, Failure):
+                return answer
+            with self._settling:
+                if agreed == self.agreed:
+                    return self._settled(handle, schedule, answer)
 
     def _opening_s(self) -> float:
         return _OPEN_S + self._transfer_s()

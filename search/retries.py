@@ -35,12 +35,13 @@ Results: TypeAlias = "dict[int, Samples | Failure]"
 class Ran:
     """One attempt: what came of it, and on which device; `refused` says why that gave no session.
 
-    Without an address no device had a part in it.
+    Without an address no device had a part in it; one that `is_other` than asked for is not asked again.
     """
 
     results: Results
     address: str | None = None
     refused: str = ""
+    is_other: bool = False
 
     @property
     def failures(self) -> tuple[Failure, ...]:
@@ -97,7 +98,7 @@ def retried(
         if ran.address is None:
             return ran.results
         if ran.refused:
-            refused += 1
+            refused += not ran.is_other
             if refused >= REFUSALS:
                 raise MeasureError(f"no device could be used, tried {refused} times: {ran.address}: {ran.refused}")
         elif ran.broke is not None:

@@ -18,6 +18,7 @@ from .workers import Workers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .wire import Message
     from .workers import Handle
 
 _KEEP_S = 60.0
@@ -63,6 +64,11 @@ class Runner:
 
     def verify(self, handle: Handle, kernel: int, schedule: Schedule) -> float | Failure:
         """Runs a kernel once: the seconds it took, if every output is right."""
+        answer = self._compared(handle, kernel)
+        return answer if isinstance(answer, Failure) else self._settled(handle, schedule, answer)
+
+    def _compared(self, handle: Handle, kernel: int) -> Message | Failure:
+        """What the worker says of a kernel's outputs."""
         request = {
             "op": "verify",
             "kernel": kernel,
@@ -70,9 +76,10 @@ class Runner:
             "pinned": self.protocol.pinned,
             "agreed": self.agreed,
         }
-        answer = self.workers.answer(handle, request, self._first_deadline_s(), "run_timeout")
-        if isinstance(answer, Failure):
-            return answer
+        return self.workers.answer(handle, request, self._first_deadline_s(), "run_timeout")
+
+    def _settled(self, handle: Handle, schedule: Schedule, answer: Message) -> float | Failure:
+        """The first call's seconds, if outputs that differ from those of an earlier candidate are right after all."""
         disputed = answer["disputed"]
         if disputed is not None:
             if not self.reference.settles_for(disputed["output"], disputed["positions"], disputed["found"]):

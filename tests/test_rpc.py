@@ -312,6 +312,14 @@ def test_a_run_whose_last_server_is_killed_ends_and_blames_no_candidate(own: Clu
     assert time.monotonic() - begin < 30
 
 
+def test_devices_of_another_kind_are_not_measured_on(cluster: Cluster) -> None:
+    devices = find_devices(attrs.evolve(cluster.remote, patience_s=4.0))
+    other = attrs.evolve(devices.device, machine=attrs.evolve(devices.machine, cores=640))
+    said = pytest.raises(NoDeviceError, match=r"it is another machine: cores is \d+, not 640")
+    with RemoteMeasurer(TASK, SMALL, fleet=devices.fleet, device=other) as bench, said:
+        list(bench.measure(some_schedules(1)))
+
+
 def test_a_run_whose_tracker_is_killed_ends(own: Cluster) -> None:
     own.start_server()
     devices = find_devices(attrs.evolve(own.remote, patience_s=4.0))

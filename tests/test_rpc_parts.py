@@ -16,15 +16,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autosched.cli import main
+from autosched.nn.registry import get_task
 from autosched.search import fleet as fleets
 from autosched.search import tracker
 from autosched.search.device import Device, device_from_files
 from autosched.search.fleet import Fleet, NoDeviceError
 from autosched.search.pinning import cpus_for
+from autosched.search.reference import Reference
+from autosched.search.remote_runner import RemoteRunner
 from autosched.search.retries import LOSSES, REFUSALS, Ran, retried
+from autosched.search.runner import Limits
 from autosched.search.tracker import Offer, Remote, TrackerError, remote_from_text
-from autosched.spec.claim import Failure
+from autosched.spec.claim import Failure, Protocol
 from autosched.spec.errors import MeasureError, SpecError
+from autosched.spec.schedule import Schedule
 from autosched.spec.task import Target, target_from_value
 from autosched.store.machine import this_machine
 from rpc_cluster import free_port
@@ -307,7 +312,7 @@ class Story:
             raise NoDeviceError("nobody")
         address, found = self._ran.pop(0)
         if isinstance(found, str):
-            return Ran(results={}, address=address, refused=found)
+            return Ran(results={}, address=address, refused=found, is_other=found == "another machine")
         return Ran(results={0: found}, address=address)  # type: ignore[dict-item]
 
 
@@ -371,6 +376,38 @@ def test_a_device_that_gives_no_session_says_nothing_of_the_candidate() -> None:
     assert Story(*[("a:1", "refused")] * (REFUSALS - 1), ("b:1", GOOD)).result() == GOOD
     with pytest.raises(MeasureError, match=f"no device could be used, tried {REFUSALS} times: a:1: refused"):
         Story(*[("a:1", "refused")] * REFUSALS).result()
+
+
+def test_devices_of_another_kind_are_no_refusals() -> None:
+    others = [(f"{n}:1", "another machine") for n in range(2 * REFUSALS)]
+    assert Story(*others, ("b:1", GOOD)).result() == GOOD
+
+
+class MeddledWorkers:
+    """Says of each output that it is right; during the first comparison another candidate's output is kept."""
+
+    def __init__(self) -> None:
+        self.runner: RemoteRunner | None = None
+        self.asked: list[tuple[str, int]] = []
+
+    def answer(self, handle: object, request: dict[str, Any], *_: object) -> dict[str, Any]:
+        assert self.runner is not None
+        self.asked.append((request["op"], request["agreed"]))
+        if len(self.asked) == 1:
+            self.runner.agreed = 1
+            self.runner.agreeing.append(Schedule())
+        return {"first_s": 0.5, "disputed": None}
+
+
+def test_who_was_compared_with_nothing_is_compared_again(tmp_path: Path) -> None:
+    task = get_task("gemm", N=8, M=8, K=8, threads=1)
+    workers = MeddledWorkers()
+    workers.runner = runner = RemoteRunner(
+        workers=workers, reference=Reference(task, tmp_path, whole_points=0), protocol=Protocol(threads=1), cpus=(0,),
+        limits=Limits(),
+    )  # type: ignore[arg-type] # fmt: skip
+    assert runner.verify(None, 0, Schedule()) == 0.5  # type: ignore[arg-type]
+    assert workers.asked == [("verify", 0), ("verify", 1)]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a:1", "b:1"]), st.sampled_from([GOOD, CRASH, HANG, WRONG, "no"]))))
