@@ -96,9 +96,9 @@ def find_devices(remote: Remote, watch: Watch = unwatched) -> Devices:
         try:
             device = _asked(offer)
         except MeasureError as error:
-            fault = str(error)
-            fleet.blame(offer.address, fault)
-            watch(DeviceFailed(address=offer.address, detail=fault))
+            fault = f"{offer.address}: {error}"
+            fleet.blame(offer.address, str(error))
+            watch(DeviceFailed(address=offer.address, detail=str(error)))
         else:
             return Devices(fleet=fleet, device=device, watch=watch)
         finally:
@@ -123,12 +123,12 @@ def _asked(offer: Offer) -> Device:
                 env={**os.environ, "PYTHONPATH": path},
             )
         except subprocess.TimeoutExpired as error:
-            raise MeasureError(f"{offer.address} did not say what it is in {_ASK_S:.0f} s") from error
+            raise MeasureError(f"it did not say what it is in {_ASK_S:.0f} s") from error
     try:
         answer = json.loads(done.stdout)
     except ValueError as error:
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise MeasureError(f"{offer.address} cannot be asked what it is: {said[-1]}") from error
+        raise MeasureError(f"it cannot be asked what it is: {said[-1]}") from error
     if "error" in answer:
-        raise MeasureError(f"{offer.address} cannot be asked what it is: {answer['error']}")
+        raise MeasureError(f"it cannot be asked what it is: {answer['error']}")
     return structure(answer["device"], Device)

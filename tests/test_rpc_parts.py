@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 import threading
@@ -17,11 +18,12 @@ from hypothesis import strategies as st
 
 from autosched.cli import main
 from autosched.nn.registry import get_task
+from autosched.search import devices, tracker
 from autosched.search import fleet as fleets
-from autosched.search import tracker
 from autosched.search.device import Device, device_from_files
 from autosched.search.fleet import Fleet, NoDeviceError
 from autosched.search.pinning import cpus_for
+from autosched.search.processes import descendants
 from autosched.search.reference import Reference
 from autosched.search.remote_runner import RemoteRunner
 from autosched.search.retries import LOSSES, REFUSALS, Ran, retried
@@ -486,3 +488,22 @@ def test_a_tracker_that_is_not_there() -> None:
         f"autosched: rpc: no tracker answers at {address}: Connection refused; start one there with: "
         f"python -m tvm.exec.rpc_tracker --port {port}\n"
     )
+
+
+def test_a_server_that_says_nothing_is_given_up(
+    pretended: Callable[..., PretendedTracker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the connection and stays silent; the process that asks is killed."""
+    monkeypatch.setattr(devices, "_ASK_S", 2.0)
+    monkeypatch.setattr(devices, "ASKED", 1)
+    monkeypatch.setattr(Fleet, "check", lambda _: None)
+    before = descendants(os.getpid())
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        made = pretended([0, ["127.0.0.1", port, "board:0.5"]])
+        with pytest.raises(MeasureError) as error:
+            devices.find_devices(made.remote)
+    assert str(error.value) == (
+        f"no device of the key 'board' says what it is: 127.0.0.1:{port}: it did not say what it is in 2 s"
+    )
+    assert descendants(os.getpid()) == before
