@@ -18,6 +18,7 @@ from autosched.spec.schedule import SCOPES, Schedule, Tensorize
 from autosched.spec.task import Task, target_from_value
 from autosched.spec.testing import schedules, tasks, tensorized, workloads
 from gpu_products import gpu_products
+from wmma_products import Product, small_wmma_products
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ class _Drawn:
 _DRAWN: Final = _Drawn()
 _SETTINGS: Final = settings(database=None, deadline=None, suppress_health_check=list(HealthCheck))
 KINDS: Final = 16
-"""Of so many pairs one is done by tensor intrinsics, and two are for a GPU."""
+"""Of so many pairs one is done by tensor intrinsics of a CPU, and three are for a GPU, one of them by tensor cores."""
 
 
 @_SETTINGS
@@ -79,6 +80,16 @@ def _draw_product_for_gpu(data: st.DataObject, pair: tuple[Task, Schedule]) -> N
 
 
 @_SETTINGS
+@given(st.data(), small_wmma_products())
+def _draw_for_tensor_cores(data: st.DataObject, product: Product) -> None:
+    legal = product.schedule()
+    names = [nest.tensorize for nest in legal.nests]
+    changes = [("scope", SCOPES), ("tensorize", names), ("ahead", range(4)), ("align", (None,))]
+    field, values = data.draw(st.sampled_from(changes))
+    _DRAWN.pair = Pair(task=product.task(), legal=legal, bold=_with_another(data, legal, field, values))
+
+
+@_SETTINGS
 @given(st.data(), tensorized(EVERYWHERE))
 def _draw_tensorized(data: st.DataObject, pair: tuple[Task, Schedule]) -> None:
     task, legal = pair
@@ -97,7 +108,7 @@ def _with_another(data: st.DataObject, schedule: Schedule, field: str, values: S
     return attrs.evolve(schedule, nests=(*schedule.nests[:number], nest, *schedule.nests[number + 1 :]))
 
 
-_OTHERS: Final = {3: _draw_tensorized, 7: _draw_for_gpu, 11: _draw_product_for_gpu}
+_OTHERS: Final = {3: _draw_tensorized, 7: _draw_for_gpu, 11: _draw_product_for_gpu, 15: _draw_for_tensor_cores}
 
 
 def pair(seed: int, number: int) -> Pair:

@@ -16,6 +16,7 @@ from autosched.spec.expr import Binary, Cast, Const, Expr, If, Load, loads, walk
 from autosched.spec.rewrite import apply_staging
 from autosched.spec.schedule import (
     BLOCKS,
+    FRAGMENTS,
     SHARED,
     THREADS,
     VTHREAD,
@@ -155,6 +156,11 @@ def attaches_consumer(case: Case) -> bool:
     return any(reads(own_stage(case, nest), host(case, nest)) for nest in case.schedule.nests)
 
 
+def shares_what_threads_have(case: Case) -> bool:
+    shared = [nest for nest in case.schedule.nests if nest.scope in SHARED]
+    return any(reads(own_stage(case, nest), host(case, nest)) for nest in shared)
+
+
 def attaches_chain(case: Case) -> bool:
     places = [nest.at for nest in case.schedule.nests if nest.at is not None]
     moved = {nest.stage for nest in case.schedule.nests if nest.at is not None}
@@ -266,6 +272,8 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Row("shared memory", some_nest(lambda nest: nest.scope in SHARED)),
     Row("local memory", some_nest(lambda nest: nest.scope == "local")),
+    Row("fragments", some_nest(lambda nest: nest.scope in FRAGMENTS)),
+    Row("shared memory filled by the threads around", shares_what_threads_have),
     Row("align", some_nest(lambda nest: nest.align is not None)),
     Row("ahead", some_nest(lambda nest: nest.ahead > 0)),
     Row("load of reindex", lambda case: any(getattr(s, "load", None) is not None for s in case.schedule.stagings)),

@@ -311,3 +311,12 @@ def wmma_products(draw: st.DrawFn) -> Product:
         bias=through is not None and draw(st.booleans()),
         arch=draw(st.sampled_from(["sm_80", "sm_90"])),
     )
+
+
+@st.composite
+def small_wmma_products(draw: st.DrawFn) -> Product:
+    """Those of few tiles, which are proven as fast as other pairs."""
+    product = draw(wmma_products())
+    return attrs.evolve(
+        product, warps=(product.warps[0], 1), tiles=(1, product.tiles[1]), steps=(product.steps[0], 1)
+    )
