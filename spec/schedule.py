@@ -274,7 +274,8 @@ class Nest:
     `unroll_limit` lets LLVM unroll inner loops up to that many steps. `tensorize` does the innermost ones by one
     intrinsic.
 
-    On a GPU, `scope` says in which memory the stage's buffer is (in TVM: set_scope), `align` pads its layout, and
+    On a GPU, `scope` says in which memory the stage's buffer is, or in which fragments, which only intrinsics of warps
+    fill and read (in TVM: set_scope), `align` pads its layout, and
     `ahead` computes an attached stage that many steps of its loop before they are needed, in as many buffers more:
 
     before: ``for k: sh = A[k]; use(sh)``    after (ahead 1): ``sh0 = A[0]; for k: sh1 = A[k + 1]; use(sh0); swap``

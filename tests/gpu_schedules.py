@@ -32,7 +32,7 @@ def product(
     """``C[i, j] += A[i, k] * B[k, j]``, square: blocks of ``vthreads * threads * tile`` by as much, in steps of `step`.
 
     Both tiles are fetched by all threads together, `lanes` elements at once; sums stay in registers. With `through`, a
-    shared memory, the sums are put there, and each thread writes what others summed: rows of the block go to threads.
+    shared memory, the sums are put there, and each thread writes what others summed.
     """
     task = at.get_task("gemm", N=size, K=depth, M=size, target={"kind": "cuda", "arch": "sm_80"})
     stagings: tuple[Accumulate | Reindex, ...] = (
@@ -78,7 +78,13 @@ def product(
         )  # fmt: skip
     if through is None:
         return task, Schedule(stagings=stagings, nests=(sums, *nests, Nest(stage="C", at=At(stage="C.acc", loop="t"))))
-    put = Nest(stage="C.sh", at=At(stage="C.acc", loop="t"), scope=through)
+    stagings = (*stagings, Reindex(stage="C", reads="C.acc", as_="C.sh", order=("i", "j")))
+    return task, Schedule(stagings=stagings, nests=(sums, *nests, *_shared_out(through, tile, threads)))
+
+
+def _shared_out(scope: str, tile: int, threads: int) -> tuple[Nest, Nest]:
+    """The sums of each thread put into shared memory, and written by others: rows of the block go to threads."""
+    put = Nest(stage="C.sh", at=At(stage="C.acc", loop="t"), scope=scope)
     written = Nest(
         stage="C",
         at=At(stage="C.acc", loop="b"),
@@ -89,8 +95,7 @@ def product(
         order=("ii", "ji", "it", "jt"),
         bind=(BindFused(fuse=("it", "jt"), as_="t", to="threadIdx.x"),),
     )
-    stagings = (*stagings, Reindex(stage="C", reads="C.acc", as_="C.sh", order=("i", "j")))
-    return task, Schedule(stagings=stagings, nests=(sums, *nests, put, written))
+    return put, written
 
 
 def _fetched(name: str, axis: str, *, side: int, step: int, threads: int, lanes: int) -> Nest:

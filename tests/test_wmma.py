@@ -17,6 +17,8 @@ import tvm
 from hypothesis import HealthCheck, given, settings
 
 from autosched.cli_cost import text_from_costs
+from autosched.spec.builder import build, compute, placeholder, reduce_axis
+from autosched.spec.builder import sum as sum_over
 from autosched.spec.check import check_schedule
 from autosched.spec.check_workload import check_workload
 from autosched.spec.diff import compare_specs
@@ -24,7 +26,18 @@ from autosched.spec.errors import LoweringError
 from autosched.spec.intrinsics import INTRINSICS, Intrinsic
 from autosched.spec.kernel import buffer_part, kernels, memory_bytes, register_bytes
 from autosched.spec.rename import schedule_from_canonical, schedule_to_canonical
-from autosched.spec.schedule import FRAGMENTS
+from autosched.spec.schedule import (
+    FRAGMENTS,
+    Accumulate,
+    At,
+    BindLoop,
+    Nest,
+    Pack,
+    Reindex,
+    Schedule,
+    Split,
+    Tensorize,
+)
 from autosched.spec.spec_file import SpecFile, spec_from_text, text_from_spec
 from autosched.spec.task import target_from_value
 from autosched.spec.testing import assert_lowers_correctly
@@ -155,6 +168,62 @@ def test_a_product_runs_on_the_device(product: Product) -> None:
     tensors = [tvm.runtime.tensor(array, tvm.cuda(0)) for array in (inputs["A"], inputs["B"], result)]
     executable.jit()["main"](*tensors)
     assert_close({"C": tensors[2].numpy()}, task.workload, inputs)
+
+
+def test_indices_may_be_of_64_bits() -> None:
+    task = FULL.task()
+    wide = attrs.evolve(task, workload=attrs.evolve(task.workload, index_dtype="int64"))
+    assert_lowers_correctly(FULL.schedule(), wide)
+
+
+def test_a_window_is_read_from_shared_memory() -> None:
+    """A convolution along w: three tiles of X begin at neighbouring rows of one piece of it in shared memory."""
+    X, W = placeholder((34, 32), "float16", name="X"), placeholder((3, 16, 32), "float16", name="W")
+    r, c = reduce_axis(3, name="r"), reduce_axis(32, name="c")
+
+    def body(w, k):
+        return sum_over(X[w + r, c].astype("float32") * W[r, k, c].astype("float32"), axis=(r, c))
+
+    workload = build([X, W, compute((32, 16), body, name="Y")])
+    stagings = (
+        Accumulate(stage="Y", as_="Y.acc", order=("w", "k")),
+        Pack(stage="Y.acc", reads="X", as_="X.sh", dims=("w", "c"), order=("w", "c")),
+        Reindex(stage="Y.acc", reads="X.sh", as_="X.frag", order=("r", "w", "c")),
+        Reindex(stage="Y.acc", reads="W", as_="W.frag", order=("r", "c", "k")),
+    )
+    step = At(stage="Y.acc", loop="co")
+    sums = Nest(
+        stage="Y.acc",
+        splits=(
+            Split(axis="w", into=("ww", "wl"), factors=(2, 16)),
+            Split(axis="c", into=("co", "cl"), factors=(2, 16)),
+        ),
+        order=("ww", "r", "co", "wl", "k", "cl"),
+        bind=(BindLoop(loop="ww", to="threadIdx.y"),),
+        start="r",
+        scope="wmma.accumulator",
+        tensorize=Tensorize(loop="wl", intrinsic="wmma.mma_16x16x16_f16_f32"),
+    )
+    fetch = Nest(
+        stage="X.sh",
+        at=At(stage="Y.acc", loop="ww"),
+        scope="shared",
+        splits=(Split(axis="w", into=("wo", "wy"), factors=(17, 2)),),
+        bind=(BindLoop(loop="wy", to="threadIdx.y"), BindLoop(loop="c", to="threadIdx.x")),
+    )
+    a, b = (Tensorize(loop=loop, intrinsic=f"wmma.load_{side}_16x16x16_f16") for loop, side in (("w", "a"), ("c", "b")))
+    nests = (
+        sums,
+        fetch,
+        Nest(stage="X.frag", at=step, scope="wmma.matrix_a", tensorize=a),
+        Nest(stage="W.frag", at=step, scope="wmma.matrix_b", tensorize=b),
+        Nest(
+            stage="Y",
+            at=At(stage="Y.acc", loop="ww"),
+            tensorize=Tensorize(loop="w", intrinsic="wmma.store_16x16x16_f32"),
+        ),
+    )
+    assert_lowers_correctly(Schedule(stagings=stagings, nests=nests), attrs.evolve(FULL.task(), workload=workload))
 
 
 # --- code and what it takes -------------------------------------------------------------------------------------------

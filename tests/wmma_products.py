@@ -317,6 +317,4 @@ def wmma_products(draw: st.DrawFn) -> Product:
 def small_wmma_products(draw: st.DrawFn) -> Product:
     """Those of few tiles, which are proven as fast as other pairs."""
     product = draw(wmma_products())
-    return attrs.evolve(
-        product, warps=(product.warps[0], 1), tiles=(1, product.tiles[1]), steps=(product.steps[0], 1)
-    )
+    return attrs.evolve(product, warps=(product.warps[0], 1), tiles=(1, product.tiles[1]), steps=(product.steps[0], 1))
