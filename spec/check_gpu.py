@@ -13,7 +13,7 @@ from .check_wmma import check_fragments, check_one_dtype, check_tiles, check_war
 from .dtypes import size_bytes
 from .errors import SpecError
 from .expr import Axis, Load
-from .kernel import WARP_LANES, gpu_loops, kernel_of, memory_bytes, register_bytes
+from .kernel import WARP_LANES, buffer_bytes, gpu_loops, kernel_of, memory_bytes, register_bytes
 from .schedule import BLOCKS, FRAGMENTS, GPU_BINDINGS, SHARED, THREADS, VTHREAD
 from .tensorized import warp_intrinsic
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_VTHREADS: Final = 64
 """Virtual threads of a kernel: TVM writes their work out one after another."""
+SMALL_BYTES: Final = 4
+"""A buffer of so much or less TVM keeps in a register where it can, and finds no place for it in dynamic memory."""
 LANES: Final = (2, 4)
 """Lanes of a vectorized loop: CUDA has vectors of these for every type."""
 
@@ -164,6 +166,15 @@ def _axis_with_skipped_steps(plan: Plan, nest: StageNest) -> str | None:
         if reach > nest.stage.extents[axis.name]:
             return axis.name
     return None
+
+
+def check_small_dynamic(plan: Plan, nest: StageNest, _: GpuLimits) -> None:
+    """A dynamic shared buffer of 4 bytes or less is the only one of its kernel: TVM loses it among others."""
+    kernel = kernel_of(plan, nest)
+    dynamic = [other for other in kernel.nests if other.nest.scope == "shared.dyn"]
+    if nest in dynamic and len(dynamic) > 1 and (used := buffer_bytes(plan, nest)) <= SMALL_BYTES:
+        message = f"{nest.stage.name!r} takes {used} of shared.dyn memory's bytes, beside other stages there"
+        raise SpecError(f"{message}; TVM builds parts of more than {SMALL_BYTES} only: use shared", "scope")
 
 
 def _check_kept(plan: Plan, nest: StageNest, names: set[str]) -> None:
@@ -366,6 +377,7 @@ GPU_RULES: Final[tuple[GpuRule, ...]] = (
     check_scope,
     check_dynamic_outputs,
     check_skipped_sums,
+    check_small_dynamic,
     check_cooperation,
     check_thread_extents,
     check_crossing,

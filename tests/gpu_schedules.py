@@ -136,7 +136,7 @@ def tiled_product(draw: st.DrawFn) -> tuple[Task, Schedule]:
         vthreads=vthreads,
         step=step,
         lanes=draw(st.sampled_from([lanes for lanes in (1, 2, 4) if vthreads * threads * tile % lanes == 0])),
-        # TVM 0.27 loses dynamic buffers that are all of one element.
+        # Several dynamic buffers of one element each are refused.
         scope=draw(st.sampled_from(SHARED)) if vthreads * threads * tile * step > 1 else "shared",
         ahead=ahead,
         align=draw(st.none() | st.builds(Align, axis=st.just("k"), factor=st.just(factor), offset=st.integers(0, 3))),
