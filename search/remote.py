@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-import tempfile
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..spec.claim import Failure, Protocol
@@ -21,12 +19,13 @@ from ..store.keys import differences
 from . import tracker
 from .fleet import RETURN_S, NoDeviceError
 from .measurable import own_bytes
-from .measure import Measurement
+from .measure import Measurement, unknown
 from .progress import DeviceFailed, unwatched
 from .reference import WHOLE_POINTS, Reference
 from .remote_runner import RemoteRunner
 from .retries import Ran, Results, Samples, retried
 from .runner import Limits
+from .scratch import new_scratch
 from .wire import BrokenSessionError
 from .workers import Workers
 
@@ -70,6 +69,8 @@ class RemoteMeasurer:
     ) -> None:
         self.task = task
         self.limits = limits
+        self.busy_s = 0.0
+        """Wall seconds in which a trial on a device was waited for."""
         self._fleet = fleet
         self._device = device
         self._watch = watch
@@ -77,7 +78,7 @@ class RemoteMeasurer:
         self._target = unstructure(device.target(task.target))
         self._task_shared = False
         self._stopped = False
-        self._folder = Path(tempfile.mkdtemp(prefix="autosched-"))
+        self._folder = new_scratch()
         try:
             self._workers = Workers(
                 task,
@@ -120,24 +121,31 @@ class RemoteMeasurer:
 
     # --- what the tuner asks for --------------------------------------------------------------------------------------
 
-    def measure(self, schedules: Iterable[Schedule]) -> Iterator[tuple[Schedule, Measurement | Failure]]:
-        """Each schedule with its measurement or failure, in order; as many at a time as the devices have hosts."""
+    def measure(
+        self, schedules: Iterable[Schedule], *, is_known: Callable[[Schedule], bool] = unknown
+    ) -> Iterator[tuple[Schedule, Measurement | Failure]]:
+        """Each schedule with its measurement or failure, in order; those that are known by then are left out.
+
+        As many at a time as the devices have hosts. `is_known` is asked when a trial begins.
+        """
         self._share_task()
         lanes = max(1, min(self._fleet.hosts(), MOST_LANES))
         source = iter(schedules)
-        running: deque[tuple[Schedule, Future[Measurement | Failure]]] = deque()
+        running: deque[tuple[Schedule, Future[Measurement | Failure | None]]] = deque()
         pool = ThreadPoolExecutor(lanes, thread_name_prefix="autosched-device")
         self._stopped = False
         try:
             while True:
                 while len(running) < 2 * lanes and (schedule := next(source, None)) is not None:
-                    running.append((schedule, pool.submit(self._trial, schedule)))
+                    running.append((schedule, pool.submit(self._trial, schedule, is_known)))
                 if not running:
                     return
                 schedule, trial = running[0]  # still among those that are waited for, should this be interrupted
-                result = trial.result()
+                with self._busy():
+                    result = trial.result()
                 running.popleft()
-                yield schedule, result
+                if result is not None:
+                    yield schedule, result
         finally:
             self._stopped = True
             pool.shutdown(wait=False, cancel_futures=True)
@@ -159,8 +167,17 @@ class RemoteMeasurer:
             def run(handle: Handle, kernels: dict[int, int], asked: dict[int, Schedule] = asked) -> Results:
                 return self._in_turn(handle, kernels, asked, rounds, least)
 
-            results.update(self._retried(asked, run))
+            with self._busy():
+                results.update(self._retried(asked, run))
         return [results[number] for number in range(len(schedules))]
+
+    @contextlib.contextmanager
+    def _busy(self) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.busy_s += time.monotonic() - begin
 
     def _share_task(self) -> None:
         if not self._task_shared:
@@ -169,7 +186,9 @@ class RemoteMeasurer:
 
     # --- what is done on a device -------------------------------------------------------------------------------------
 
-    def _trial(self, schedule: Schedule) -> Measurement | Failure:
+    def _trial(self, schedule: Schedule, is_known: Callable[[Schedule], bool]) -> Measurement | Failure | None:
+        if is_known(schedule):
+            return None
         begin = time.monotonic()
 
         def run(handle: Handle, kernels: dict[int, int]) -> Results:

@@ -219,7 +219,8 @@ def test_what_another_tuner_has_timed_meanwhile_is_not_timed_again(store: Store)
 
     bench = PretendedBench(first)
     tuned = run(store, bench, 16)
-    assert len(set(bench.measured)) == len(bench.measured)
+    trials = [schedule for schedule in bench.measured if schedule != DEFAULT]
+    assert len(set(trials)) == len(trials)
     both = set(bench.measured) & set(other.measured)
     assert both == {DEFAULT, bench.measured[1], bench.measured[4]}, "the anchor, and what was under way"
     assert {*bench.measured, *other.measured} == {record.schedule for record in records(store)}
