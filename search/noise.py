@@ -23,8 +23,8 @@ AGAIN: Final = 2
 """How often a schedule is measured again at most, however restless the machine is."""
 DRIFT: Final = 1.15
 """The machine counts as changed where the default takes so many times as long as before, or so many times less."""
-SCATTERED: Final = 0.5
-"""Samples whose middle half is wider than this part of their median say nothing."""
+SCATTERED: Final = 3.0
+"""Samples whose upper quartile is so many times their lower one say nothing; a core that is shared gives 2."""
 
 
 def has_drifted(level: float, before: float) -> bool:
@@ -36,8 +36,8 @@ def is_scattered(samples_s: Sequence[float]) -> bool:
     """True where samples of one kernel, at least five, differ so much that their median says nothing."""
     if len(samples_s) < 5:
         return False
-    low, middle, high = statistics.quantiles(samples_s, n=4)
-    return high - low > SCATTERED * middle
+    low, _, high = statistics.quantiles(samples_s, n=4)
+    return high > SCATTERED * low
 
 
 class NoiseWatch:
