@@ -23,7 +23,7 @@ from .measurable import own_bytes
 from .pinning import cpus_for
 from .reference import WHOLE_POINTS, Reference
 from .runner import Limits, Runner
-from .scratch import new_scratch, scratch_errors
+from .scratch import scratch_errors, scratch_path
 from .timing_lock import TimingLock
 from .workers import Handle, Workers, ZygoteError
 
@@ -100,7 +100,7 @@ class Measurer:
         self._batch = batch or max(4, 4 * self._builders)
         cpus = cpus_for(protocol.threads)
         self._lock = TimingLock(lock_path)
-        self._folder = new_scratch()
+        self._folder = scratch_path()
         self._builder = builder
         self._restarts = 0
         self._timed_before = 0
@@ -108,6 +108,7 @@ class Measurer:
         try:
             self._workers = self._start_workers()
             with scratch_errors():
+                self._folder.mkdir(mode=0o700)
                 reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)  # while TVM is imported
         except BaseException:
             self.close()

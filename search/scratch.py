@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def new_scratch() -> Path:
-    """A new folder where temporary files go; MeasureError where none can be made."""
+def scratch_path() -> Path:
+    """Where such a folder can be made: a new name where temporary files go; MeasureError where there is no such place.
+
+    Named first and made later: who removes it must run before it is there, since a tuner may be killed at any instant.
+    """
     with scratch_errors():
-        return Path(tempfile.mkdtemp(prefix="autosched-"))
+        return Path(tempfile.gettempdir()) / f"autosched-{secrets.token_hex(8)}"
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from ..spec.claim import Failure
 from ..spec.convert import unstructure
 from ..spec.errors import MeasureError
 from .processes import descendants, kill_all, kill_group, marked_processes, memory_bytes, signal_name
+from .scratch import scratch_errors
 from .wire import STALL_S, BrokenSessionError, Channel, Message, WireError, channel_from_fd, channel_pair
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class Workers:
         self._mark = secrets.token_hex(8)
         self._base_bytes = 0
         self._handles: set[Handle] = set()
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the workers
+        with scratch_errors():
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115 # closed with the workers
         ours, theirs = channel_pair()
         fd = theirs.fileno()
         self._process = subprocess.Popen(
@@ -96,7 +98,7 @@ class Workers:
             stdout=subprocess.DEVNULL,
             stderr=self._log,
             start_new_session=True,  # Ctrl-C and kill -9 of the tuner's group must not reach it: it tidies up
-            cwd=folder,  # with -m Python looks here first for every module: not in the folder of a stranger's file
+            cwd="/",  # with -m Python looks here first for every module: not in the folder of a stranger's file
             env=self._environment(),
         )
         theirs.close()

@@ -90,6 +90,7 @@ class Zygote:
         from .reference import load_inputs, load_outputs
         from .worker import Site, named
 
+        os.chdir(self._folder)
         self._memory_bytes = message["memory_bytes"]
         try:
             task = structure(message["task"], Task)

@@ -304,6 +304,21 @@ def test_nothing_outlives_a_tuner_killed_before_its_first_candidate(tmp_path: Pa
     assert not made.exists()
 
 
+def test_no_file_is_made_before_there_is_who_removes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tuner may be killed between any two steps."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    seen: list[Path] = []
+
+    def start_nothing(*_: object, **__: object) -> None:
+        seen.extend(tmp_path.iterdir())
+        raise MeasureError("no process today")
+
+    monkeypatch.setattr("autosched.search.measure.Workers", start_nothing)
+    with pytest.raises(MeasureError, match="no process today"):
+        new_measurer(tmp_path, lock_path=tmp_path.parent / "lock")
+    assert seen == []
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_cleanly(tmp_path: Path) -> None:
     tuner, made, family = start_tuner(tmp_path, "hang")
