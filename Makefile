@@ -81,7 +81,7 @@ pairs: .venv/.test links ## prove COUNT=2000 pairs of a workload and a schedule 
 fuzz: .venv/.test links ## read COUNT=200000 damaged spec files (SEED=0)
 	@$(BIN)/python tests/run_fuzz.py --count $(or $(COUNT),200000) --seed $(SEED)
 
-# Four minutes on two idle cores. REPORT=docs/faults.md keeps the table.
+# 8 minutes on two cores. REPORT=docs/faults.md keeps the table.
 faults: .venv/.test links ## kill 200 tuners, fill disks, run bad candidates; table it (SEED=0 REPORT=)
 	@$(BIN)/python tests/run_faults.py --seed $(SEED) $(if $(REPORT),--report $(REPORT))
 
