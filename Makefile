@@ -61,18 +61,19 @@ compiler: .venv/.test links ## the tests that build hundreds of kernels
 
 # The marker is hypothesis's own: every test with @given has it.
 properties: .venv/.test links ## what must hold for all inputs, on generated ones
-	@$(PYTEST) $(SPREAD) -m 'hypothesis and not compiler and not slow and not device'
+	@$(PYTEST) $(SPREAD) -m 'hypothesis and not compiler and not faults and not slow and not device'
 
 unit: .venv/.test links ## the unit suite: no network, no GPU
-	@$(PYTEST) $(SPREAD) -m 'not hypothesis and not compiler and not slow and not device'
+	@$(PYTEST) $(SPREAD) -m 'not hypothesis and not compiler and not faults and not slow and not device'
 
 slow: .venv/.test links ## the tests that take longer
 	@$(PYTEST) -m 'slow and not device'
 
 # Fresh pairs and texts each day, the same for everybody on that day: docs/testing.md.
-slice: .venv/.test links ## 2 minutes of `make pairs` and `make fuzz`, other ones each day
+slice: .venv/.test links ## 3 minutes of `make pairs`, `make fuzz`, other ones each day, and `make faults`
 	@$(BIN)/python tests/run_pairs.py --seconds 110 --seed $$(date -u +%Y%m%d)
 	@$(BIN)/python tests/run_fuzz.py --seconds 10 --seed $$(date -u +%Y%m%d)
+	@$(PYTEST) -m 'faults and not slow'
 
 # COUNT=20000 takes half an hour on two cores; what was done is not done again. REPORT=docs/pairs.md keeps the table.
 pairs: .venv/.test links ## prove COUNT=2000 pairs of a workload and a schedule (SEED=0 REPORT=)

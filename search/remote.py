@@ -25,7 +25,7 @@ from .reference import WHOLE_POINTS, Reference
 from .remote_runner import RemoteRunner
 from .retries import Ran, Results, Samples, retried
 from .runner import Limits
-from .scratch import new_scratch
+from .scratch import scratch_errors, scratch_path
 from .wire import BrokenSessionError
 from .workers import Workers
 
@@ -78,7 +78,7 @@ class RemoteMeasurer:
         self._target = unstructure(device.target(task.target))
         self._task_shared = False
         self._stopped = False
-        self._folder = new_scratch()
+        self._folder = scratch_path()
         try:
             self._workers = Workers(
                 task,
@@ -88,7 +88,9 @@ class RemoteMeasurer:
                 memory_bytes=limits.memory_bytes + own_bytes(task.workload),
                 end=time.monotonic() + limits.total_s,
             )
-            reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)
+            with scratch_errors():
+                self._folder.mkdir(mode=0o700)
+                reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)
         except BaseException:
             self.close()
             raise

@@ -38,6 +38,8 @@ COMPILER: Final = (
     "test_wmma", "test_chains", "test_mutations", "test_pairs",
 )  # fmt: skip
 """Files of tests that build hundreds of kernels to prove the compiler: `make compiler`."""
+FAULTS: Final = ("test_measure_faults", "test_faults")
+"""Files of tests that harm tuners and their candidates: the short form of `make faults`, part of `make slice`."""
 LONG: Final = ("test_cli", "test_space", "test_strategies", "test_convert")
 """Files that take several seconds: begun early, so that no process works alone at the end."""
 
@@ -55,4 +57,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         stem = item.path.stem
         if stem in COMPILER:
             item.add_marker(pytest.mark.compiler)
+        if stem in FAULTS:
+            item.add_marker(pytest.mark.faults)
         item.add_marker(pytest.mark.xdist_group("machine" if stem in MACHINE else stem))

@@ -344,6 +344,7 @@ def test_a_spec_under_other_names_is_equal_and_shares_none(workload: Workload, d
     assert not {*workload.buffers} & {*other.task.workload.buffers}
 
 
+@pytest.mark.slow
 def test_the_compiler_suite_runs_on_small_shapes() -> None:
     found = run_command(("bench", "compiler", "--quick", "--threads", "1", "--json")).json()
     rows = {row["name"]: row for row in found["rows"]}
