@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .progress import Watch
     from .tuner import Bench
 
-FINALISTS: Final = 4
+FINALISTS: Final = 6
 ROUNDS: Final = 11
 """More than the samples of a trial, so that a schedule that was lucky then is found out."""
 FEW_ROUNDS: Final = 5

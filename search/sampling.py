@@ -19,8 +19,11 @@ SLOW_FACTOR: Final = 1.25
 """One whose calls are slower than this many times the best, while their number is found out, gets no sample more."""
 HOPELESS_FACTOR: Final = 4.0
 """One whose very first call is slower than this many times the best is not called again."""
-EVEN: Final = 1.01
+DRAW: Final = 1.01
 """Medians of kernels timed in turn that lie this close are a draw."""
+EVEN: Final = "even"
+BEATEN: Final = "beaten"
+RIVAL: Final = "rival"
 
 
 class Kernel(Interface):
@@ -81,29 +84,37 @@ def samples_in_turn(
 ) -> list[list[float]]:
     """`rounds` samples of each kernel, taken in turn: a, b, c, a, b, c, …; each after a call that is not timed.
 
-    What disturbs the machine for longer than a round disturbs all alike, so their ratios hold. With `least` the rounds
-    end after as many, or later, when it is decided who is fastest.
+    What disturbs the machine for longer than a round disturbs all alike, so their ratios hold. With `least`, after so
+    many rounds, those that are beaten drop out; the first kernel stays with the others, and the rounds end when it is
+    decided who is fastest.
     """
     numbers = [calls_per_sample(kernel, protocol)[0] for kernel in kernels]
     samples: list[list[float]] = [[] for _ in kernels]
+    going_on = list(range(len(kernels)))
     for done in range(1, rounds + 1):
-        for found, kernel, number in zip(samples, kernels, numbers, strict=True):
-            kernel.call()
-            found.extend(timed(kernel, protocol, number, 1))
-        if least is not None and done >= least and is_decided(samples):
-            break
+        for place in going_on:
+            kernels[place].call()
+            samples[place].extend(timed(kernels[place], protocol, numbers[place], 1))
+        if least is not None and done >= least:
+            standings = standings_of([samples[place] for place in going_on])
+            if RIVAL not in standings:
+                break
+            going_on = [p for p, standing in zip(going_on, standings, strict=True) if standing != BEATEN or p == 0]
     return samples
 
 
-def is_decided(samples: Sequence[Sequence[float]]) -> bool:
-    """True where the kernel with the least median beat each other one in six of seven rounds, or nearly equals it."""
+def standings_of(samples: Sequence[Sequence[float]]) -> list[str]:
+    """How kernels timed in as many rounds stand beside the one with the least median.
+
+    ``beaten``: slower in six of seven rounds. ``even``: its median is the least, or nearly so. ``rival``: neither.
+    """
     medians = [statistics.median(found) for found in samples]
     best_s, leader = min(zip(medians, samples, strict=True))
+    standings = []
     for median_s, found in zip(medians, samples, strict=True):
         lost = sum(other <= its for other, its in zip(found, leader, strict=True))
-        if median_s > EVEN * best_s and lost > len(found) // 7:
-            return False
-    return True
+        standings.append(EVEN if median_s <= DRAW * best_s else BEATEN if lost <= len(found) // 7 else RIVAL)
+    return standings
 
 
 def calls_per_sample(kernel: Kernel, protocol: Protocol) -> tuple[int, float]:

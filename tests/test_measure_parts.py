@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from autosched.search import wire
 from autosched.search.pinning import check_pinned, cpus_for, pin_threads
 from autosched.search.processes import children, descendants, kill_all, marked_processes, signal_name
-from autosched.search.sampling import is_decided, samples_in_turn, samples_of
+from autosched.search.sampling import samples_in_turn, samples_of, standings_of
 from autosched.search.timing_lock import TimingLock
 from autosched.search.wire import Channel, WireError, channel_pair
 from autosched.spec.claim import Protocol
@@ -345,19 +346,33 @@ def test_kernels_take_turns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "decided"),
+    ("samples", "standings"),
     [
-        ([[1, 1, 1, 1, 1]], True),
-        ([[1, 1, 1, 1, 1], [2, 2, 2, 2, 2]], True),
-        ([[1, 1, 1, 1, 3], [2, 2, 2, 2, 2]], False),
-        ([[1, 1, 1, 1, 1, 1, 3], [2, 2, 2, 2, 2, 2, 2]], True),
-        ([[1, 2, 1, 2, 1], [1.005, 1.004, 1.006, 1.003, 1.005]], True),
-        ([[1, 1, 1, 1, 1], [2, 2, 2, 2, 2], [0.9, 1.3, 0.9, 1.3, 1.3]], False),
+        ([[1, 1, 1, 1, 1]], "even"),
+        ([[1, 1, 1, 1, 1], [2, 2, 2, 2, 2]], "even beaten"),
+        ([[1, 1, 1, 1, 3], [2, 2, 2, 2, 2]], "even rival"),
+        ([[1, 1, 1, 1, 1, 1, 3], [2, 2, 2, 2, 2, 2, 2]], "even beaten"),
+        ([[1, 2, 1, 2, 1], [1.005, 1.004, 1.006, 1.003, 1.005]], "even even"),
+        ([[1, 1, 1, 1, 1], [2, 2, 2, 2, 2], [0.9, 1.3, 0.9, 1.3, 1.3]], "even beaten rival"),
     ],
     ids=["alone", "always", "once in five", "once in seven", "a draw", "one is open"],
 )
-def test_who_is_fastest_is_decided(samples: list[list[float]], decided: bool) -> None:
-    assert is_decided(samples) is decided
+def test_how_kernels_stand(samples: list[list[float]], standings: str) -> None:
+    assert standings_of(samples) == standings.split()
+
+
+def test_who_is_beaten_drops_out_but_for_the_first() -> None:
+    class Changing(FakeKernel):
+        def __init__(self, *samples: float) -> None:
+            super().__init__(0.001)
+            self.samples = itertools.cycle(samples)
+
+        def time_s(self, number: int, repeats: int, flush_cache: bool = False) -> tuple[float, ...]:
+            return tuple(next(self.samples) for _ in range(repeats))
+
+    kernels = [Changing(0.003), Changing(0.0009, 0.0013), Changing(0.001), Changing(0.002)]
+    samples = samples_in_turn(kernels, Protocol(threads=1, number=6), 10, 4)
+    assert [len(found) for found in samples] == [10, 10, 10, 4], "the default is there to the end"
 
 
 @given(st.lists(st.floats(1e-3, 2e-3), min_size=1, max_size=5), st.integers(1, 9), st.integers(1, 9))

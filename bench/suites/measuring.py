@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from ..commands import run_command
-from ..match import PEAK, play
+from ..match import play
 from ..report import Row, at_least, at_most, spread_row
 from ..rounds import spread
 from .spine import GEMM, SMALL_GEMM
@@ -80,7 +79,10 @@ def winner_rows(ground: Ground, work: Work, searches: list[Search]) -> Iterator[
     """The winners' medians, taken in turn in one process: how much slower the slowest is."""
     specs = {f"winner {number}": each.spec for number, each in enumerate(searches)}
     match = play(attrs.evolve(ground, peers=()), work, specs)
-    medians = [statistics.median(samples) for label, samples in match.samples.items() if label != PEAK]
+    winners = {label: spread([1e3 * s for s in match.samples[label]]) for label in specs}
+    for label, found in winners.items():
+        yield spread_row(f"{work.name}: {label}", found, "ms")
+    medians = [found.median for found in winners.values()]
     schedules = len({each.spec.read_text(encoding="utf-8").partition('"claims"')[0] for each in searches})
     yield Row(
         name=f"{work.name}: slowest of {len(searches)} winners",
