@@ -37,7 +37,6 @@ class Annealing:
         self._rng = rng
         self._untried = Untried(space, rng)
         self._measured: list[tuple[float, Candidate]] = []
-        self._proposed = 0
 
     @property
     def temperature(self) -> float:
@@ -52,16 +51,11 @@ class Annealing:
 
     def propose(self, count: int) -> list[Candidate]:
         """Up to `count` candidates, none proposed or learned of before."""
-        found: list[Candidate] = []
-        while len(found) < count and (candidate := self._next()) is not None:
-            self._untried.note(candidate)
-            self._proposed += 1
-            found.append(candidate)
-        return found
+        return self._untried.proposals(count, self._next)
 
     def _next(self) -> Candidate | None:
         """A neighbour of a starting point, or any candidate while there is none."""
-        if self._proposed >= WARM and self._proposed % JUMPS and self._measured:
+        if self._untried.proposed >= WARM and self._untried.proposed % JUMPS and self._measured:
             steps = list(self._space.neighbours(self._start().point))
             self._rng.shuffle(steps)
             for point in steps:

@@ -61,7 +61,6 @@ class Evolution:
         self._measured: list[Measured] = []
         self._pool = self._drawn_pool()
         self._first = _first_of_each_sketch(self._pool)
-        self._proposed = 0
 
     def learn(self, candidate: Candidate, outcome: Outcome) -> None:
         """Takes note of what came of a candidate, be it one that was proposed or another one."""
@@ -72,12 +71,7 @@ class Evolution:
     def propose(self, count: int) -> list[Candidate]:
         """Up to `count` candidates, none proposed or learned of before."""
         children = self._children(count)
-        found: list[Candidate] = []
-        while len(found) < count and (candidate := self._next(children)) is not None:
-            self._untried.note(candidate)
-            self._proposed += 1
-            found.append(candidate)
-        return found
+        return self._untried.proposals(count, lambda: self._next(children))
 
     def _drawn_pool(self) -> list[Candidate]:
         """Different candidates by predicted time; all there are in a small space."""
@@ -95,7 +89,7 @@ class Evolution:
             candidate = self._first.pop(0)
             if self._untried.is_new(candidate):
                 return candidate
-        if self._proposed % RANDOM_SHARE != RANDOM_SHARE - 1:
+        if self._untried.proposed % RANDOM_SHARE != RANDOM_SHARE - 1:
             while children:
                 candidate = children.pop(0)
                 if self._untried.is_new(candidate):

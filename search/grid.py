@@ -21,11 +21,7 @@ class Grid:
 
     def propose(self, count: int) -> list[Candidate]:
         """Up to `count` candidates, none proposed or learned of before."""
-        found: list[Candidate] = []
-        while len(found) < count and (candidate := self._untried.next_in_order()) is not None:
-            self._untried.note(candidate)
-            found.append(candidate)
-        return found
+        return self._untried.proposals(count, self._untried.next_in_order)
 
     def learn(self, candidate: Candidate, outcome: Outcome) -> None:  # noqa: ARG002 # the order is fixed
         """Takes note that a candidate was tried."""

@@ -56,7 +56,6 @@ class QLearning:
         self._measured: list[tuple[float, Candidate]] = []
         self._values: dict[int, dict[Action, float]] = defaultdict(dict)
         self._steps: dict[Point, _Step] = {}
-        self._proposed = 0
 
     def value(self, state: int, action: Action) -> float:
         """What an action is worth in a state; 0 where it was never taken."""
@@ -76,16 +75,11 @@ class QLearning:
 
     def propose(self, count: int) -> list[Candidate]:
         """Up to `count` candidates, none proposed or learned of before."""
-        found: list[Candidate] = []
-        while len(found) < count and (candidate := self._next()) is not None:
-            self._untried.note(candidate)
-            self._proposed += 1
-            found.append(candidate)
-        return found
+        return self._untried.proposals(count, self._next)
 
     def _next(self) -> Candidate | None:
         """The step that the table values most, from one of the fastest; any candidate where there is none."""
-        if self._proposed >= WARM and self._proposed % JUMPS and self._measured:
+        if self._untried.proposed >= WARM and self._untried.proposed % JUMPS and self._measured:
             fastest = sorted(self._measured, key=lambda entry: (entry[0], entry[1].point))[:PARENTS]
             seconds, start = self._rng.choice(fastest)
             for action in self._ordered(start.point):

@@ -21,11 +21,7 @@ class RandomSearch:
 
     def propose(self, count: int) -> list[Candidate]:
         """Up to `count` candidates, none proposed or learned of before."""
-        found: list[Candidate] = []
-        while len(found) < count and (candidate := self._untried.drawn()) is not None:
-            self._untried.note(candidate)
-            found.append(candidate)
-        return found
+        return self._untried.proposals(count, self._untried.drawn)
 
     def learn(self, candidate: Candidate, outcome: Outcome) -> None:  # noqa: ARG002 # random by name
         """Takes note that a candidate was tried."""

@@ -8,7 +8,7 @@ from ..spec.claim import Failure
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..spec.schedule import Schedule
     from .space import Candidate, Point, Space
@@ -41,6 +41,8 @@ class Untried:
         self._tried: set[Schedule] = set()
         self._points: set[Point] = set()
         self._rest: Iterator[Point] | None = None
+        self.proposed = 0
+        """How many candidates were proposed."""
 
     def at(self, point: Point) -> Candidate | None:
         """The candidate of a point; None where there is none, or its schedule was tried."""
@@ -60,6 +62,15 @@ class Untried:
         """Counts a candidate as tried."""
         self._points.add(candidate.point)
         self._tried.add(candidate.schedule)
+
+    def proposals(self, count: int, choose: Callable[[], Candidate | None]) -> list[Candidate]:
+        """Up to `count` candidates that `choose` gives one after another, each of them tried from then on."""
+        found: list[Candidate] = []
+        while len(found) < count and (candidate := choose()) is not None:
+            self.note(candidate)
+            self.proposed += 1
+            found.append(candidate)
+        return found
 
     def drawn(self) -> Candidate | None:
         """A candidate drawn at random; where draws give nothing new, the first in the order of points; None at the end.
