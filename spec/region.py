@@ -115,13 +115,16 @@ def _divides(node: Expr) -> bool:
 
 
 def _takes_piece(axis: IterAxis, reader: Placed, outer: AbstractSet[str]) -> bool:
-    """True where a step takes neighbouring values of a reader's axis, and all steps together no more than it has."""
+    """True where a step takes neighbouring values of a reader's axis, and all steps together exactly what it has.
+
+    Of an axis that is run over in part a division may come to less than of the whole, and TVM reckons with the whole.
+    """
     start, terms = linear(reader.values[axis.name], reader.facts)
     _, inner = _parted(terms, reader.extents, outer)
     if _neighbours(inner) is None:
         return False
     last = start + sum(c * (reader.extents[atom.name] - 1) for atom, c in terms.items() if isinstance(atom, Axis))
-    return last < axis.extent
+    return last == axis.extent - 1
 
 
 def _reads(reader: Stage, buffers: AbstractSet[str]) -> list[Load]:
@@ -234,8 +237,7 @@ def _done_by(stage: Stage, source: Placed, outer: AbstractSet[str], loop: str) -
                 digits[name].append(_Digit(1, axis.extent, done))
             case Const() if axis.extent == 1:
                 if done.base:  # loops of an axis of one step: all others are skipped, and would be run again here
-                    message = f"{stage.name!r} would also run where the tail of axis {axis.name!r} is skipped"
-                    raise SpecError(f"{message}; use factors that divide, or attach further out", "at.loop")
+                    raise _runs_in_tail(stage, axis.name)
                 continue
             case _:
                 message = f"{stage.name!r} reads dimension {dimension} of {source.stage.name!r}"
@@ -258,6 +260,11 @@ def _span_done(axis: IterAxis, source: Placed, outer: AbstractSet[str], loop: st
         )
         raise SpecError(f"{message}; use factors that divide, or attach further out", "at.loop")
     return Span(base=base, start=start, length=length)
+
+
+def _runs_in_tail(stage: Stage, axis: str) -> SpecError:
+    message = f"{stage.name!r} would also run where the tail of axis {axis!r} is skipped"
+    return SpecError(f"{message}; use factors that divide, or attach further out", "at.loop")
 
 
 def _joined(stage: Stage, axis: IterAxis, digits: Sequence[_Digit]) -> Span:
@@ -286,6 +293,8 @@ def _joined(stage: Stage, axis: IterAxis, digits: Sequence[_Digit]) -> Span:
             message = f"axis {name!r} is laid out in pieces of {digit.extent}, and only {digit.done.length} of one are"
             remedy = "attach further out, or order the inner piece's loops inside"
             raise SpecError(f"{message} done inside the loop; {remedy}", "at.loop")
+        if digit.done.base:  # the piece is whole: where loops outside move on, they are past its end
+            raise _runs_in_tail(stage, name)
         length *= digit.extent
     last = ordered[-1]
     base = frozenset((atom, coefficient * last.stride) for atom, coefficient in last.done.base)
