@@ -168,7 +168,8 @@ TENSORIZE_RULES: Final[tuple[Callable[[Plan, StageNest, Intrinsic], None], ...]]
 def check_intrinsics(plan: Plan) -> None:
     """SpecError where a target says of itself that it lacks an intrinsic of the plan.
 
-    A target that names no CPU is this machine's or any other's: the compiler is asked when it is built for.
+    A target that names no CPU is this machine's or any other's: the compiler is asked when it is built for. A GPU that
+    names no architecture has none.
     """
     target = plan.target
     used = [(nest, intrinsic) for nest in plan.nests if (intrinsic := intrinsic_of(nest)) is not None]

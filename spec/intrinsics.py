@@ -231,11 +231,12 @@ def needs_text(intrinsic: Intrinsic) -> str:
 def target_features(target: Target) -> frozenset[str] | None:
     """What a target says of its CPU's features; None where it does not say, or is of a CPU that nothing is known of.
 
-    ``mattr`` adds to what ``mcpu`` has and takes away from it. Of a GPU of NVIDIA's, its architecture and those before.
+    ``mattr`` adds to what ``mcpu`` has and takes away from it. Of a GPU of NVIDIA's, its architecture and those before:
+    none where it does not say, since what a compiler takes then depends on where it runs.
     """
     options = {option.name: str(option.value) for option in target.options}
     if target.kind == "cuda":
-        return architectures(options["arch"]) if "arch" in options else None
+        return architectures(options.get("arch", ""))
     if target.kind != "llvm" or not (arch_of(target) or "x86").startswith(("x86", "i386", "i686")):
         return frozenset()
     found = features_of(options["mcpu"]) if "mcpu" in options else None

@@ -22,7 +22,7 @@ from autosched.spec.builder import sum as sum_over
 from autosched.spec.check import check_schedule
 from autosched.spec.check_workload import check_workload
 from autosched.spec.diff import compare_specs
-from autosched.spec.errors import LoweringError
+from autosched.spec.errors import LoweringError, SpecError
 from autosched.spec.intrinsics import INTRINSICS, Intrinsic
 from autosched.spec.kernel import buffer_part, kernels, memory_bytes, register_bytes
 from autosched.spec.rename import schedule_from_canonical, schedule_to_canonical
@@ -279,10 +279,12 @@ def test_costs_are_those_of_the_checks() -> None:
     assert "C.acc: 786432 steps, 4 copies of the body, tile it 2 x jt 2, 192 uses of wmma.mma_16x16x16_f16_f32" in text
 
 
-def test_a_target_that_names_no_architecture_is_asked_when_code_is_made() -> None:
+def test_a_target_names_its_architecture_and_is_asked_again_when_code_is_made() -> None:
     product = Product(factor="bfloat16")
     task = attrs.evolve(product.task(), target=target_from_value("cuda"))
-    mod = lower(product.schedule(), task).mod
+    with pytest.raises(SpecError, match="needs sm_80, which target cuda lacks; name an architecture that has it"):
+        lower(product.schedule(), task)
+    mod = lower(product.schedule(), product.task()).mod
     with pytest.raises(LoweringError, match=r"needs sm_80, which the target lacks: .*sm_75"):
         compile_module(mod, tvm_target(target_from_value({"kind": "cuda", "arch": "sm_75"}), 1))
 
