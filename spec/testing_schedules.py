@@ -56,11 +56,14 @@ def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3, *, check
     for number in range(draw(st.integers(0, max_stagings))):
         staging = _staging(draw, rewritten, number)
         try:
-            rewritten = apply_staging(rewritten, staging)
+            made = apply_staging(rewritten, staging)
+            if checked and limits_of(target) is None:
+                check_nests((), made)  # what was inlined may not stand where it came to
         except SpecError:
             if not checked:
                 stagings.append(staging)
             continue
+        rewritten = made
         stagings.append(staging)
     if limits_of(target) is not None:
         return Schedule(stagings=tuple(stagings), nests=drawn_for_gpu(draw, rewritten, target))
@@ -74,8 +77,8 @@ def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3, *, check
         if checked:
             tries += [_nest(draw, rewritten, stage, nests, attach=False), Nest(stage=stage.name)]
         nests += _first_legal(rewritten, nests, tries) if checked else tries
-    made = Schedule(stagings=tuple(stagings), nests=tuple(nests))
-    return _computed_once(draw, made, rewritten, task, checked=checked)
+    schedule = Schedule(stagings=tuple(stagings), nests=tuple(nests))
+    return _computed_once(draw, schedule, rewritten, task, checked=checked)
 
 
 def _computed_once(
