@@ -126,6 +126,11 @@ class FaultyKernel:
         np.matmul(self._a.array(), self._b.array(), out=self._c.array())
         getattr(faulty_builder, self._fault)(self._a.array().reshape(-1), self._c.array().reshape(-1))
 
+    def timed_call(self) -> float:
+        begin = time.perf_counter()
+        self.call()
+        return time.perf_counter() - begin
+
     def time_s(self, number: int, repeats: int, flush_cache: bool = False) -> tuple[float, ...]:
         begin = time.monotonic()
         self.call()
