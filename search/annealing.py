@@ -9,19 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from ..spec.claim import Failure
-from .strategy import Untried
+from .stepping import Stepping
 
 if TYPE_CHECKING:
-    import random
+    from .space import Candidate
 
-    from .space import Candidate, Space
-    from .strategy import Outcome
-
-WARM: Final = 8
-"""Candidates drawn at random before the first step."""
-JUMPS: Final = 8
-"""One proposal in so many is drawn at random: steps never leave a sketch."""
 HOT: Final = 0.5
 """The temperature at the start: a candidate half as slow again as the best has a chance of 1/e of the best's."""
 COOLING: Final = 0.97
@@ -29,40 +21,18 @@ COOLING: Final = 0.97
 COLD: Final = 0.02
 
 
-class Annealing:
-    """Knows what was measured, and nothing of models."""
-
-    def __init__(self, space: Space, rng: random.Random) -> None:
-        self._space = space
-        self._rng = rng
-        self._untried = Untried(space, rng)
-        self._measured: list[tuple[float, Candidate]] = []
+class Annealing(Stepping):
+    """The colder, the nearer to the best a step begins."""
 
     @property
     def temperature(self) -> float:
         """Relative to the best time; it falls with every measurement."""
         return max(COLD, HOT * COOLING ** len(self._measured))
 
-    def learn(self, candidate: Candidate, outcome: Outcome) -> None:
-        """Takes note of what came of a candidate, be it one that was proposed or another one."""
-        self._untried.note(candidate)
-        if not isinstance(outcome, Failure) and candidate.point:
-            self._measured.append((outcome, candidate))
-
-    def propose(self, count: int) -> list[Candidate]:
-        """Up to `count` candidates, none proposed or learned of before."""
-        return self._untried.proposals(count, self._next)
-
-    def _next(self) -> Candidate | None:
-        """A neighbour of a starting point, or any candidate while there is none."""
-        if self._untried.proposed >= WARM and self._untried.proposed % JUMPS and self._measured:
-            steps = list(self._space.neighbours(self._start().point))
-            self._rng.shuffle(steps)
-            for point in steps:
-                candidate = self._untried.at(point)
-                if candidate is not None:
-                    return candidate
-        return self._untried.drawn()
+    def _step(self) -> Candidate | None:
+        points = list(self._space.neighbours(self._start().point))
+        self._rng.shuffle(points)
+        return next(filter(None, map(self._untried.at, points)), None)
 
     def _start(self) -> Candidate:
         best_s = min(seconds for seconds, _ in self._measured)

@@ -69,6 +69,10 @@ class NoiseWatch:
         """True where the default is to be measured again."""
         return len(self._window) >= (LAST if at_end else EVERY)
 
+    def ratio(self, default_s: float) -> float:
+        """How many times as long the default takes now as the level says."""
+        return default_s / self.reference_s / self.level
+
     def has_moved(self, default_s: float) -> bool:
         """True where the default's time now is not what the level says."""
         return has_drifted(default_s / self.reference_s, self.level)

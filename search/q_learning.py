@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 
 from ..spec.claim import Failure
-from .strategy import Untried
+from .stepping import Stepping
 
 if TYPE_CHECKING:
     import random
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 Action: TypeAlias = tuple[int, int]
 """The place of a knob in a point, and a step up or down."""
 
-WARM: Final = 8
-"""Candidates drawn at random before the first step."""
-JUMPS: Final = 8
-"""One proposal in so many is drawn at random: steps never leave a sketch."""
 CURIOSITY: Final = 0.25
 """Part of the steps that are taken whatever the table says."""
 RATE: Final = 0.5
@@ -46,14 +42,11 @@ class _Step:
     seconds: float
 
 
-class QLearning:
-    """Knows what was measured and what each step gained, and nothing of models."""
+class QLearning(Stepping):
+    """Knows what each step gained."""
 
     def __init__(self, space: Space, rng: random.Random) -> None:
-        self._space = space
-        self._rng = rng
-        self._untried = Untried(space, rng)
-        self._measured: list[tuple[float, Candidate]] = []
+        super().__init__(space, rng)
         self._values: dict[int, dict[Action, float]] = defaultdict(dict)
         self._steps: dict[Point, _Step] = {}
 
@@ -62,33 +55,26 @@ class QLearning:
         return self._values[state].get(action, 0.0)
 
     def learn(self, candidate: Candidate, outcome: Outcome) -> None:
-        """Takes note of what came of a candidate, be it one that was proposed or another one."""
-        self._untried.note(candidate)
+        """Takes note of what came of a candidate, and of the step that led to it, if one did."""
+        super().learn(candidate, outcome)
         step = self._steps.pop(candidate.point, None)
         if step is not None:
             reward = PENALTY if isinstance(outcome, Failure) else math.log(step.seconds / outcome)
             future = max(self._values[candidate.point[0]].values(), default=0.0)
             old = self.value(step.state, step.action)
             self._values[step.state][step.action] = old + RATE * (reward + DISCOUNT * future - old)
-        if not isinstance(outcome, Failure) and candidate.point:
-            self._measured.append((outcome, candidate))
 
-    def propose(self, count: int) -> list[Candidate]:
-        """Up to `count` candidates, none proposed or learned of before."""
-        return self._untried.proposals(count, self._next)
-
-    def _next(self) -> Candidate | None:
-        """The step that the table values most, from one of the fastest; any candidate where there is none."""
-        if self._untried.proposed >= WARM and self._untried.proposed % JUMPS and self._measured:
-            fastest = sorted(self._measured, key=lambda entry: (entry[0], entry[1].point))[:PARENTS]
-            seconds, start = self._rng.choice(fastest)
-            for action in self._ordered(start.point):
-                point = _after(start.point, action)
-                candidate = self._untried.at(point)
-                if candidate is not None:
-                    self._steps[point] = _Step(state=start.point[0], action=action, seconds=seconds)
-                    return candidate
-        return self._untried.drawn()
+    def _step(self) -> Candidate | None:
+        """The step that the table values most, from one of the fastest."""
+        fastest = sorted(self._measured, key=lambda entry: (entry[0], entry[1].point))[:PARENTS]
+        seconds, start = self._rng.choice(fastest)
+        for action in self._ordered(start.point):
+            point = _after(start.point, action)
+            candidate = self._untried.at(point)
+            if candidate is not None:
+                self._steps[point] = _Step(state=start.point[0], action=action, seconds=seconds)
+                return candidate
+        return None
 
     def _ordered(self, point: Point) -> list[Action]:
         """The steps from a point: in any order now and then, else the most valued first."""

@@ -20,7 +20,7 @@ from ..spec.claim import Failure
 from ..spec.errors import SpecError
 from .analytic import predict_s
 from .default import default_candidate
-from .measure import Measurement
+from .measure import Measurement, unknown
 from .methods import strategy_named
 from .recording import TimedTrial
 from .space import Candidate, Space
@@ -108,7 +108,7 @@ class Replay:
         pass
 
     def measure(
-        self, schedules: Iterable[Schedule], *, is_known: Callable[[Schedule], bool] = lambda _: False
+        self, schedules: Iterable[Schedule], *, is_known: Callable[[Schedule], bool] = unknown
     ) -> Iterator[tuple[Schedule, Measurement | Failure]]:
         """Each schedule with what was recorded of it; without those that are known."""
         for schedule in schedules:

@@ -244,19 +244,19 @@ class _Search:
         if noise.has_moved(second):
             self._settle(noise, second, again=len(disturbed))
         else:
-            self._watch(MachineDrifted(ratio=first / noise.reference_s / noise.level, again=len(disturbed)))
+            self._watch(MachineDrifted(ratio=noise.ratio(first), again=len(disturbed)))
         for schedule, _ in self._stored(bench, disturbed):
             noise.tried_again(schedule)
 
     def _settle(self, noise: NoiseWatch, default_s: float, again: int) -> None:
         """Takes the machine as it is now: times from now on are compared with earlier ones by what the default took."""
-        self._watch(MachineDrifted(ratio=default_s / noise.reference_s / noise.level, again=again))
+        self._watch(MachineDrifted(ratio=noise.ratio(default_s), again=again))
         noise.settle(default_s)
         self._journal.level = noise.level
 
     def _disturbed(self, window: Sequence[Schedule], noise: NoiseWatch, default_s: float) -> list[Schedule]:
         """Those of a window that could be the best had the machine been as when the default took the least."""
-        moved = default_s / noise.reference_s / noise.level
+        moved = noise.ratio(default_s)
         best_s = min(filter(None, map(self._journal.level_s, self._journal.fastest(1))), default=0.0)
         near = self._journal.fastest(self._journal.trials, below_s=max(moved, 1 / moved) * best_s * CLOSE)
         return [schedule for schedule in near if schedule in window and noise.may_be_tried_again(schedule)]
