@@ -55,7 +55,7 @@ def samples_of(kernel: Kernel, protocol: Protocol, first_s: float, best_s: float
         return (first_s,)
     for _ in range(protocol.warmup - 1):  # the verified call was the first one
         kernel.call()
-    number, call_s = calls_per_sample(kernel, protocol)
+    number, call_s = calls_per_sample(kernel, protocol, first_s)
     if best_s is None:
         return timed(kernel, protocol, number, protocol.repeats)
     if call_s > SLOW_FACTOR * best_s:
@@ -117,17 +117,28 @@ def standings_of(samples: Sequence[Sequence[float]]) -> list[str]:
     return standings
 
 
-def calls_per_sample(kernel: Kernel, protocol: Protocol) -> tuple[int, float]:
+def calls_per_sample(kernel: Kernel, protocol: Protocol, first_s: float = math.inf) -> tuple[int, float]:
     """Calls in a row that last `min_sample_s`, at least the protocol's `number`, and how long one seems to be.
 
-    The first call is no guide: it touches memory for the first time, and comparing its outputs emptied the caches.
-    With cold caches it is the protocol's number, and nothing is known of one call (0).
+    The first call, which took `first_s`, is no guide: it touches memory for the first time, and comparing its outputs
+    emptied the caches. With cold caches it is the protocol's number, and nothing is known of one call (0).
     """
     if protocol.flush_cache:
         return protocol.number, 0.0
     number = 1
-    (call_s,) = timed(kernel, protocol, number, 1)
+    call_s = _probed(kernel, protocol, number, first_s)
     while call_s * number < protocol.min_sample_s / 10 and number < MOST_CALLS:
         number = min(MOST_CALLS, max(2 * number, math.ceil(protocol.min_sample_s / 5 / max(call_s, 1e-8))))
-        (call_s,) = timed(kernel, protocol, number, 1)
+        call_s = _probed(kernel, protocol, number, first_s)
     return max(protocol.number, math.ceil(protocol.min_sample_s / max(call_s, 1e-8))), call_s
+
+
+def _probed(kernel: Kernel, protocol: Protocol, number: int, first_s: float) -> float:
+    """Seconds per call of `number` calls; the less of two looks where the first one may have been interrupted.
+
+    It may where it was short, so that one interruption is most of it, or where calls were slower than the first one.
+    """
+    (call_s,) = timed(kernel, protocol, number, 1)
+    if protocol.min_sample_s / 10 <= call_s * number < protocol.min_sample_s or call_s > SLOW_FACTOR * first_s:
+        call_s = min(call_s, *timed(kernel, protocol, number, 1))
+    return call_s

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from autosched.search import wire
 from autosched.search.pinning import check_pinned, cpus_for, pin_threads
 from autosched.search.processes import children, descendants, kill_all, marked_processes, signal_name
-from autosched.search.sampling import samples_in_turn, samples_of, standings_of
+from autosched.search.sampling import SLOW_FACTOR, calls_per_sample, samples_in_turn, samples_of, standings_of
 from autosched.search.timing_lock import TimingLock
 from autosched.search.wire import Channel, WireError, channel_pair
 from autosched.spec.claim import Protocol
@@ -313,6 +313,35 @@ def test_what_may_be_the_best_gets_every_sample(call_s: float, ratio: float, rep
     assert 1 <= len(samples) <= repeats
     if ratio >= 1 / 1.02:
         assert len(samples) == repeats
+
+
+class InterruptedKernel(FakeKernel):
+    """One look, the first or a later one, takes `pause_s` longer than its calls."""
+
+    def __init__(self, call_s: float, pause_s: float, interrupted: int) -> None:
+        super().__init__(call_s)
+        self.pause_s = pause_s
+        self.looks_left = interrupted
+
+    def timed_call(self) -> float:
+        return super().timed_call() + self._pause()
+
+    def time_s(self, number: int, repeats: int, flush_cache: bool = False) -> tuple[float, ...]:
+        samples = super().time_s(number, repeats, flush_cache)
+        return tuple(seconds + self._pause() / number for seconds in samples)
+
+    def _pause(self) -> float:
+        self.looks_left -= 1
+        return self.pause_s if self.looks_left == -1 else 0.0
+
+
+@given(st.floats(1e-7, 4e-3), st.floats(0, 0.1), st.integers(0, 3))
+def test_one_interruption_makes_no_kernel_slow(call_s: float, pause_s: float, interrupted: int) -> None:
+    """Wherever it falls while the number of calls is found out."""
+    protocol = Protocol(threads=1, repeats=7, min_sample_s=0.005)
+    number, seen_s = calls_per_sample(InterruptedKernel(call_s, pause_s, interrupted), protocol, call_s)
+    assert seen_s <= 2 * SLOW_FACTOR * call_s
+    assert number * call_s * 2 * SLOW_FACTOR >= 0.005
 
 
 def test_cold_caches_are_asked_for() -> None:
