@@ -18,7 +18,10 @@ MOST_CALLS: Final = 10**6
 SLOW_FACTOR: Final = 1.25
 """One whose calls are slower than this many times the best, while their number is found out, gets no sample more."""
 HOPELESS_FACTOR: Final = 4.0
-"""One whose very first call is slower than this many times the best is not called again."""
+"""One whose first calls are slower than this many times the best is not called again."""
+PAUSE_S: Final = 0.05
+"""No call is interrupted for longer. A core that idled while outputs were compared may take milliseconds to wake up,
+so that one slow call says little: what seems slow is called once more before it is given up."""
 DRAW: Final = 1.01
 """Medians of kernels timed in turn that lie this close are a draw."""
 EVEN: Final = "even"
@@ -51,15 +54,21 @@ def samples_of(kernel: Kernel, protocol: Protocol, first_s: float, best_s: float
 
     `best_s` is the best median so far, None where there is none.
     """
-    if best_s is not None and first_s > HOPELESS_FACTOR * best_s and first_s > protocol.min_sample_s:
-        return (first_s,)
+    if best_s is not None and first_s > protocol.min_sample_s:
+        hopeless_s = HOPELESS_FACTOR * best_s
+        if hopeless_s < first_s < hopeless_s + PAUSE_S:
+            first_s = min(first_s, kernel.timed_call())
+        if first_s > hopeless_s:
+            return (first_s,)
     for _ in range(protocol.warmup - 1):  # the verified call was the first one
         kernel.call()
     number, call_s = calls_per_sample(kernel, protocol, first_s)
     if best_s is None:
         return timed(kernel, protocol, number, protocol.repeats)
     if call_s > SLOW_FACTOR * best_s:
-        return (call_s,)
+        call_s = min(call_s, *timed(kernel, protocol, number, 1))
+        if call_s > SLOW_FACTOR * best_s:
+            return (call_s,)
     samples: tuple[float, ...] = ()
     for count, factor in LOOKS:
         if count < protocol.repeats:
