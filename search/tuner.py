@@ -20,6 +20,7 @@ from ..store.machine import this_machine
 from ..store.records import Record, SearchState
 from .default import default_candidate
 from .finals import CLOSE, hold_finals
+from .history import history_of
 from .journal import Journal
 from .measurable import check_measurable
 from .measure import Measurement, Measurer
@@ -114,7 +115,8 @@ def tune(
     try:
         with bench(task, protocol) as open_bench:
             default = default_candidate(space)  # this and what a strategy begins with: while workers import TVM
-            search.run(open_bench, strategy_named(method, space, seed), default, starts)
+            past = history_of(store, machine, protocol, but=task)
+            search.run(open_bench, strategy_named(method, space, seed, past), default, starts)
             hold_finals(open_bench, journal, default.schedule, search.finals_end(), watch)
             journal.reached(budget.trials)
         watch(SearchEnded(wall_s=time.monotonic() - begin, busy_s=open_bench.busy_s))

@@ -32,6 +32,8 @@ _HEAD: Final = '{"sha256":"'
 _MIDDLE: Final = '","entry":'
 _DIGITS: Final = 16  # 64 bits: against damage, not against an enemy, who could write a right checksum anyway
 _PAGE: Final = 500
+_LAST: Final = "\U0010ffff"
+"""Comes after whatever a key may go on with."""
 
 FORMAT_KEY: Final = "format"
 FORMAT: Final[Json] = {"format": "autosched/store", "version": 1}
@@ -100,7 +102,10 @@ class Entries:
 
     def keys(self, prefix: str) -> list[str]:
         """The keys that begin with `prefix`, sorted."""
-        return [key for key, _ in self._rows(prefix)]
+        if self._opened() is None:
+            return []
+        select = "SELECT key FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND typeof(key) = 'text' ORDER BY key"
+        return [key for (key,) in self._select(select, (prefix, prefix + _LAST))]
 
     def has(self, key: str) -> bool:
         """True where there is an entry under `key`, whole or damaged."""
@@ -211,7 +216,7 @@ class Entries:
         # no connection stays open while the caller thinks.
         if self._opened() is None:
             return
-        after, end = prefix, prefix + "\U0010ffff"
+        after, end = prefix, prefix + _LAST
         select = (
             "SELECT key, mode, filename, value FROM Cache"
             " WHERE key > ? AND key < ? AND raw = 1 AND typeof(key) = 'text' ORDER BY key LIMIT ?"

@@ -137,6 +137,29 @@ class Store:
                 if named is not None and found is not None and way is not None:
                     yield record_from_stored(stored, named, found, way)
 
+    def digests(self, machine: Machine, protocol: Protocol, *, but: str = "") -> dict[str, tuple[str, ...]]:
+        """Task key → the digests of its schedules with records on `machine` under `protocol`, both sorted.
+
+        Without the task whose key is `but`. Nothing but keys is read.
+        """
+        place = f"/{machine_key(machine)}/{protocol_key(protocol)}/"
+        found: dict[str, list[str]] = {}
+        for key in self._entries.keys("record/"):
+            before, _, digest = key.partition(place)
+            if digest and (task := before.partition("/")[2]) != but:
+                found.setdefault(task, []).append(digest)
+        return {task: tuple(digests) for task, digests in found.items()}
+
+    def records_of(
+        self, task: Task, machine: Machine, protocol: Protocol, digests: Collection[str]
+    ) -> Iterator[Record]:
+        """The records of the schedules with these digests, in their order; those that cannot be read are left out."""
+        place = slot(task, machine, protocol)
+        for digest in digests:
+            stored = self._entries.read(f"record/{place}/{digest}", read_stored)
+            if stored is not None:
+                yield record_from_stored(stored, task, machine, protocol)
+
     def task(self, key: str) -> Task | None:
         """The task with a key, or the only one whose key begins with `key` (6 digits or more); None if there is none.
 
