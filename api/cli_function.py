@@ -1,4 +1,4 @@
-"""Tasks from a user's own Python file: ``gemm.py:gemm 1024 1024 1024`` calls the function and reads what it returns.
+"""What is in a user's own Python file: tasks, ``gemm.py:gemm 1024 1024 1024``, and strategies, ``search.py:mine``.
 
 Only a file named on the command line is ever run; spec files never lead here.
 """
@@ -6,6 +6,7 @@ Only a file named on the command line is ever run; spec files never lead here.
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -16,10 +17,17 @@ from .spec.errors import SpecError
 from .spec.task import Task
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Sequence
     from types import ModuleType
 
+    from .search.methods import Method
+    from .search.space import Space
+    from .search.strategy import Strategy
     from .spec.task import Target
+
+FUNCTION: Final = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)\Z")
+"""A function in a file, as it is named on the command line."""
 
 _ERRORS: Final = (Exception, SystemExit)
 """What a user's file may raise: anything, errors of its own and ``sys.exit()`` too. It gets one line for it."""
@@ -47,6 +55,21 @@ def task_from_function(path: str, name: str, words: Sequence[str], *, target: Ta
         return Task.from_primfunc(made, target=target, threads=threads)
     tensors = list(made) if isinstance(made, tuple) else made
     return Task.from_te(tensors, target=target, threads=threads)
+
+
+def method_from_text(text: str) -> Method:
+    """The method that ``--method`` says: a name, or ``search.py:mine`` for a function that makes a strategy."""
+    found = FUNCTION.match(text)
+    if found is None:
+        return text
+    own = _named(_module(found["path"]), found["path"], found["name"])
+
+    def made(space: Space, rng: random.Random) -> Strategy:
+        strategy: Strategy = own(space, rng)
+        return strategy
+
+    made.__module__, made.__qualname__ = Path(found["path"]).stem, found["name"]  # what records call it
+    return made
 
 
 def _module(path: str) -> ModuleType:

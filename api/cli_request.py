@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import click
 
+from .cli_function import FUNCTION, task_from_function
 from .spec.check_task import check_constants
 from .spec.errors import SpecError, escaped
 from .spec.schedule import Schedule
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
-
-_FUNCTION: Final = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)\Z")
 
 
 @attrs.frozen(kw_only=True)
@@ -101,9 +99,7 @@ def _plain_request(what: tuple[str, ...], spec_path: str | None, target: str | N
         return _request_from_file(spec_path, target, threads)
     if not what:
         raise SpecError("nothing to work on; give OP KEY=VALUE..., FILE.py:FUNCTION ARG..., or --spec FILE")
-    if function := _FUNCTION.match(what[0]):
-        from .cli_function import task_from_function
-
+    if function := FUNCTION.match(what[0]):
         task = task_from_function(
             function["path"], function["name"], what[1:], target=read_target(target), threads=threads
         )

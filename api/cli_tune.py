@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from .cli_function import method_from_text
 from .cli_progress import Notes, open_progress, print_event
 from .cli_report import failures_text, result_json, result_text, so_far_text
 from .cli_request import read_request, request_options, store_option
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 @request_options
 @click.option("--trials", type=click.IntRange(min=1), default=64, show_default=True, metavar="N", help="In all.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Stop after so long.")
-@click.option("--method", default="auto", show_default=True, metavar="M", help=", ".join(METHODS) + ".")
+@click.option(
+    "--method", default="auto", show_default=True, metavar="M", help=", ".join(METHODS) + "; FILE.py:FUNCTION."
+)
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of all that is left to chance.")
 @store_option
 @click.option("--rpc", "tracker", metavar="HOST:PORT", help="Measure on devices of this TVM RPC tracker.")
@@ -62,11 +65,13 @@ def tune(
     autosched tune gemm N=1024 K=1024 M=1024
     autosched tune my_file.py:my_te_function 1024 1024
     autosched tune --spec received.json
+    autosched tune gemm N=1024 K=1024 M=1024 --method my_search.py:my_strategy
     autosched tune gemm N=1024 K=1024 M=1024 --rpc 192.168.1.5:9190 --rpc-key board
     """  # noqa: D301 # click's mark for lines to keep is the character itself
     begin = time.perf_counter()
     budget = Budget(trials=trials, seconds=seconds)
-    check_method(method)
+    found_method = method_from_text(method)
+    check_method(found_method)
     if output is not None and not Path(output).expanduser().parent.is_dir():
         raise SpecError(f"found no folder for {output!r}; make it first, or name another file", "--output")
     request = read_request(what, spec_path, target, threads, constants)
@@ -78,7 +83,7 @@ def tune(
     result = finished(request.task, store, budget, starts, machine)
     notes = Notes()
     if result is None:
-        options: dict[str, Any] = {"method": method, "seed": seed, "starts": starts, "devices": devices}
+        options: dict[str, Any] = {"method": found_method, "seed": seed, "starts": starts, "devices": devices}
         result = search(request.task, store, budget, notes, quiet=quiet, **options)
     if output is not None:
         from .sharing import save_spec

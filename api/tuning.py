@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from .search.devices import Devices
+    from .search.methods import Method
     from .search.progress import Watch
     from .search.tracker import Remote
     from .spec.claim import Failure, Machine
@@ -60,7 +61,7 @@ def lookup_or_tune(
     *,
     trials: int = 64,
     seconds: float | None = None,
-    method: str = "auto",
+    method: Method = "auto",
     seed: int = 0,
     threads: int | None = None,
     rpc: Remote | None = None,
@@ -69,8 +70,9 @@ def lookup_or_tune(
     """The best schedule of `task` for this machine: from the store if a search was finished before, else by searching.
 
     `trials` is a total: what earlier searches measured counts, and is not measured again. A search also ends `seconds`
-    after it began, and the next one goes on from there. `method` is one of `autosched.search.methods.METHODS`;
-    `threads` replaces the task's. `watch` is told of every trial. NothingMeasuredError where every trial failed.
+    after it began, and the next one goes on from there. `method` is one of `autosched.search.methods.METHODS`, or a
+    function ``(space, rng)`` that gives a strategy of your own (docs/extending.md). `threads` replaces the task's.
+    `watch` is told of every trial. NothingMeasuredError where every trial failed.
 
     With `rpc` it is measured on the devices of a TVM RPC tracker, looked up and stored as theirs:
     ``rpc=Remote("192.168.1.5", 9190, "board")``.
@@ -105,7 +107,7 @@ def searched(
     store: Store,
     budget: Budget,
     *,
-    method: str,
+    method: Method,
     seed: int,
     starts: Sequence[Schedule] = (),
     watch: Watch | None = None,

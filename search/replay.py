@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..spec.claim import Protocol
     from ..spec.schedule import Schedule
     from ..spec.task import Task
+    from .methods import Method
     from .recording import Recording, Trial
     from .space import Point
     from .strategy import Outcome
@@ -164,7 +165,7 @@ class Replayed:
         return float("inf") if self.best_s is None else self.best_s / self.least_s - 1
 
 
-def replay(recording: Recording, *, trials: int, method: str = "auto", seed: int = 0, batch: int = 8) -> Replayed:
+def replay(recording: Recording, *, trials: int, method: Method = "auto", seed: int = 0, batch: int = 8) -> Replayed:
     """Lets a strategy search a recording as the tuner does: the default first, then what it proposes.
 
     SpecError for an unknown method, or a recording in which nothing ran.

@@ -24,8 +24,9 @@ from .history import history_of
 from .journal import Journal
 from .measurable import check_measurable
 from .measure import Measurement, Measurer
-from .methods import check_method, strategy_named
+from .methods import check_method, name_of, strategy_named
 from .noise import NoiseWatch
+from .own_strategy import OwnStrategy
 from .progress import MachineDrifted, SearchEnded, SearchStarted, TrialEnded, Watch, unwatched
 from .space import Space
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ..spec.task import Task
     from ..store.store import Store
     from .budget import Budget
+    from .methods import Method
     from .space import Candidate
     from .strategy import Outcome, Strategy
 
@@ -87,7 +89,7 @@ def tune(
     store: Store,
     budget: Budget,
     *,
-    method: str = "auto",
+    method: Method = "auto",
     seed: int = 0,
     machine: Machine | None = None,
     space: Space | None = None,
@@ -99,9 +101,9 @@ def tune(
     """Searches schedules of `task` within `budget`, going on from what `store` holds.
 
     `machine` is this one and `space` that of the rules where they are not given; `starts` are schedules from
-    elsewhere, tried right after the default; `check` refuses what `bench` cannot measure. Ctrl-C ends the search with
-    all that was measured in the store. SpecError for a method or task that cannot be; StoreError for a store that
-    cannot be written; MeasureError where the harness fails.
+    elsewhere, tried right after the default; `method` is a name, or makes a strategy of one's own; `check` refuses
+    what `bench` cannot measure. Ctrl-C ends the search with all that was measured in the store. SpecError for a method
+    or task that cannot be; StoreError for a store that cannot be written; MeasureError where the harness fails.
     """
     check_method(method)
     check(task)
@@ -109,7 +111,7 @@ def tune(
     machine = machine or this_machine()
     protocol = Protocol(threads=task.threads)
     begin = time.monotonic()
-    journal = Journal(task, store, machine, protocol, method=method, seed=seed)
+    journal = Journal(task, store, machine, protocol, method=name_of(method), seed=seed)
     space = space or Space(task, machine)
     search = _Search(journal, budget, begin, watch)
     try:
@@ -153,7 +155,8 @@ class _Search:
         while self._left():
             candidates = strategy.propose(BATCH)
             if not candidates:
-                self._journal.exhausted = not self._left_out
+                ended = not isinstance(strategy, OwnStrategy) or strategy.has_tried_all()
+                self._journal.exhausted = ended and not self._left_out
                 break
             self._try(bench, strategy, candidates)
             self._check_machine(bench, default.schedule)
