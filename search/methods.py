@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import random
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, Union
 
@@ -26,6 +27,7 @@ _HOMES: Final = {
     "q": ("q_learning", "QLearning"),
     "random": ("random_search", "RandomSearch"),
     "grid": ("grid", "Grid"),
+    "optuna": ("optuna_search", "OptunaSearch"),
 }
 """Method → the module and the class of its strategy; "auto" is what does best on the whole."""
 
@@ -42,6 +44,8 @@ def check_method(method: Method) -> None:
             f"strategy",
             "method",
         )
+    if method == "optuna" and importlib.util.find_spec("optuna") is None:
+        raise SpecError("'optuna' needs Optuna, which is not installed; pip install 'autosched[optuna]'", "method")
 
 
 def name_of(method: Method) -> str:

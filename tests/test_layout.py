@@ -28,7 +28,7 @@ TVM_MODULES = {"search/worker.py", "bench/peers/example.py"}
 """The other modules that may. When TVM renames something, these files follow and no other."""
 TVM_PACKAGES = {"tvm", "tvm_ffi"}
 
-HEAVY = ("tvm", "tvm_ffi", "torch", "scipy", "hypothesis", "rich", "matplotlib", "xgboost")
+HEAVY = ("tvm", "tvm_ffi", "torch", "scipy", "hypothesis", "rich", "matplotlib", "xgboost", "optuna")
 """What a lookup by key must not pay for."""
 
 MODULES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))

@@ -197,3 +197,17 @@ def test_the_default_is_always_the_same_and_better_than_a_sample() -> None:
     rng = random.Random(1)
     sample = [c for c in (SPACE.candidate(SPACE.sample(rng)) for _ in range(50)) if c is not None]
     assert default.predicted_s <= min(c.predicted_s for c in sample)
+
+
+def test_optuna_learns_of_the_whole_search_and_finds_more_than_luck() -> None:
+    def measured(candidate: Candidate) -> float:
+        return 1e-3 * (1 + sum(candidate.point[1:]))
+
+    best = {m: min(measured(c) for c in trajectory(m, 3, [8] * 6, measured)) for m in ("random", "optuna")}
+    assert best["optuna"] < best["random"]
+
+
+def test_a_missing_optuna_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(SpecError, match=r"needs Optuna, which is not installed; pip install 'autosched\[optuna\]'"):
+        strategy_named("optuna", SPACE, 0)
