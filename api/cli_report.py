@@ -38,9 +38,11 @@ def result_json(
     """The object that ``--json`` prints. Times are in seconds; absent values are null.
 
     `drift`: how many times as long the default took than before, each time that the machine changed under this search;
-    `busy_s` of its `wall_s` were spent building and running.
+    `busy_s` of its `wall_s` were spent building and running. `exhausted`: the whole space was tried; `settled`: some
+    search ended because nothing improved any more. `seed` is that of the search that found the schedule.
     """
     task, interval = result.task, result.speedup_interval
+    effort = result.record.last.effort if result.record.last is not None else None
     content: dict[str, Any] = {
         "op": request.name,
         "args": request.args,
@@ -56,6 +58,10 @@ def result_json(
         "speedup_interval": None if interval is None else attrs.asdict(interval),
         "samples_s": result.samples,
         "trials": state.trials if state is not None else 0,
+        "method": state.strategy if state is not None else None,
+        "seed": effort.seed if effort is not None else None,
+        "exhausted": state is not None and state.exhausted,
+        "settled": state is not None and state.settled > 0,
         "failures": _counts(failures),
         "drift": notes.drift,
         "busy_s": notes.busy_s,

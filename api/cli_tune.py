@@ -13,7 +13,7 @@ from .cli_function import method_from_text
 from .cli_progress import Notes, open_progress, print_event
 from .cli_report import failures_text, result_json, result_text, so_far_text
 from .cli_request import read_request, request_options, store_option
-from .search.budget import Budget
+from .search.budget import EFFORTS, budget_of
 from .search.methods import METHODS, check_method
 from .spec.errors import SpecError
 from .tuning import NothingMeasuredError, devices_of, finished, lookup, machine_of, search_failures, searched
@@ -21,6 +21,7 @@ from .tuning import NothingMeasuredError, devices_of, finished, lookup, machine_
 if TYPE_CHECKING:
     from .cli_request import Request
     from .result import Result
+    from .search.budget import Budget
     from .search.devices import Devices
     from .spec.claim import Machine
     from .spec.task import Task
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @request_options
-@click.option("--trials", type=click.IntRange(min=1), default=64, show_default=True, metavar="N", help="In all.")
+@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="In all; default: 64.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Stop after so long.")
+@click.option("--early-stopping", is_flag=True, help="Stop when half of all trials, at least 24, improved nothing.")
+@click.option("--effort", metavar="E", help="Instead of these: " + ", ".join(EFFORTS) + ".")
 @click.option(
     "--method", default="auto", show_default=True, metavar="M", help=", ".join(METHODS) + "; FILE.py:FUNCTION."
 )
@@ -48,8 +51,10 @@ def tune(
     target: str | None,
     constants: tuple[str, ...],
     threads: int | None,
-    trials: int,
+    trials: int | None,
     seconds: float | None,
+    early_stopping: bool,
+    effort: str | None,
     method: str,
     seed: int,
     store: Store,
@@ -69,7 +74,7 @@ def tune(
     autosched tune gemm N=1024 K=1024 M=1024 --rpc 192.168.1.5:9190 --rpc-key board
     """  # noqa: D301 # click's mark for lines to keep is the character itself
     begin = time.perf_counter()
-    budget = Budget(trials=trials, seconds=seconds)
+    budget = budget_of(trials, seconds, early_stopping, effort)
     found_method = method_from_text(method)
     check_method(found_method)
     if output is not None and not Path(output).expanduser().parent.is_dir():

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import attrs
 
 from .result import Result
-from .search.budget import Budget
+from .search.budget import budget_of
 from .search.methods import check_method
+from .search.rule import space_name
 from .spec.claim import Protocol
 from .spec.errors import AutoschedError
 from .store.machine import this_machine
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Sequence
 
+    from .search.budget import Budget
     from .search.devices import Devices
     from .search.methods import Method
     from .search.progress import Watch
+    from .search.rule import Rule
     from .search.tracker import Remote
     from .spec.claim import Failure, Machine
     from .spec.schedule import Schedule
@@ -59,20 +62,28 @@ def lookup_or_tune(
     task: Task,
     store: StoreLike = None,
     *,
-    trials: int = 64,
+    trials: int | None = None,
     seconds: float | None = None,
+    early_stopping: bool = False,
+    effort: str | None = None,
     method: Method = "auto",
     seed: int = 0,
     threads: int | None = None,
+    rules: Sequence[Rule] | None = None,
     rpc: Remote | None = None,
     watch: Watch | None = None,
 ) -> Result:
     """The best schedule of `task` for this machine: from the store if a search was finished before, else by searching.
 
-    `trials` is a total: what earlier searches measured counts, and is not measured again. A search also ends `seconds`
-    after it began, and the next one goes on from there. `method` is one of `autosched.search.methods.METHODS`, or a
-    function ``(space, rng)`` that gives a strategy of your own (docs/extending.md). `threads` replaces the task's.
-    `watch` is told of every trial. NothingMeasuredError where every trial failed.
+    `trials`, 64 unless given, is a total: what earlier searches measured counts, and is not measured again. A search
+    also ends `seconds` after it began, and the next one goes on from there; with `early_stopping` it ends, after 1024
+    trials at most, when half of all trials, at least 24, have not improved on the best by 1 %. Instead of these,
+    `effort` is "quick" (16 trials or 10 seconds), "normal" or "full" (early stopping).
+
+    `method` is one of `autosched.search.methods.METHODS`, or a function ``(space, rng)`` that gives a strategy of your
+    own (docs/extending.md). `threads` replaces the task's. `rules` make the space instead of
+    `autosched.search.rules.RULES`; what other rules' searches tried counts as well. `watch` is told of every trial.
+    NothingMeasuredError where every trial failed.
 
     With `rpc` it is measured on the devices of a TVM RPC tracker, looked up and stored as theirs:
     ``rpc=Remote("192.168.1.5", 9190, "board")``.
@@ -80,13 +91,13 @@ def lookup_or_tune(
     if threads is not None and threads != task.threads:
         task = attrs.evolve(task, threads=threads)
     opened = open_store(store)
-    budget = Budget(trials=trials, seconds=seconds)
+    budget = budget_of(trials, seconds, early_stopping, effort)
     check_method(method)
     devices = None if rpc is None else devices_of(rpc, watch)
-    found = finished(task, opened, budget, machine=machine_of(devices))
+    found = finished(task, opened, budget, machine=machine_of(devices), rules=rules)
     if found is not None:
         return found
-    return searched(task, opened, budget, method=method, seed=seed, watch=watch, devices=devices)
+    return searched(task, opened, budget, method=method, seed=seed, rules=rules, watch=watch, devices=devices)
 
 
 def devices_of(rpc: Remote, watch: Watch | None) -> Devices:
@@ -110,6 +121,7 @@ def searched(
     method: Method,
     seed: int,
     starts: Sequence[Schedule] = (),
+    rules: Sequence[Rule] | None = None,
     watch: Watch | None = None,
     devices: Devices | None = None,
 ) -> Result:
@@ -120,6 +132,10 @@ def searched(
     options: dict[str, Any] = {"method": method, "seed": seed, "starts": starts, "watch": watch or unwatched}
     if devices is not None:
         options |= {"machine": devices.machine, "check": devices.check, "bench": devices.bench}
+    if rules is not None:
+        from .search.space import Space
+
+        options["space"] = Space(task, options.get("machine") or this_machine(), rules)
     tuned = tune(task, store, budget, **options)
     if tuned.record is None:
         raise NothingMeasuredError(tuned.failures)
@@ -134,7 +150,13 @@ def search_failures(task: Task, store: Store, machine: Machine | None = None) ->
 
 
 def finished(
-    task: Task, store: Store, budget: Budget, starts: Sequence[Schedule] = (), machine: Machine | None = None
+    task: Task,
+    store: Store,
+    budget: Budget,
+    starts: Sequence[Schedule] = (),
+    machine: Machine | None = None,
+    *,
+    rules: Sequence[Rule] | None = None,
 ) -> Result | None:
     """What a search for as many trials in all has found; None where there was none, or it is not that far.
 
@@ -145,7 +167,7 @@ def finished(
         if record is None or record.origin == CLAIMED:
             return None
     state = store.search_state(task, machine)
-    if state is None or not state.covers(budget.trials):
+    if state is None or not state.covers(budget.trials, space_name(rules), budget.early_stopping):
         return None
     return lookup(task, store, machine=machine)
 

@@ -7,11 +7,13 @@ import math
 import statistics
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ..spec.claim import Effort, Failure, Tool
 from ..spec.dtypes import is_float
 from ..store.records import CLAIMED, MEASURED, FailedTrial, Measurement, Record, SearchState, utc_now
+from .budget import IMPROVEMENT, is_settled
+from .rule import SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,10 +23,8 @@ if TYPE_CHECKING:
     from ..spec.task import Task
     from ..spec.workload import Workload
     from ..store.store import Store
+    from .budget import Budget
     from .strategy import Outcome
-
-SPACE: Final = "rules-2"
-"""The name of what `Space` makes. When it makes others, it gets another name, and exhausted ones are searched."""
 
 
 class Journal:
@@ -35,7 +35,15 @@ class Journal:
     """
 
     def __init__(
-        self, task: Task, store: Store, machine: Machine, protocol: Protocol, *, method: str, seed: int
+        self,
+        task: Task,
+        store: Store,
+        machine: Machine,
+        protocol: Protocol,
+        *,
+        method: str,
+        seed: int,
+        space: str = SPACE,
     ) -> None:
         self.exhausted = False
         self.level = 1.0
@@ -46,16 +54,18 @@ class Journal:
         self._protocol = protocol
         self._method = method
         self._seed = seed
+        self._space = space
         self._begin = time.monotonic()
         self._before = store.search_state(task, machine, protocol)
         self._finished = 0
+        self._settled = 0
         self._tools = tools()
         self._accuracy = accuracy_of(task.workload)
         self._retracted: set[Schedule] = set()
         self._outcomes: dict[Schedule, Outcome] = {}
         self._level_s: dict[Schedule, float] = {}
         self._claimed: list[Schedule] = []
-        for record in store.records(task, machine, protocol):
+        for record in sorted(store.records(task, machine, protocol), key=_first_tried):
             outcome = self._known(record)
             if outcome is not None:
                 self._take(record.schedule, outcome)
@@ -71,6 +81,15 @@ class Journal:
     def best_s(self) -> float | None:
         """The least median of any trial; None where none has a time."""
         return min((outcome for outcome in self._outcomes.values() if isinstance(outcome, float)), default=None)
+
+    @property
+    def is_settled(self) -> bool:
+        """True where the last trials improved nothing: see `Budget.early_stopping`."""
+        best_s, improved_at = math.inf, 0
+        for number, outcome in enumerate(self._outcomes.values(), start=1):
+            if isinstance(outcome, float) and outcome <= (1 - IMPROVEMENT) * best_s:
+                best_s, improved_at = outcome, number
+        return is_settled(improved_at, self.trials)
 
     def claimed(self) -> list[Schedule]:
         """Schedules that others claim to be fast, not timed here yet."""
@@ -149,10 +168,12 @@ class Journal:
         counts = Counter(o.kind for o in self._outcomes.values() if isinstance(o, Failure))
         return tuple(sorted(counts.items()))
 
-    def reached(self, trials: int) -> None:
-        """Notes that a search for `trials` in all is done, if it is."""
-        if self.trials >= trials or self.exhausted:
-            self._finished = trials
+    def reached(self, budget: Budget) -> None:
+        """Notes that a search within `budget` is done, if it is: time that ran out does not end it."""
+        if self.trials >= budget.trials or self.exhausted:
+            self._finished = budget.trials
+        elif budget.early_stopping and self.is_settled:
+            self._settled = self.trials
 
     def close(self) -> SearchState:
         """Notes how far the search came; in the store too, unless nothing was tried yet."""
@@ -160,9 +181,10 @@ class Journal:
             strategy=self._method,
             trials=self.trials,
             finished=self._finished,
+            settled=self._settled,
             exhausted=self.exhausted,
             seconds=self._seconds(),
-            space=SPACE,
+            space=self._space,
             date=utc_now(),
         )
         if not self._outcomes and not self.exhausted:
@@ -199,6 +221,12 @@ class Journal:
             measurements=measurements,
             failed=failed,
         )
+
+
+def _first_tried(record: Record) -> str:
+    """The date of a record's first trial."""
+    dates = [measurement.date for measurement in record.measurements]
+    return min(dates) if dates else record.failed.date if record.failed is not None else ""
 
 
 def first_outcome(record: Record) -> Outcome | None:

@@ -79,6 +79,10 @@ class RecordedSpace(Space):
         """Every recorded point, in order."""
         return iter(sorted(self._trials))
 
+    def point_at(self, rank: int) -> Point:
+        """The recorded point with a rank, from 0."""
+        return sorted(self._trials)[rank]
+
     def _nearest(self, point: Point) -> Point | None:
         if point in self._trials:
             return point

@@ -12,27 +12,33 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from ..spec.check import check_rewritten
+from ..spec.check import check_rewritten, check_schedule
 from ..spec.errors import SpecError
 from ..spec.nest import Plan
 from ..spec.schedule import Schedule
 from .analytic import predict_s
 from .assemble import StageChoice, assemble
 from .hardware import Hardware, hardware_from_machine
-from .knobs import Knob, knobs_of
-from .layouts import Layout, layouts_of
+from .knobs import Knob, KnobValue
+from .layouts import Layout
+from .rule import Reduction, Rule, space_name
+from .rules import RULES, ruled_knobs, ruled_layouts
+from .tiling import Tile
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ..spec.claim import Machine
     from ..spec.task import Task
+    from ..spec.workload import Workload
 
 Point: TypeAlias = tuple[int, ...]
 """The number of a sketch, then the index of each knob's value."""
 
 MAX_SKETCHES = 64
+_TILE = frozenset(("tile", "inline_producers", *(field.name for field in attrs.fields(Tile))))
+"""Knobs that say how a reduction is tiled; others are for the rules that made them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -64,24 +70,37 @@ class Candidate:
 
 
 class Space:
-    """The schedules of `task` that the rules make for `machine`; deterministic."""
+    """The schedules of `task` that `rules` make for `machine`; deterministic."""
 
-    def __init__(self, task: Task, machine: Machine) -> None:
+    def __init__(self, task: Task, machine: Machine, rules: Sequence[Rule] = RULES) -> None:
         self.task = task
+        self._machine = machine
+        self.rules = tuple(rules)
+        self.name = space_name(self.rules)
         self.hardware: Hardware = hardware_from_machine(machine, task.threads)
         self._cache: dict[Point, Candidate | None] = {}
+
+    def for_task(self, task: Task) -> Space:
+        """The space that the same rules make of another task, for the same machine."""
+        return Space(task, self._machine, self.rules)
 
     @cached_property
     def sketches(self) -> tuple[Sketch, ...]:
         """Every structure, the first of each reduction's layouts first."""
         combined: list[tuple[tuple[str, Layout | None], ...]] = [()]
+        reductions: dict[str, Reduction] = {}
         for stage in self.task.workload.stages:
             if stage.reducer is None:
                 continue
-            options: tuple[Layout | None, ...] = layouts_of(stage, self.hardware) or (None,)
+            reductions[stage.name] = Reduction(task=self.task, stage=stage, hardware=self.hardware)
+            options: tuple[Layout | None, ...] = ruled_layouts(self.rules, reductions[stage.name]) or (None,)
             combined = [(*head, (stage.name, layout)) for head in combined for layout in options][:MAX_SKETCHES]
         return tuple(
-            Sketch(layouts=layouts, knobs=knobs_of(self.task.workload, layouts, self.hardware)) for layouts in combined
+            Sketch(
+                layouts=layouts,
+                knobs=tuple(k for name, layout in layouts for k in ruled_knobs(self.rules, reductions[name], layout)),
+            )
+            for layouts in combined
         )
 
     @cached_property
@@ -96,33 +115,62 @@ class Space:
         return self._cache[point]
 
     def _made(self, point: Point) -> Candidate | None:
-        sketch = self.sketches[point[0]]
-        values = {knob.name: knob.values[i] for knob, i in zip(sketch.knobs, point[1:], strict=True)}
-        choices: Mapping[str, StageChoice] = {
-            stage: StageChoice.from_knobs(layout, stage, values) for stage, layout in sketch.layouts
-        }
         try:
-            schedule, rewritten = assemble(self.task, choices, self.hardware)
-            plan = check_rewritten(schedule, rewritten, self.task)
+            schedule, rewritten = self._assembled(point)
+            ruled = self._ruled(schedule, self.values(point))
+            unchanged = ruled is schedule
+            plan = check_rewritten(schedule, rewritten, self.task) if unchanged else check_schedule(ruled, self.task)
         except SpecError:
             return None
-        return Candidate(point=point, schedule=schedule, plan=plan, predicted_s=predict_s(plan, self.hardware))
+        return Candidate(point=point, schedule=ruled, plan=plan, predicted_s=predict_s(plan, self.hardware))
+
+    def unchecked(self, point: Point) -> Schedule | None:
+        """The schedule of a point before any check, which takes most of the time; None where none can be made."""
+        try:
+            return self._ruled(self._assembled(point)[0], self.values(point))
+        except SpecError:
+            return None
+
+    def values(self, point: Point) -> dict[str, KnobValue]:
+        """The value that a point gives each knob, by name."""
+        knobs = self.sketches[point[0]].knobs
+        return {knob.name: knob.values[i] for knob, i in zip(knobs, point[1:], strict=True)}
+
+    def _assembled(self, point: Point) -> tuple[Schedule, Workload]:
+        """The schedule of a point without the rules' own changes, and the workload as its stagings leave it."""
+        tiles = {name: value for name, value in self.values(point).items() if name.rpartition("/")[2] in _TILE}
+        choices: Mapping[str, StageChoice] = {
+            stage: StageChoice.from_knobs(layout, stage, tiles) for stage, layout in self.sketches[point[0]].layouts
+        }
+        return assemble(self.task, choices, self.hardware)
+
+    def _ruled(self, schedule: Schedule, values: Mapping[str, KnobValue]) -> Schedule:
+        for rule in self.rules:
+            schedule = rule.schedule(self.task, values, schedule)
+        return schedule
 
     def sample(self, rng: random.Random) -> Point:
         """A point drawn uniformly among sketches, then among each knob's values."""
         number = rng.randrange(len(self.sketches))
         return (number, *(rng.randrange(len(knob.values)) for knob in self.sketches[number].knobs))
 
+    def sampled(self, count: int, rng: random.Random) -> tuple[Point, ...]:
+        """Up to `count` points drawn uniformly among all, each once."""
+        return tuple(map(self.point_at, rng.sample(range(self.size), min(count, self.size))))
+
     def points(self) -> Iterator[Point]:
         """Every point, in order."""
         for number, sketch in enumerate(self.sketches):
-            sizes = [len(knob.values) for knob in sketch.knobs]
             for rank in range(sketch.size):
-                indices, rest = [], rank
-                for size in reversed(sizes):
-                    rest, index = divmod(rest, size)
-                    indices.append(index)
-                yield (number, *reversed(indices))
+                yield _ranked(number, sketch, rank)
+
+    def point_at(self, rank: int) -> Point:
+        """The point with a rank, from 0, in the order of `points`."""
+        for number, sketch in enumerate(self.sketches):
+            if rank < sketch.size:
+                return _ranked(number, sketch, rank)
+            rank -= sketch.size
+        raise IndexError(f"the space has {self.size} points")
 
     def neighbours(self, point: Point) -> Iterator[Point]:
         """Points that differ in one knob by one step, then by more."""
@@ -153,3 +201,12 @@ class Space:
         if first[0] != second[0]:
             return first
         return (first[0], *(rng.choice(pair) for pair in zip(first[1:], second[1:], strict=True)))
+
+
+def _ranked(number: int, sketch: Sketch, rank: int) -> Point:
+    """The point of a sketch with a rank among its points: the last knob counts fastest."""
+    indices = []
+    for knob in reversed(sketch.knobs):
+        rank, index = divmod(rank, len(knob.values))
+        indices.append(index)
+    return (number, *reversed(indices))

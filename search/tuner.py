@@ -111,16 +111,17 @@ def tune(
     machine = machine or this_machine()
     protocol = Protocol(threads=task.threads)
     begin = time.monotonic()
-    journal = Journal(task, store, machine, protocol, method=name_of(method), seed=seed)
     space = space or Space(task, machine)
+    journal = Journal(task, store, machine, protocol, method=name_of(method), seed=seed, space=space.name)
     search = _Search(journal, budget, begin, watch)
     try:
         with bench(task, protocol) as open_bench:
             default = default_candidate(space)  # this and what a strategy begins with: while workers import TVM
             past = history_of(store, machine, protocol, but=task)
-            search.run(open_bench, strategy_named(method, space, seed, past), default, starts)
+            strategy = strategy_named(method, space, seed, past)
+            search.run(open_bench, strategy, default, starts)
             hold_finals(open_bench, journal, default.schedule, search.finals_end(), watch)
-            journal.reached(budget.trials)
+            journal.reached(budget)
         watch(SearchEnded(wall_s=time.monotonic() - begin, busy_s=open_bench.busy_s))
     finally:
         state = journal.close()
@@ -152,7 +153,7 @@ class _Search:
         # Whatever was searched before: what comes from elsewhere is timed here, once, and then ranked with the others.
         for _ in self._measure(bench, new if self._has_time() else []):
             pass
-        while self._left():
+        while self._left() and not (self._budget.early_stopping and self._journal.is_settled):
             candidates = strategy.propose(BATCH)
             if not candidates:
                 ended = not isinstance(strategy, OwnStrategy) or strategy.has_tried_all()

@@ -179,32 +179,39 @@ class SearchState:
     """How far the search for a task on a machine under a protocol came.
 
     `trials` were made in all; `finished` is the greatest total that a search was asked for and reached, 0 if none.
+    `settled` is the total at which a search that was to go on while it improves ended, 0 if none did.
     `exhausted`: the whole of the space called `space` was tried. `seconds` were spent in all.
     """
 
     strategy: str
     trials: int
     finished: int
+    settled: int = 0
     exhausted: bool = False
     seconds: float
     space: str = ""
     date: str
 
-    def covers(self, trials: int) -> bool:
-        """True where a request for `trials` needs no further search."""
-        return self.exhausted or self.finished >= trials
+    def covers(self, trials: int, space: str | None = None, early_stopping: bool = False) -> bool:
+        """True where a request for `trials` in all, in `space` or else in any, needs no further search.
+
+        `early_stopping`: nor does it where a search ended because nothing improved any more.
+        """
+        is_over = self.exhausted or (early_stopping and self.settled > 0)
+        return (is_over and space in (None, self.space)) or self.finished >= trials
 
 
 def further(ours: SearchState, theirs: SearchState) -> SearchState:
     """What two states of one search say together: whatever either reached was reached; the later one names the rest.
 
-    Only the later state's space can be exhausted: another space has schedules that were not tried.
+    Only the later state's space can be exhausted or settled: another space has schedules that were not tried.
     """
     earlier, later = sorted((ours, theirs), key=_state_order)
     return attrs.evolve(
         later,
         trials=max(earlier.trials, later.trials),
         finished=max(earlier.finished, later.finished),
+        settled=max(state.settled for state in (earlier, later) if state.space == later.space),
         exhausted=later.exhausted or (earlier.exhausted and earlier.space == later.space),
         seconds=max(earlier.seconds, later.seconds),
     )

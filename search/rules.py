@@ -1,0 +1,70 @@
+"""The rules that make the space: which layouts a reduction is tried in, and which numbers are left to choose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from .knobs import knobs_of
+from .layouts import layouts_of
+from .rule import BUILT_IN, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .knobs import Knob
+    from .layouts import Layout
+    from .rule import Reduction
+
+
+class Vectors(Rule):
+    """Vectors along axes of the output, other axes as rows that share what stays; reads repacked where they must be."""
+
+    name = BUILT_IN[0]
+
+    def layouts(self, reduction: Reduction, found: tuple[Layout, ...]) -> tuple[Layout, ...]:
+        """Adds the layouts with a group of axes along vectors."""
+        return (*found, *(layout for layout in layouts_of(reduction.stage, reduction.hardware) if not layout.partial))
+
+
+class PartialSums(Rule):
+    """Vectors along a reduce axis, whose sums are added up at the end: dot products."""
+
+    name = BUILT_IN[1]
+
+    def layouts(self, reduction: Reduction, found: tuple[Layout, ...]) -> tuple[Layout, ...]:
+        """Adds the layouts with partial sums."""
+        return (*found, *(layout for layout in layouts_of(reduction.stage, reduction.hardware) if layout.partial))
+
+
+class Tiles(Rule):
+    """Register tiles that fit the registers, blocks for the caches, the order of the reduction, inlined producers."""
+
+    name = BUILT_IN[2]
+
+    def knobs(self, reduction: Reduction, layout: Layout | None, found: tuple[Knob, ...]) -> tuple[Knob, ...]:
+        """Adds the numbers of a tile where there is a layout to tile."""
+        stage = reduction.stage.name
+        made = knobs_of(reduction.task.workload, [(stage, layout)], reduction.hardware)
+        return (*found, *(attrs.evolve(knob, name=knob.name.removeprefix(f"{stage}/")) for knob in made))
+
+
+RULES: Final[tuple[Rule, ...]] = (Vectors(), PartialSums(), Tiles())
+"""The built-in rules. ``(*RULES, MyRule())`` adds one; a space without one of them is smaller."""
+
+
+def ruled_layouts(rules: Sequence[Rule], reduction: Reduction) -> tuple[Layout, ...]:
+    """The layouts that rules in turn give a reduction, each once."""
+    found: tuple[Layout, ...] = ()
+    for rule in rules:
+        found = rule.layouts(reduction, found)
+    return tuple(dict.fromkeys(found))
+
+
+def ruled_knobs(rules: Sequence[Rule], reduction: Reduction, layout: Layout | None) -> tuple[Knob, ...]:
+    """The knobs that rules in turn give a reduction in a layout; names start with the stage's."""
+    found: tuple[Knob, ...] = ()
+    for rule in rules:
+        found = rule.knobs(reduction, layout, found)
+    return tuple(attrs.evolve(knob, name=f"{reduction.stage.name}/{knob.name}") for knob in found)
