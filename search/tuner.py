@@ -28,6 +28,7 @@ from .methods import check_method, name_of, strategy_named
 from .noise import NoiseWatch
 from .own_strategy import OwnStrategy
 from .progress import MachineDrifted, SearchEnded, SearchStarted, TrialEnded, Watch, unwatched
+from .seeding import near_shapes
 from .space import Space
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def tune(
             default = default_candidate(space)  # this and what a strategy begins with: while workers import TVM
             past = history_of(store, machine, protocol, but=task)
             strategy = strategy_named(method, space, seed, past)
-            search.run(open_bench, strategy, default, starts)
+            search.run(open_bench, strategy, default, starts, near_shapes(space, past))
             hold_finals(open_bench, journal, default.schedule, search.finals_end(), watch)
             journal.reached(budget)
         watch(SearchEnded(wall_s=time.monotonic() - begin, busy_s=open_bench.busy_s))
@@ -141,8 +142,18 @@ class _Search:
         self._left_out = False
         self._noise: NoiseWatch | None = None
 
-    def run(self, bench: Bench, strategy: Strategy, default: Candidate, starts: Sequence[Schedule]) -> None:
-        """Measures the default, what others claim, and then what the strategy proposes, until the budget is spent."""
+    def run(
+        self,
+        bench: Bench,
+        strategy: Strategy,
+        default: Candidate,
+        starts: Sequence[Schedule],
+        seeds: Sequence[Candidate] = (),
+    ) -> None:
+        """Measures the default, what others claim, and then what the strategy proposes, until the budget is spent.
+
+        `seeds` are measured as if the strategy had proposed them before all else.
+        """
         self._watch(SearchStarted(known=self._journal.trials, total=self._budget.trials))
         known = self._journal.outcome(default.schedule)
         for outcome in self._measure(bench, [default.schedule], anew=True):
@@ -153,6 +164,8 @@ class _Search:
         # Whatever was searched before: what comes from elsewhere is timed here, once, and then ranked with the others.
         for _ in self._measure(bench, new if self._has_time() else []):
             pass
+        if self._left():
+            self._try(bench, strategy, [seed for seed in seeds if seed.schedule != default.schedule])
         while self._left() and not (self._budget.early_stopping and self._journal.is_settled):
             candidates = strategy.propose(BATCH)
             if not candidates:

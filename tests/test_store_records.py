@@ -155,6 +155,7 @@ states = st.builds(
     strategy=st.sampled_from(["random", "evolve"]),
     trials=st.integers(0, 9),
     finished=st.integers(0, 9),
+    settled=st.integers(0, 9),
     exhausted=st.booleans(),
     seconds=st.sampled_from([0.0, 1.5, 60.0]),
     space=st.just("cpu-1"),
@@ -171,13 +172,19 @@ def test_states_unite_in_any_order(a: SearchState, b: SearchState, c: SearchStat
 
 @given(states, states, st.integers(0, 20))
 def test_what_was_reached_stays_reached(a: SearchState, b: SearchState, trials: int) -> None:
-    assert further(a, b).covers(trials) == (a.covers(trials) or b.covers(trials))
+    for early in (False, True):
+        reached = [state.covers(trials, early_stopping=early) for state in (a, b)]
+        assert further(a, b).covers(trials, early_stopping=early) == any(reached)
 
 
 def test_another_space_is_not_exhausted() -> None:
     small = SearchState(strategy="random", trials=8, finished=8, exhausted=True, seconds=1.0, space="1", date=DAYS[0])
-    large = SearchState(strategy="random", trials=9, finished=9, seconds=1.0, space="2", date=DAYS[1])
+    large = SearchState(strategy="random", trials=9, finished=9, settled=9, seconds=1.0, space="2", date=DAYS[1])
     assert small.covers(1000)
+    assert small.covers(1000, "1")
+    assert not small.covers(1000, "2")
+    assert not large.covers(1000, "1", early_stopping=True)
+    assert large.covers(1000, "2", early_stopping=True)
     assert not further(small, large).covers(1000)
     assert further(small, large).covers(9)
 

@@ -1,0 +1,46 @@
+"""The page on extending the search: every block of docs/extending.md is run, on a pretended bench."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from click.testing import CliRunner
+
+from autosched.cli import main
+from autosched.search.tuner import tune
+from autosched.store.store import Store
+from language_page import blocks
+from pretended_bench import LARGE, PretendedBench
+
+if TYPE_CHECKING:
+    import pytest
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "extending.md"
+
+
+def test_all_that_the_page_shows_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "autosched.search.tuner.tune.__kwdefaults__", {**tune.__kwdefaults__, "bench": PretendedBench()}
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "my_search", None)
+    del sys.modules["my_search"]
+    namespace: dict[str, Any] = {"__name__": "page"}
+    kinds = set()
+    for block in blocks(PAGE.read_text(encoding="utf-8")):
+        kinds.add(block.info)
+        if block.info.startswith("python file "):
+            Path(block.info.split()[-1]).write_text(block.text, encoding="utf-8")
+        elif block.info == "python":
+            exec(compile("\n" * block.line + block.text, str(PAGE), "exec"), namespace)  # noqa: S102 # our own page
+        elif block.info == "console":
+            for line in block.text.splitlines():
+                found = CliRunner().invoke(main, shlex.split(line.removeprefix("$ autosched ")))
+                assert found.exit_code == 0, found.output
+    assert kinds == {"python file my_search.py", "python", "console"}
+    efforts = [m.effort for r in Store("store").records(LARGE) for m in r.measurements if m.effort is not None]
+    assert {effort.strategy for effort in efforts} == {"my_search.Neighbours", "optuna", "auto"}
