@@ -29,11 +29,12 @@ LEAST_SCALING: Final = 0.6
 @click.command()
 @store_option
 @click.option("--repair", is_flag=True, help="Remove damaged entries of the store and rank its records anew.")
-@click.option("--no-peak", is_flag=True, help="Do not measure the ceiling, which takes some seconds.")
+@click.option("--no-peak", is_flag=True, help="Do not measure the machine's speeds, which takes some seconds.")
 def doctor(*, store: Store, repair: bool, no_peak: bool) -> int:
-    """Say what tuning depends on here: the TVM pair, threads, the machine, the store, the multiply-add ceiling.
+    """Say what tuning depends on here: the TVM pair, threads, the machine, the store, the machine's speeds.
 
-    Exit status 1 where something is wrong.
+    The speeds are kept in the store; from then on the analytic model reckons with them. Exit status 1 where something
+    is wrong.
     """
     wrong = list(wrong_versions())
     for name in _PINNED:
@@ -52,7 +53,7 @@ def doctor(*, store: Store, repair: bool, no_peak: bool) -> int:
         wrong += [f"store: {problem}; autosched doctor --repair removes it" for problem in problems]
     if not no_peak:
         try:
-            wrong += ceiling_lines()
+            wrong += speeds_lines(store)
         except MeasureError as error:
             wrong.append(f"ceiling: {error}")
     for line in wrong:
@@ -60,24 +61,28 @@ def doctor(*, store: Store, repair: bool, no_peak: bool) -> int:
     return FAILED if wrong else 0
 
 
-def ceiling_lines() -> Iterator[str]:
-    """Prints how fast one thread and all together multiply and add; a line where they hinder one another."""
+def speeds_lines(store: Store) -> Iterator[str]:
+    """Measures the speeds, prints and keeps them; where threads hinder one another, a line instead of keeping them."""
+    from .search.bandwidth import measure_speeds
+    from .search.peak import fma_peak_gflops
+
     threads = available_cores()
-    one = ceiling_gflops(1)
-    together = one if threads == 1 else ceiling_gflops(threads)
+    speeds = measure_speeds(threads)
+    together = speeds.flops / 1e9
+    one = together if threads == 1 else fma_peak_gflops(1)
     click.echo(f"{'ceiling':16} {together:.0f} GFLOP/s float32 on {threads} threads, {one:.0f} on one")
+    l2, l3, memory = (rate / 1e9 for rate in (speeds.l2_bytes, speeds.l3_bytes, speeds.memory_bytes))
+    click.echo(f"{'bandwidth':16} GB/s: {l2:.0f} from the second cache and {l3:.0f} from the last one, each thread;")
+    click.echo(f"{'':16} {memory:.0f} from memory, all together")
+    click.echo(f"{'parallel loop':16} {speeds.region_s * 1e6:.1f} us to start and end one")
     if together < LEAST_SCALING * threads * one:
         yield (
             f"ceiling: {threads} threads together are {together / one:.2f} times as fast as one; they share cores, or "
             "other programs run: measure on an idle machine, or with fewer --threads"
         )
-
-
-def ceiling_gflops(threads: int) -> float:
-    """Giga operations per second of multiply-adds in registers, measured now."""
-    from .search.peak import fma_peak_gflops
-
-    return fma_peak_gflops(threads)
+        return
+    store.put_speeds(speeds)
+    click.echo(f"{'kept':16} these speeds, in the store: the analytic model reckons with them")
 
 
 def installed(name: str) -> str | None:

@@ -135,7 +135,8 @@ def searched(
     if rules is not None:
         from .search.space import Space
 
-        options["space"] = Space(task, options.get("machine") or this_machine(), rules)
+        machine = options.get("machine") or this_machine()
+        options["space"] = Space(task, machine, rules, store.speeds(machine, task.threads))
     tuned = tune(task, store, budget, **options)
     if tuned.record is None:
         raise NothingMeasuredError(tuned.failures)

@@ -16,6 +16,7 @@ from .space import Candidate, Space
 if TYPE_CHECKING:
     from ..spec.claim import Machine
     from ..spec.task import Task
+    from ..store.speeds import Speeds
 
 SAMPLES: Final = 160
 """Points looked at first; a space of no more points is looked at whole."""
@@ -25,14 +26,15 @@ CANDIDATES: Final = 400
 """Candidates made in all, at a few milliseconds each."""
 
 
-def default_schedule(task: Task, machine: Machine | None = None) -> Schedule:
-    """The schedule that the analytic model likes best, without any measurement; always the same for a task and machine.
+def default_schedule(task: Task, machine: Machine | None = None, speeds: Speeds | None = None) -> Schedule:
+    """The schedule that the analytic model likes best, without measuring any; always the same for the same arguments.
 
-    `machine` is this one where it is not given. For a GPU there is no model yet: a thread for each output.
+    `machine` is this one where it is not given; with its `speeds` the model knows it better. For a GPU there is no
+    model yet: a thread for each output.
     """
     if limits_of(task.target) is not None:
         return gpu_schedule(task)
-    return default_candidate(Space(task, machine or this_machine())).schedule
+    return default_candidate(Space(task, machine or this_machine(), speeds=speeds)).schedule
 
 
 def default_candidate(space: Space) -> Candidate:

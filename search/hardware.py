@@ -8,6 +8,7 @@ import attrs
 
 if TYPE_CHECKING:
     from ..spec.claim import Machine
+    from ..store.speeds import Speeds
 
 
 @attrs.frozen(kw_only=True)
@@ -40,7 +41,7 @@ class Hardware:
     """Per line from memory, likewise: a latency of 350 with five under way."""
     hertz: float = 3.4e9
     threads: int = 1
-    region_s: float = 4e-6
+    region_s: float = 1e-6
     """Cost of starting one parallel loop."""
 
     def lanes(self, element_bytes: int) -> int:
@@ -52,8 +53,11 @@ class Hardware:
         return -(-lanes * element_bytes // self.pipe_bytes) * self.pipe_bytes / self.vector_bytes
 
 
-def hardware_from_machine(machine: Machine, threads: int) -> Hardware:
-    """The model's view of a machine; unknown cache sizes become small ones."""
+def hardware_from_machine(machine: Machine, threads: int, speeds: Speeds | None = None) -> Hardware:
+    """The model's view of a machine; unknown cache sizes become small ones.
+
+    With `speeds`, which ``autosched doctor`` measures, its clock and bandwidths are the machine's own.
+    """
     isa = set(machine.isa)
     if "avx512f" in isa:
         # Zen 4 (AMD family 25) runs 512-bit instructions in two halves.
@@ -65,7 +69,7 @@ def hardware_from_machine(machine: Machine, threads: int) -> Hardware:
         width, registers, fma, pipe = 16, 32, 2.0, 16
     else:
         width, registers, fma, pipe = 16, 16, 1.0, 16
-    return Hardware(
+    hardware = Hardware(
         vector_bytes=width,
         vector_registers=registers,
         fma_per_cycle=fma,
@@ -74,4 +78,19 @@ def hardware_from_machine(machine: Machine, threads: int) -> Hardware:
         l2_bytes=machine.l2_bytes or 256 * 1024,
         l3_bytes=machine.l3_bytes or 4 * 1024 * 1024,
         threads=threads,
+    )
+    return hardware if speeds is None else _as_measured(hardware, speeds)
+
+
+def _as_measured(hardware: Hardware, speeds: Speeds) -> Hardware:
+    """The clock is that at which the ports would give the multiply-adds that were seen."""
+    operations = 2 * hardware.lanes(4) * hardware.fma_per_cycle * speeds.threads
+    hertz = speeds.flops / operations
+    return attrs.evolve(
+        hardware,
+        hertz=hertz,
+        l2_bandwidth=speeds.l2_bytes / hertz,
+        l3_bandwidth=speeds.l3_bytes / hertz,
+        memory_bandwidth=speeds.memory_bytes / hertz,
+        region_s=speeds.region_s,
     )

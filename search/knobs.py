@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .hardware import Hardware
 
 KnobValue: TypeAlias = int | bool | tuple[int, ...]
+
+SMALL_POINTS: Final = 2**18
+"""A reduction of no more points may be done by one thread before others have begun: some microseconds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,6 +59,8 @@ def _stage_knobs(stage: Stage, layout: Layout, hardware: Hardware) -> list[Knob]
         knobs.append(Knob(name="unroll_reduce", values=(False, True)))
     if layout.staged:
         knobs.append(Knob(name="inline_producers", values=(False, True)))
+    if hardware.threads > 1 and stage.points <= SMALL_POINTS:
+        knobs.append(Knob(name="parallel", values=(True, False)))
     return knobs
 
 

@@ -45,7 +45,7 @@ def plain_nest(stage: Stage, hardware: Hardware, at: At | None = None, local: Ma
             bind.append(BindLoop(loop=vector, to="vectorize"))
         order = [*spatial, *reduce, vector]
     if at is None:
-        parallel = parallel_bind(spatial, extents, hardware.threads)
+        parallel = parallel_bind(spatial, extents, hardware.threads, stage.points)
         if parallel is not None:
             bind.insert(0, parallel)
     start = reduce[0] if reduce and stage.reducer is not None else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Final
 
 from ..spec.expr import Axis, axes_in
 from ..spec.schedule import Bind, BindFused, BindLoop, Nest, Split
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..spec.expr import Load
 
-LINE_ELEMENTS = 64
+LINE_ELEMENTS: Final = 64
 """Elements copied along the source before the next line of the copy is begun: a few cache lines."""
 
 
@@ -21,8 +22,17 @@ def divisor_at_most(extent: int, limit: int) -> int:
     return next(d for d in range(min(extent, max(1, limit)), 0, -1) if extent % d == 0)
 
 
-def parallel_bind(loops: Sequence[str], extents: Mapping[str, int], threads: int) -> Bind | None:
-    """Fuses as many outer loops as it takes to keep every thread busy, and binds them parallel."""
+SERIAL_POINTS: Final = 4096
+"""A nest of no more points is done by one thread sooner than others take part: about a microsecond."""
+
+
+def parallel_bind(loops: Sequence[str], extents: Mapping[str, int], threads: int, points: int) -> Bind | None:
+    """Fuses as many outer loops as it takes to keep every thread busy, and binds them parallel.
+
+    None for one thread, and for a nest of so few `points` in all that it is not worth it.
+    """
+    if threads == 1 or points <= SERIAL_POINTS:
+        return None
     taken: list[str] = []
     total = 1
     for loop in loops:
@@ -58,10 +68,11 @@ def copy_nest(stage: str, loops: Sequence[tuple[str, int]], tile: int, run: Sequ
     `LINE_ELEMENTS` go inside the tile, so that lines of the source are read whole while the tile's lines are written.
     """
     extents = dict(loops)
+    points = math.prod(extents.values())
     names = [name for name, _ in loops]
     outer, ends = names[: len(names) - tile], names[len(names) - tile :]
     if ends and run and run[-1] == ends[-1] and extents[ends[-1]] <= LINE_ELEMENTS:
-        bind = parallel_bind(outer, extents, threads)
+        bind = parallel_bind(outer, extents, threads, points)
         vector = BindLoop(loop=ends[-1], to="vectorize")
         return Nest(stage=stage, order=tuple(names), bind=(bind, vector) if bind else (vector,))
     inner: list[str] = []
@@ -84,5 +95,5 @@ def copy_nest(stage: str, loops: Sequence[tuple[str, int]], tile: int, run: Sequ
         extents |= {pieces[0]: extents[name] // piece, pieces[1]: piece}
         inner.insert(0, pieces[1])
         break
-    bind = parallel_bind(outer, extents, threads)
+    bind = parallel_bind(outer, extents, threads, points)
     return Nest(stage=stage, splits=tuple(splits), order=(*outer, *ends, *inner), bind=(bind,) if bind else ())

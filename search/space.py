@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..spec.claim import Machine
     from ..spec.task import Task
     from ..spec.workload import Workload
+    from ..store.speeds import Speeds
 
 Point: TypeAlias = tuple[int, ...]
 """The number of a sketch, then the index of each knob's value."""
@@ -70,19 +71,25 @@ class Candidate:
 
 
 class Space:
-    """The schedules of `task` that `rules` make for `machine`; deterministic."""
+    """The schedules of `task` that `rules` make for `machine`; deterministic.
 
-    def __init__(self, task: Task, machine: Machine, rules: Sequence[Rule] = RULES) -> None:
+    With `speeds`, what was measured of the machine, times are predicted from them.
+    """
+
+    def __init__(
+        self, task: Task, machine: Machine, rules: Sequence[Rule] = RULES, speeds: Speeds | None = None
+    ) -> None:
         self.task = task
         self._machine = machine
+        self._speeds = speeds
         self.rules = tuple(rules)
         self.name = space_name(self.rules)
-        self.hardware: Hardware = hardware_from_machine(machine, task.threads)
+        self.hardware: Hardware = hardware_from_machine(machine, task.threads, speeds)
         self._cache: dict[Point, Candidate | None] = {}
 
     def for_task(self, task: Task) -> Space:
         """The space that the same rules make of another task, for the same machine."""
-        return Space(task, self._machine, self.rules)
+        return Space(task, self._machine, self.rules, self._speeds)
 
     @cached_property
     def sketches(self) -> tuple[Sketch, ...]:

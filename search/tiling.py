@@ -27,7 +27,8 @@ class Tile:
 
     `lanes` elements of a vector times `vectors`, by `rows`, stay in registers; blocks hold that many register tiles;
     `reduce_block` steps of the outermost reduce axis run before the next tile (0: all); `rotate` of the reduce axes go
-    from the front to the end of the reduce order; `rows_outer` puts row blocks outside vector blocks.
+    from the front to the end of the reduce order; `rows_outer` puts row blocks outside vector blocks. Without
+    `parallel`, one thread does it all.
     """
 
     lanes: int
@@ -39,6 +40,7 @@ class Tile:
     rotate: int = 0
     rows_outer: bool = False
     unroll_reduce: bool = False
+    parallel: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -197,17 +199,18 @@ class _Tiling:
             reduce_outer, kept = self._blocked(self.reduce[0], first, tile.reduce_block)
             reduce_inner = [*kept, *self.reduce[1:]]
         tail, binds = self._register_tile(reduce_inner)
-        head: Bind
-        if len(parallel) > 1:
-            head = BindFused(fuse=tuple(parallel), as_=self.name("par"), to="parallel")
-        else:
-            head = BindLoop(loop=parallel[0], to="parallel")
-        place = parallel[0] if isinstance(head, BindLoop) else head.as_
+        head: tuple[Bind, ...] = ()
+        place = parallel[-1]
+        if tile.parallel and self.threads > 1:
+            head = (BindLoop(loop=place, to="parallel"),)
+            if len(parallel) > 1:
+                place = self.name("par")
+                head = (BindFused(fuse=tuple(parallel), as_=place, to="parallel"),)
         nest = Nest(
             stage=self.accumulator,
             splits=tuple(self.splits),
             order=(*parallel, *reduce_outer, *inside, *reduce_inner, *tail),
-            bind=(head, *binds),
+            bind=(*head, *binds),
             start=(reduce_outer or reduce_inner)[0],
         )
         return nest, inside[-1] if inside and not reduce_outer else place
@@ -274,7 +277,7 @@ def _partial_sums(stage: Stage, layout: Layout, tile: Tile, threads: int) -> Til
         ends.append(inner)
     if 1 < width // (tile.vectors if len(ends) > 1 and ends[-1] != inner else 1) <= 64:
         binds.append(BindLoop(loop=ends[-1], to="vectorize"))
-    head = parallel_bind(loops, extents, threads)
+    head = parallel_bind(loops, extents, threads, stage.points)
     rest = [outer if a.name == axis else a.name for a in stage.reduce]
     nest = Nest(
         stage=part,

@@ -112,7 +112,7 @@ def tune(
     machine = machine or this_machine()
     protocol = Protocol(threads=task.threads)
     begin = time.monotonic()
-    space = space or Space(task, machine)
+    space = space or Space(task, machine, speeds=store.speeds(machine, task.threads))
     journal = Journal(task, store, machine, protocol, method=name_of(method), seed=seed, space=space.name)
     search = _Search(journal, budget, begin, watch)
     try:

@@ -26,6 +26,7 @@ from .leaders import (
 from .machine import this_machine
 from .records import Record, SearchState, check_record, further, united
 from .shelf import Shelf
+from .speeds import Speeds, speeds_key, speeds_place
 from .stored import check_version, read_stored, record_from_stored, stored_from_record
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Store:
         self._tasks = Shelf(self._entries, "task", Task, task_key)
         self._machines = Shelf(self._entries, "machine", Machine, machine_key)
         self._protocols = Shelf(self._entries, "protocol", Protocol, protocol_key)
+        self._speeds = Shelf(self._entries, "speeds", Speeds, speeds_key)
 
     @property
     def path(self) -> Path:
@@ -186,6 +188,10 @@ class Store:
         """Every machine the store has heard of."""
         return tuple(machine for _, machine in self._machines.values())
 
+    def speeds(self, machine: Machine, threads: int) -> Speeds | None:
+        """What was measured of a machine with so many threads; None where nothing was."""
+        return self._speeds.get(speeds_place(machine_key(machine), threads))
+
     def search_state(
         self, task: Task, machine: Machine | None = None, protocol: Protocol | None = None
     ) -> SearchState | None:
@@ -237,6 +243,11 @@ class Store:
             self._entries.write(key, unstructure(state))
         return state
 
+    def put_speeds(self, speeds: Speeds) -> None:
+        """Keeps what was measured of a machine, over what was measured before."""
+        with self._entries.transaction():
+            self._speeds.replace(speeds)
+
     def delete(self, record: Record) -> bool:
         """Forgets one schedule of a task on a machine under a protocol; False where it was not known."""
         place = slot(record.task, record.machine, record.protocol)
@@ -268,6 +279,9 @@ class Store:
             records += 1
         for task, machine, protocol, state in other.searches():
             self.finish_search(task, state, machine, protocol)
+        for place, speeds in other._speeds.values():
+            if self._speeds.get(place) is None:
+                self.put_speeds(speeds)
         return records
 
     def check(self, repair: bool = False) -> tuple[str, ...]:

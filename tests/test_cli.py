@@ -17,11 +17,16 @@ from click.testing import CliRunner, Result
 
 import autosched as at
 from autosched.cli import COMMANDS, main
-from autosched.search import measure, peak, tuner
+from autosched.search import bandwidth, measure, peak, tuner
 from autosched.spec.claim import Failure
+from autosched.spec.cores import available_cores
 from autosched.spec.errors import MeasureError
 from autosched.spec.json_text import write_json
 from autosched.spec.triple import this_arch
+from autosched.store.keys import machine_key
+from autosched.store.machine import this_machine
+from autosched.store.speeds import Speeds
+from autosched.store.store import Store
 from pretended_bench import PretendedBench, pretended_s
 
 if TYPE_CHECKING:
@@ -438,28 +443,44 @@ def test_tasks_lists_operators() -> None:
     assert call("tasks", "--op", "gemn").stderr.startswith("autosched: no operator 'gemn' (did you mean 'gem")
 
 
+def pretend_speeds(monkeypatch: pytest.MonkeyPatch, one: float, each_other: float) -> None:
+    """One thread alone does `one` GFLOP/s, every other one `each_other` more."""
+
+    def speeds(threads: int) -> Speeds:
+        total = one + each_other * (threads - 1)
+        rates = dict.fromkeys(("l2_bytes", "l3_bytes", "memory_bytes"), 10000000000.0)
+        here = machine_key(this_machine())
+        return Speeds(machine=here, threads=threads, flops=total * 1e9, **rates, region_s=1e-6, date="2026-11-28")
+
+    monkeypatch.setattr(bandwidth, "measure_speeds", speeds)
+    monkeypatch.setattr(peak, "fma_peak_gflops", lambda threads: one + each_other * (threads - 1))
+
+
 def test_doctor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peak, "fma_peak_gflops", lambda threads: 100.0 * threads)
+    pretend_speeds(monkeypatch, 100.0, 100.0)
+    done = call("doctor", "--store", "none", "--no-peak")
+    assert not (folder / "none").exists()
+    assert "ceiling" not in done.stdout
     done = call("doctor", "--store", "none")
     assert done.exit_code == 0, done.stderr
     names = {line[:16].strip() for line in done.stdout.splitlines()}
     expected = {"apache-tvm", "apache-tvm-ffi", "TVM pair", "machine", "fingerprint", "vector flags", "cores", "store"}
-    assert names == {*expected, "ceiling"}
+    assert names == {*expected, "ceiling", "bandwidth", "", "parallel loop", "kept"}
     assert "TVM pair         the one autosched is installed with" in done.stdout
-    assert not (folder / "none").exists()
-    assert "ceiling" not in call("doctor", "--store", "none", "--no-peak").stdout
+    assert Store("none").speeds(this_machine(), available_cores()) is not None
 
 
 def test_doctor_finds_threads_that_share_a_core(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from autosched import cli_doctor
 
     monkeypatch.setattr(cli_doctor, "available_cores", lambda: 2)
-    monkeypatch.setattr(peak, "fma_peak_gflops", lambda threads: 100.0 + threads)
+    pretend_speeds(monkeypatch, 101.0, 1.0)
     done = call("doctor", "--store", "none")
     assert done.exit_code == 1
+    assert not (folder / "none").exists(), "such speeds are not kept"
     assert "102 GFLOP/s float32 on 2 threads, 101 on one" in done.stdout
     assert "2 threads together are 1.01 times as fast as one; they share cores, or other programs run" in done.stderr
-    monkeypatch.setattr(peak, "fma_peak_gflops", lambda threads: 90.0 * threads + 10)
+    pretend_speeds(monkeypatch, 100.0, 90.0)
     assert call("doctor", "--store", "none").exit_code == 0
 
 
@@ -472,7 +493,7 @@ def test_doctor_says_what_is_wrong_and_repairs(spec_file: Path, folder: Path, mo
     with sqlite3.connect(folder / "store" / "cache.db") as database:
         database.execute("UPDATE Cache SET value = 'damaged' WHERE key LIKE 'best/%'")
     database.close()
-    monkeypatch.setattr(peak, "fma_peak_gflops", fail)
+    monkeypatch.setattr(bandwidth, "measure_speeds", fail)
     done = call("doctor")
     assert done.exit_code == 1
     assert "wrong: ceiling: the workers cannot start" in done.stderr
