@@ -7,8 +7,9 @@ loses the trials under way, and the next one goes on from there. `replay.py` sea
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import random
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -22,13 +23,14 @@ from ..spec.json_text import Json, compact_json, read_json
 from ..spec.schedule import Schedule
 from ..spec.task import Task
 from .default import default_candidate
-from .strategy import Untried
+from .methods import strategy_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .measure import Measurement
     from .space import Candidate, Point, Space
+    from .strategy import Outcome
     from .tuner import Bench
 
 T = TypeVar("T")
@@ -37,6 +39,9 @@ FORMAT: Final = "autosched/space"
 VERSION: Final = 1
 BATCH: Final = 8
 """Candidates handed to the bench at a time."""
+SOURCES: Final = ("random", "evolutionary", "random", "annealing")
+"""Whose turn it is, batch after batch. Half of the trials are drawn at random; a random recording of this size would
+hardly hold a good schedule, so a quarter each comes from two strategies that look for them in different ways."""
 
 
 @attrs.frozen(kw_only=True)
@@ -130,26 +135,52 @@ def record_space(
     seed: int = 0,
     watch: Callable[[int, Trial], None] | None = None,
 ) -> Recording:
-    """Measures the default and then candidates drawn at random until the file holds `count`, or the whole space.
+    """Measures the default and then what `SOURCES` propose in turn until the file holds `count`, or the whole space.
 
     Goes on with a file that holds a part. `watch` is told each new trial and its number. SpecError where the file is of
     another task, machine or protocol, or cannot be written.
     """
     place = Path(path)
-    known = _known(place, heading)
-    trials = list(known)
+    trials = {trial.schedule: trial for trial in _known(place, heading)}
+    proposals = _Proposals(space, seed)
+    candidates = [default_candidate(space)]
     with _appending(place) as write:
         if not place.stat().st_size:
             write({"format": FORMAT, "version": VERSION, **_object(heading)})
-        for candidates in _batches(space, random.Random(seed), {trial.schedule for trial in known}, count):
-            points = {candidate.schedule: candidate.point for candidate in candidates}
+        while candidates and len(trials) < count:
+            new = [candidate for candidate in candidates if candidate.schedule not in trials]
+            points = {candidate.schedule: candidate.point for candidate in new[: count - len(trials)]}
             for schedule, result in bench.measure(points):
                 trial = _recorded(points[schedule], schedule, result)
                 write(_object(trial))
-                trials.append(trial)
+                trials[schedule] = trial
                 if watch is not None:
                     watch(len(trials), trial)
-    return Recording(heading=heading, trials=tuple(trials))
+            for candidate in candidates:
+                if candidate.schedule in trials:
+                    proposals.learn(candidate, outcome_of(trials[candidate.schedule]))
+            candidates = proposals.next(BATCH)
+    return Recording(heading=heading, trials=tuple(trials.values()))
+
+
+def outcome_of(trial: Trial) -> Outcome:
+    """The median seconds of a trial, or its failure."""
+    return trial.failure if isinstance(trial, FailedTrial) else statistics.median(trial.samples_s)
+
+
+class _Proposals:
+    """What the strategies of `SOURCES` propose in turn, each told of all that was measured; the same for a seed."""
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._strategies = {name: strategy_named(name, space, seed) for name in SOURCES}
+        self._turns = itertools.cycle(SOURCES)
+
+    def learn(self, candidate: Candidate, outcome: Outcome) -> None:
+        for strategy in self._strategies.values():
+            strategy.learn(candidate, outcome)
+
+    def next(self, count: int) -> list[Candidate]:
+        return self._strategies[next(self._turns)].propose(count)
 
 
 def _known(place: Path, heading: Heading) -> tuple[Trial, ...]:
@@ -204,22 +235,3 @@ def _object(record: object) -> dict[str, Json]:
     value = unstructure(record)
     assert isinstance(value, dict)
     return value
-
-
-def _batches(space: Space, rng: random.Random, known: set[Schedule], count: int) -> Iterator[list[Candidate]]:
-    """The default, then candidates drawn, those that are `known` left out; the same ones for the same seed."""
-    untried = Untried(space, rng)
-    left = count - len(known)
-    batch: list[Candidate] = []
-    candidate: Candidate | None = default_candidate(space)
-    while left > 0 and candidate is not None:
-        untried.note(candidate)
-        if candidate.schedule not in known:
-            batch.append(candidate)
-            left -= 1
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-        candidate = untried.drawn()
-    if batch:
-        yield batch
