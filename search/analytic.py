@@ -14,14 +14,13 @@ import attrs
 
 from ..spec.dtypes import size_bytes
 from ..spec.expr import Binary, Call, If, axes_in, loads, walk
-from ..spec.footprint import LINE_BYTES, accesses_of, outer_loops, register_tile, touched_bytes
+from ..spec.footprint import LINE_BYTES, Access, accesses_of, outer_loops, register_tile, touched_bytes
 from ..spec.once import main_part
 from ..spec.tensorized import intrinsic_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..spec.footprint import Access
     from ..spec.intrinsics import Intrinsic
     from ..spec.nest import BoundLoop, Plan, StageNest
     from .hardware import Hardware
@@ -34,7 +33,11 @@ _PAGE_BYTES = 4096
 
 @attrs.frozen(kw_only=True)
 class StageCost:
-    """Predicted seconds of one stage and the bounds behind them, each for all threads together."""
+    """Predicted seconds of one stage and the bounds behind them, each for all threads together.
+
+    The nest runs `repeats` times; `accesses` are its loads, then its output, and `moved_bytes` what all runs together
+    move into L1 from L2, into L2 from L3, and into L3 from memory.
+    """
 
     stage: str
     threads: int
@@ -43,11 +46,19 @@ class StageCost:
     l2_s: float
     l3_s: float
     memory_s: float
+    repeats: int
+    accesses: tuple[Access, ...]
+    moved_bytes: tuple[float, float, float]
 
 
 def predict_s(plan: Plan, hardware: Hardware) -> float:
     """Predicted seconds of a call; what is computed once, outside, costs it nothing."""
-    return sum(cost.seconds for cost in stage_costs(main_part(plan), hardware))
+    return sum(cost.seconds for cost in call_costs(plan, hardware))
+
+
+def call_costs(plan: Plan, hardware: Hardware) -> tuple[StageCost, ...]:
+    """The predicted cost of every stage that each call runs."""
+    return stage_costs(main_part(plan), hardware)
 
 
 def stage_costs(plan: Plan, hardware: Hardware) -> tuple[StageCost, ...]:
@@ -85,6 +96,9 @@ def _stage_cost(plan: Plan, nest: StageNest, hardware: Hardware) -> StageCost:
         l2_s=l2,
         l3_s=l3,
         memory_s=memory,
+        repeats=repeats,
+        accesses=accesses,
+        moved_bytes=(repeats * sum(from_l2), repeats * sum(from_l3), repeats * sum(from_memory)),
     )
 
 

@@ -9,9 +9,8 @@ from ..spec.check import check_schedule
 from ..spec.gpu import limits_of
 from ..spec.schedule import Schedule
 from ..store.machine import this_machine
-from .analytic import predict_s
 from .gpu_default import gpu_schedule
-from .space import Candidate, Space
+from .space import Candidate, Space, candidate_from_plan
 
 if TYPE_CHECKING:
     from ..spec.claim import Machine
@@ -86,4 +85,4 @@ def _order(candidate: Candidate) -> tuple[float, tuple[int, ...]]:
 def _plain(space: Space) -> Candidate:
     schedule = Schedule()
     plan = check_schedule(schedule, space.task)
-    return Candidate(point=(), schedule=schedule, plan=plan, predicted_s=predict_s(plan, space.hardware))
+    return candidate_from_plan((), schedule, plan, space.hardware)

@@ -16,7 +16,7 @@ from ..spec.check import check_rewritten, check_schedule
 from ..spec.errors import SpecError
 from ..spec.nest import Plan
 from ..spec.schedule import Schedule
-from .analytic import predict_s
+from .analytic import StageCost, call_costs
 from .assemble import StageChoice, assemble
 from .hardware import Hardware, hardware_from_machine
 from .knobs import Knob, KnobValue
@@ -62,12 +62,20 @@ class Sketch:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Candidate:
-    """A point of a space with its schedule, its checked plan and the predicted time."""
+    """A point of a space with its schedule, its checked plan, and what is predicted: of each stage, and in all."""
 
     point: Point
     schedule: Schedule
     plan: Plan
+    costs: tuple[StageCost, ...]
     predicted_s: float
+
+
+def candidate_from_plan(point: Point, schedule: Schedule, plan: Plan, hardware: Hardware) -> Candidate:
+    """The candidate of a checked plan, with its prediction."""
+    costs = call_costs(plan, hardware)
+    predicted_s = sum(cost.seconds for cost in costs)
+    return Candidate(point=point, schedule=schedule, plan=plan, costs=costs, predicted_s=predicted_s)
 
 
 class Space:
@@ -129,7 +137,7 @@ class Space:
             plan = check_rewritten(schedule, rewritten, self.task) if unchanged else check_schedule(ruled, self.task)
         except SpecError:
             return None
-        return Candidate(point=point, schedule=ruled, plan=plan, predicted_s=predict_s(plan, self.hardware))
+        return candidate_from_plan(point, ruled, plan, self.hardware)
 
     def unchecked(self, point: Point) -> Schedule | None:
         """The schedule of a point before any check, which takes most of the time; None where none can be made."""
