@@ -7,9 +7,12 @@ loses the trials under way, and the next one goes on from there. `replay.py` sea
 from __future__ import annotations
 
 import contextlib
+import gzip
+import io
 import itertools
 import os
 import statistics
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -39,6 +42,9 @@ FORMAT: Final = "autosched/space"
 VERSION: Final = 1
 BATCH: Final = 8
 """Candidates handed to the bench at a time."""
+MOST_BYTES: Final = 2**28
+"""Of a recording that is packed, when it is unpacked."""
+_GZIP: Final = b"\x1f\x8b"
 SOURCES: Final = ("random", "evolutionary", "random", "annealing")
 """Whose turn it is, batch after batch. Half of the trials are drawn at random; a random recording of this size would
 hardly hold a good schedule, so a quarter each comes from two strategies that look for them in different ways."""
@@ -90,12 +96,26 @@ def read_recording(path: str | Path) -> Recording:
         text = Path(path).read_bytes()
     except OSError as error:
         raise SpecError(f"{str(path)!r} cannot be read: {error.strerror}; check its name and permissions") from error
-    lines = text.split(b"\n")[:-1]
+    lines = _unpacked(text, path).split(b"\n")[:-1]
     if not lines:
         raise SpecError(f'no first line; a recording begins with {{"format":"{FORMAT}","version":{VERSION}')
     heading = _on_line(1, lines[0], _heading)
     trials = [_on_line(number, line, _trial) for number, line in enumerate(lines[1:], start=2)]
     return Recording(heading=heading, trials=tuple({trial.schedule: trial for trial in trials}.values()))
+
+
+def _unpacked(text: bytes, path: str | Path) -> bytes:
+    """What a file holds, which may be packed by gzip: a recording is 1 KB a trial, and a fifteenth of that packed."""
+    if not text.startswith(_GZIP):
+        return text
+    try:
+        with gzip.open(io.BytesIO(text)) as file:
+            unpacked = file.read(MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SpecError(f"{str(path)!r} is damaged: {error}; copy it again") from error
+    if len(unpacked) > MOST_BYTES:
+        raise SpecError(f"{str(path)!r} unpacks to more than {MOST_BYTES} bytes; allowed: as many")
+    return unpacked
 
 
 def _on_line(number: int, line: bytes, read: Callable[[Json], T]) -> T:
@@ -207,6 +227,8 @@ def _appending(place: Path) -> Iterator[Callable[[Json], None]]:
         with place.open("a+b") as file:
             file.seek(0)
             text = file.read()
+            if text.startswith(_GZIP):
+                raise SpecError(f"{str(place)!r} is packed and nothing can be added to it; unpack it first: gunzip")
             file.truncate(text.rfind(b"\n") + 1)
 
             def write(value: Json) -> None:

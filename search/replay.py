@@ -10,88 +10,95 @@ A strategy sees the recorded candidates alone: any other point of the space stan
 from __future__ import annotations
 
 import itertools
-import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
+import numpy as np
 
 from ..spec.check import check_schedule
 from ..spec.claim import Failure
 from ..spec.errors import SpecError
-from .analytic import predict_s
-from .default import default_candidate
 from .measure import Measurement, unknown
 from .methods import strategy_named
-from .recording import TimedTrial
-from .space import Candidate, Space
+from .recording import TimedTrial, outcome_of
+from .space import Space, candidate_from_plan
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from ..spec.claim import Protocol
     from ..spec.schedule import Schedule
     from ..spec.task import Task
+    from .history import PastTask
     from .methods import Method
     from .recording import Recording, Trial
-    from .space import Point
+    from .space import Candidate, Point
     from .strategy import Outcome
+
+    IntArray: TypeAlias = NDArray[np.int64]
 
 
 class RecordedSpace(Space):
-    """The candidates of a recording, with the moves of the space that they were drawn from."""
+    """The candidates of a recording, with the moves of the space that they were drawn from.
+
+    All of them are made at once; one space serves any number of replays. SpecError where other rules recorded it.
+    """
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording.heading.task, recording.heading.machine)
-        self._trials = {trial.point: trial for trial in recording.trials}
-        self._seen: dict[Point, Candidate] = {}
-        for point in self._trials:
-            knobs = self.sketches[point[0]].knobs if point and 0 <= point[0] < len(self.sketches) else None
-            fits = knobs is not None and len(point) == len(knobs) + 1
-            if point and not (
-                fits and all(0 <= i < len(k.values) for i, k in zip(point[1:], knobs or (), strict=True))
-            ):
-                raise SpecError(f"point {point} is none of this space; it was recorded with other rules: record again")
+        self._recorded: dict[Point, Candidate] = {}
+        for trial in recording.trials:
+            self._check_point(trial.point)
+            plan = check_schedule(trial.schedule, self.task)
+            made = candidate_from_plan(trial.point, trial.schedule, plan, self.hardware)
+            self._recorded[trial.point] = made
+        self._of_sketch = {number: self._places(number) for number in {point[:1] for point in self._recorded}}
+        self._near: dict[Point, Point | None] = {}
+        self.default = next(iter(self._recorded.values()))
+        """The candidate that was measured first: the default of the task."""
+
+    def _check_point(self, point: Point) -> None:
+        if not point:
+            return
+        sizes = [len(self.sketches)]
+        if 0 <= point[0] < len(self.sketches):
+            sizes += [len(knob.values) for knob in self.sketches[point[0]].knobs]
+        if len(point) != len(sizes) or not all(0 <= i < n for i, n in zip(point, sizes, strict=True)):
+            raise SpecError(f"point {point} is none of this space; it was recorded with other rules: record again")
+
+    def _places(self, sketch: Point) -> tuple[list[Point], IntArray]:
+        points = sorted(point for point in self._recorded if point[:1] == sketch)
+        return points, np.array(points, dtype=np.int64)
 
     @property
     def size(self) -> int:
         """Number of recorded candidates."""
-        return len(self._trials)
+        return len(self._recorded)
 
     def candidate(self, point: Point) -> Candidate | None:
         """The recorded candidate nearest to a point; None where no other of its sketch was recorded."""
         near = self._nearest(point)
-        if near is None:
-            return None
-        if near not in self._seen:
-            schedule = self._trials[near].schedule
-            plan = check_schedule(schedule, self.task)
-            self._seen[near] = Candidate(
-                point=near, schedule=schedule, plan=plan, predicted_s=predict_s(plan, self.hardware)
-            )
-        return self._seen[near]
-
-    def sample(self, rng: random.Random) -> Point:
-        """A recorded point, each as likely."""
-        return rng.choice(list(self._trials))
+        return None if near is None else self._recorded[near]
 
     def points(self) -> Iterator[Point]:
         """Every recorded point, in order."""
-        return iter(sorted(self._trials))
+        return iter(sorted(self._recorded))
 
     def point_at(self, rank: int) -> Point:
         """The recorded point with a rank, from 0."""
-        return sorted(self._trials)[rank]
+        return sorted(self._recorded)[rank]
 
     def _nearest(self, point: Point) -> Point | None:
-        if point in self._trials:
+        """The recorded point of the same sketch with the least sum of steps from `point`, the first of equals."""
+        if point in self._recorded:
             return point
-        others = (other for other in self._trials if other[:1] == point[:1])
-        return min(others, key=lambda other: (_distance(point, other), other), default=None)
-
-
-def _distance(point: Point, other: Point) -> int:
-    return sum(abs(a - b) for a, b in zip(point, other, strict=True))
+        if point not in self._near:
+            points, places = self._of_sketch.get(point[:1], ([], None))
+            near = None if places is None else points[int(np.abs(places - point).sum(axis=1).argmin())]
+            self._near[point] = near
+        return self._near[point]
 
 
 class Replay:
@@ -169,25 +176,36 @@ class Replayed:
         return float("inf") if self.best_s is None else self.best_s / self.least_s - 1
 
 
-def replay(recording: Recording, *, trials: int, method: Method = "auto", seed: int = 0, batch: int = 8) -> Replayed:
+def replay(
+    recording: Recording,
+    *,
+    trials: int,
+    method: Method = "auto",
+    seed: int = 0,
+    batch: int = 8,
+    space: RecordedSpace | None = None,
+    past: Sequence[PastTask] = (),
+) -> Replayed:
     """Lets a strategy search a recording as the tuner does: the default first, then what it proposes.
 
+    `space` is that of the recording, for those who replay it many times; `past` what is known of other tasks.
     SpecError for an unknown method, or a recording in which nothing ran.
     """
-    medians = [statistics.median(trial.samples_s) for trial in recording.trials if isinstance(trial, TimedTrial)]
+    outcomes = {trial.schedule: outcome_of(trial) for trial in recording.trials}
+    medians = [outcome for outcome in outcomes.values() if isinstance(outcome, float)]
     if not medians:
         raise SpecError("nothing in the recording ran; record again")
-    space, bench = RecordedSpace(recording), Replay(recording)
-    strategy = strategy_named(method, space, seed)
+    space, bench = space or RecordedSpace(recording), Replay(recording)
+    strategy = strategy_named(method, space, seed, past)
     found: list[float | None] = []
-    waiting = [default_candidate(space)]
+    waiting = [space.default]
     while waiting and len(found) < trials:
-        for candidate in waiting[: trials - len(found)]:
-            ((_, result),) = bench.measure([candidate.schedule])
+        asked = waiting[: trials - len(found)]
+        for candidate, (_, result) in zip(asked, bench.measure([c.schedule for c in asked]), strict=True):
             outcome: Outcome = result if isinstance(result, Failure) else result.median_s
             strategy.learn(candidate, outcome)
             best = found[-1] if found else None
             timed = [seconds for seconds in (best, outcome) if isinstance(seconds, float)]
             found.append(min(timed, default=None))
-        waiting = strategy.propose(batch)
+        waiting = strategy.propose(batch) if len(found) < trials else []
     return Replayed(best_after_s=tuple(found), least_s=min(medians), spent_s=bench.busy_s)

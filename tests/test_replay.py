@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import random
@@ -82,6 +83,39 @@ def test_a_recorder_killed_anywhere_goes_on_and_measures_nothing_twice(
     assert set(again.trials) == set(whole.trials)
     assert len(bench.measured) == 10 - (part.count(b"\n") - 1)
     assert read_recording(folder / "part.space") == again
+
+
+def test_half_is_drawn_and_half_is_looked_for(tmp_path: Path) -> None:
+    """What the model expects to be fast is much more often there than in as many draws."""
+    made = record(tmp_path / "a.space", 64)
+    candidates = [SPACE.candidate(trial.point) for trial in made.trials]
+    predicted = sorted(candidate.predicted_s for candidate in candidates if candidate is not None)
+    rng = random.Random(1)
+    drawn = [SPACE.candidate(SPACE.sample(rng)) for _ in range(64)]
+    by_luck = sorted(candidate.predicted_s for candidate in drawn if candidate is not None)
+    assert predicted[8] < by_luck[8]
+
+
+def test_a_packed_file_is_read_and_not_added_to(tmp_path: Path) -> None:
+    made = record(tmp_path / "a.space", 9)
+    packed = tmp_path / "a.space.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "a.space").read_bytes()))
+    assert read_recording(packed) == made
+    before = packed.read_bytes()
+    with pytest.raises(SpecError, match="is packed and nothing can be added to it; unpack it first: gunzip"):
+        record(packed, 12)
+    assert packed.read_bytes() == before
+
+
+def test_a_packed_file_that_is_damaged_or_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = tmp_path / "a.space.gz"
+    packed.write_bytes(gzip.compress(b"x" * 1000)[:-6])
+    with pytest.raises(SpecError, match=r"is damaged: .*; copy it again"):
+        read_recording(packed)
+    monkeypatch.setattr("autosched.search.recording.MOST_BYTES", 999)
+    packed.write_bytes(gzip.compress(b"x" * 1000))
+    with pytest.raises(SpecError, match="unpacks to more than 999 bytes"):
+        read_recording(packed)
 
 
 def test_a_small_space_is_recorded_whole(tmp_path: Path) -> None:
