@@ -18,6 +18,7 @@ from .strategy import Untried
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
     from .space import Point, Space
     from .strategy import Outcome
@@ -48,6 +49,14 @@ class Measured:
         return self.seconds / self.candidate.predicted_s
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class Child:
+    """A candidate made of a measured one."""
+
+    candidate: Candidate
+    parent: Measured
+
+
 class Evolution:
     """First the best of each sketch by prediction, then children of the best that were measured.
 
@@ -60,7 +69,7 @@ class Evolution:
         self._untried = Untried(space, rng)
         self._measured: list[Measured] = []
         self._pool = self._drawn_pool()
-        self._first = _first_of_each_sketch(self._pool)
+        self._first = first_of_each_sketch(self._pool)
 
     def learn(self, candidate: Candidate, outcome: Outcome) -> None:
         """Takes note of what came of a candidate, be it one that was proposed or another one."""
@@ -97,15 +106,17 @@ class Evolution:
         return self._next_of_pool() or self._untried.drawn()
 
     def _next_of_pool(self) -> Candidate | None:
-        """The candidate of the pool that promises most after correction by its sketch."""
+        """The candidate of the pool that promises most."""
         self._pool = [candidate for candidate in self._pool if self._untried.is_new(candidate)]
+        expected = self._expected_of_pool(self._pool)
+        ranked = zip(expected, self._pool, strict=True)
+        return min(ranked, key=lambda entry: entry[0], default=(0.0, None))[1]
+
+    def _expected_of_pool(self, pool: Sequence[Candidate]) -> list[float]:
+        """Logarithms of the seconds that candidates should take: predictions corrected by sketch."""
         ratios = self._ratios()
         usual = statistics.median(ratios.values()) if ratios else 1.0
-        return min(
-            self._pool,
-            key=lambda candidate: candidate.predicted_s * ratios.get(candidate.point[0], usual),
-            default=None,
-        )
+        return [math.log(candidate.predicted_s * ratios.get(candidate.point[0], usual)) for candidate in pool]
 
     def _ratios(self) -> dict[int, float]:
         """Measured over predicted time of the best of each sketch."""
@@ -121,17 +132,31 @@ class Evolution:
         parents = self._parents()
         if not parents or self._first[count:]:
             return []
-        made: dict[Point, tuple[float, Candidate]] = {}
+        made: dict[Point, Child] = {}
         for number in range(count * CHILDREN):
             # The best has the most children: 1, 1/2, 1/3, ... of its share.
             weights = [1 / (rank + 1) for rank in range(len(parents))]
             (parent,) = self._rng.choices(parents, weights)
-            point = self._varied(parent, parents, number)
-            if point in made or (child := self._untried.at(point)) is None:
-                continue
-            made[point] = (child.predicted_s * parent.ratio, child)
-        ranked = sorted(made.values(), key=lambda entry: (entry[0], entry[1].point))
-        return [child for _, child in ranked]
+            self._make(self._varied(parent, parents, number), parent, made)
+        self._refine(parents, made)
+        children = list(made.values())
+        ranked = sorted(
+            zip(self._expected(children), children, strict=True),
+            key=lambda entry: (entry[0], entry[1].candidate.point),
+        )
+        return [child.candidate for _, child in ranked]
+
+    def _make(self, point: Point, parent: Measured, made: dict[Point, Child]) -> None:
+        """Adds the candidate of a point, if it is new, as a child of `parent`."""
+        if point not in made and (candidate := self._untried.at(point)) is not None:
+            made[point] = Child(candidate=candidate, parent=parent)
+
+    def _refine(self, parents: Sequence[Measured], made: dict[Point, Child]) -> None:
+        """Adds children that are no work of chance; none here."""
+
+    def _expected(self, children: Sequence[Child]) -> list[float]:
+        """Logarithms of the seconds that children should take: predictions corrected by their parents."""
+        return [math.log(child.candidate.predicted_s * child.parent.ratio) for child in children]
 
     def _varied(self, parent: Measured, parents: list[Measured], number: int) -> Point:
         """A point near `parent`: crossed with another of its sketch one time in four, else mutated."""
@@ -149,8 +174,8 @@ class Evolution:
         return [measured for measured in ranked[:PARENTS] if measured.seconds <= limit]
 
 
-def _first_of_each_sketch(pool: list[Candidate]) -> list[Candidate]:
-    """The best of each sketch by prediction, most promising first."""
+def first_of_each_sketch(pool: Sequence[Candidate]) -> list[Candidate]:
+    """The first of each sketch in a pool that is sorted, most promising first."""
     best: dict[int, Candidate] = {}
     for candidate in pool:
         best.setdefault(candidate.point[0], candidate)

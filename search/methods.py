@@ -11,6 +11,7 @@ from ..spec.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from .history import PastTask
     from .space import Space
@@ -21,7 +22,7 @@ Method: TypeAlias = Union[str, "StrategyFactory"]
 """The name of a method, or what makes a strategy of a space and a seeded generator."""
 
 _HOMES: Final = {
-    "auto": ("evolution", "Evolution"),
+    "auto": ("auto", "Auto"),
     "evolutionary": ("evolution", "Evolution"),
     "annealing": ("annealing", "Annealing"),
     "q": ("q_learning", "QLearning"),
@@ -32,8 +33,8 @@ _HOMES: Final = {
 """Method → the module and the class of its strategy; "auto" is what does best on the whole."""
 
 METHODS: Final = tuple(_HOMES)
-WITH_PAST: Final[frozenset[str]] = frozenset()
-"""The methods whose strategies are made with what is known of other tasks: ``(space, rng, past)``."""
+WITH_PAST: Final = frozenset({"auto"})
+"""The methods whose strategies are made with what is known of other tasks: ``(space, rng, past, kept)``."""
 
 
 def check_method(method: Method) -> None:
@@ -57,10 +58,13 @@ def name_of(method: Method) -> str:
     return name_of_own(method)
 
 
-def strategy_named(method: Method, space: Space, seed: int, past: Sequence[PastTask] = ()) -> Strategy:
+def strategy_named(
+    method: Method, space: Space, seed: int, past: Sequence[PastTask] = (), kept: Path | None = None
+) -> Strategy:
     """The strategy of a method for a space; `seed` decides all that is left to chance in it.
 
-    `past` is what is known of other tasks on this machine; methods that do not ask for it are made without.
+    `past` is what is known of other tasks on this machine, and `kept` the file for what can be kept of learning from
+    it; methods that do not ask for them are made without.
     """
     check_method(method)
     rng = random.Random(seed)
@@ -70,6 +74,6 @@ def strategy_named(method: Method, space: Space, seed: int, past: Sequence[PastT
         return OwnStrategy(method, space, rng)
     module, name = _HOMES[method]
     home: Any = importlib.import_module(f".{module}", __package__)
-    made_of = (space, rng, *([tuple(past)] if method in WITH_PAST else []))
+    made_of = (space, rng, *([tuple(past), kept] if method in WITH_PAST else []))
     strategy: Strategy = getattr(home, name)(*made_of)
     return strategy

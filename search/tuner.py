@@ -27,6 +27,7 @@ from .measure import Measurement, Measurer
 from .methods import check_method, name_of, strategy_named
 from .noise import NoiseWatch
 from .own_strategy import OwnStrategy
+from .past_file import trees_path
 from .progress import MachineDrifted, SearchEnded, SearchStarted, TrialEnded, Watch, unwatched
 from .seeding import near_shapes
 from .space import Space
@@ -119,7 +120,7 @@ def tune(
         with bench(task, protocol) as open_bench:
             default = default_candidate(space)  # this and what a strategy begins with: while workers import TVM
             past = history_of(store, machine, protocol, but=task)
-            strategy = strategy_named(method, space, seed, past)
+            strategy = strategy_named(method, space, seed, past, trees_path(store.path, machine, protocol))
             search.run(open_bench, strategy, default, starts, near_shapes(space, past))
             hold_finals(open_bench, journal, default.schedule, search.finals_end(), watch)
             journal.reached(budget)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SPACE = Space(LARGE, MACHINE)  # it remembers the candidates it made, so one for all
 CRASH = Failure(kind="crash", detail="")
 
-methods = pytest.mark.parametrize("method", [method for method in METHODS if method != "auto"])
+methods = pytest.mark.parametrize("method", METHODS)
 
 
 def trajectory(
@@ -72,7 +72,7 @@ def test_what_a_space_remembers_changes_nothing(method: str) -> None:
     assert [c.point for c in one] == [c.point for c in other] == [c.point for c in third]
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if method not in ("auto", "grid")])
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "grid"])
 def test_seeds_differ(method: str) -> None:
     one, other = (trajectory(method, seed, [8, 8], by_text) for seed in (1, 2))
     assert {c.schedule for c in one} != {c.schedule for c in other}
@@ -171,11 +171,6 @@ def test_the_grid_is_in_order() -> None:
     found = trajectory("grid", 0, [5, 5], by_text)
     assert [c.point for c in found] == sorted(c.point for c in found)
     assert found[0].point == next(p for p in SPACE.points() if SPACE.candidate(p) is not None)
-
-
-def test_auto_is_one_of_the_others() -> None:
-    auto, evolution = (trajectory(method, 0, [4, 4], by_text) for method in ("auto", "evolutionary"))
-    assert [c.point for c in auto] == [c.point for c in evolution]
 
 
 def test_unknown_method() -> None:
