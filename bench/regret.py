@@ -103,19 +103,23 @@ def recordings_in(folder: Path) -> dict[str, Recording]:
 def main(folder: Path, seeds: int, page: Path | None, methods: tuple[str, ...]) -> None:
     """Replay every recording of FOLDER by every method, and table their regret."""
     begin = time.monotonic()
-    curves = curves_of(
-        recordings_in(folder),
-        seeds=seeds,
-        methods=methods or METHODS,
-        watch=lambda line: click.echo(line, err=True),
-    )
-    text = table(curves)
-    click.echo(text)
-    click.echo(f"{len(curves)} replays in {time.monotonic() - begin:.0f} s", err=True)
-    if page is not None:
-        image = page.with_name("regret.svg")
-        page.write_text(page_with(page.read_text(), f"{text}\n\n![regret by trials]({image.name})"))
-        plot(curves, image)
+    try:
+        curves = curves_of(
+            recordings_in(folder),
+            seeds=seeds,
+            methods=methods or METHODS,
+            watch=lambda line: click.echo(line, err=True),
+        )
+        text = table(curves)
+        click.echo(text)
+        click.echo(f"{len(curves)} replays in {time.monotonic() - begin:.0f} s", err=True)
+        if page is not None:
+            image = page.with_name("regret.svg")
+            written = page_with(page.read_text(), f"{text}\n\n![regret by trials]({image.name})")
+            plot(curves, image)
+            page.write_text(written)
+    except SpecError as error:
+        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -92,6 +92,19 @@ def test_the_command_tables(folder: Path) -> None:
     assert "2 replays in" in done.stderr
 
 
+def test_the_command_writes_a_page(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    page = tmp_path / "page.md"
+    page.write_text(f"# Page\n\n{BEGIN}\n{END}\n")
+    words = [str(folder), "--seeds", "1", "--method", "random", "--page", str(page)]
+    assert CliRunner().invoke(main, words, catch_exceptions=False).exit_code == 0
+    assert page.read_text().startswith("# Page")
+    assert "| random |" in page.read_text()
+    assert "![regret by trials](regret.svg)" in page.read_text()
+    assert (tmp_path / "regret.svg").exists()
+
+
 def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="holds no recording"):
-        recordings_in(tmp_path)
+    done = CliRunner().invoke(main, [str(tmp_path)])
+    assert done.exit_code == 1
+    assert "holds no recording (*.space, *.space.gz); make some: autosched record-space" in done.stderr
