@@ -34,7 +34,7 @@ def record_space(
     seed: int,
     quiet: bool,
 ) -> None:
-    """Measure the default, then schedules drawn and looked for, a line each; a second call goes on where the first ended.
+    """Measure the default, then schedules drawn and looked for, a line each; a second call goes on with the file.
 
     \b
     autosched record-space gemm N=256 K=256 M=256 -o gemm.space

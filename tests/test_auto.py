@@ -11,12 +11,16 @@ import attrs
 
 from autosched.nn.registry import get_task
 from autosched.search.auto import Auto
+from autosched.search.budget import Budget
 from autosched.search.features import as_mapping, features_of
 from autosched.search.history import PastTask
 from autosched.search.methods import strategy_named
+from autosched.search.past_file import trees_path
 from autosched.search.space import Space
-from autosched.spec.claim import Failure
-from pretended_bench import LARGE
+from autosched.search.tuner import tune
+from autosched.spec.claim import Failure, Protocol
+from autosched.store.store import Store
+from pretended_bench import LARGE, PretendedBench
 from store_cases import MACHINE
 
 if TYPE_CHECKING:
@@ -114,3 +118,17 @@ def test_a_default_of_plain_loops_is_learned_of_too() -> None:
     assert candidate is not None
     strategy.learn(attrs.evolve(candidate, point=()), 0.001)
     assert len(strategy.propose(8)) == 8
+
+
+def test_the_second_task_begins_with_what_the_first_taught(tmp_path: Path) -> None:
+    """What was learned is beside the store, and damage to it is no error."""
+    store = Store(tmp_path / "store")
+    tasks = [get_task("gemm", N=64, M=64, K=k, threads=1) for k in (32, 64, 96)]
+    kept = trees_path(store.path, MACHINE, Protocol(threads=1))
+    for number, task in enumerate(tasks):
+        assert kept.exists() == (number > 1)
+        if kept.exists():
+            kept.write_text("damaged")
+        tune(task, store, Budget(trials=12), machine=MACHINE, bench=PretendedBench())
+    assert kept.read_text().startswith('{"')
+    assert len(list(store.records())) == 36
