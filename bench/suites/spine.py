@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
-from ...search.default import default_schedule
-from ...spec.spec_file import SpecFile, load_spec, save_spec
 from ..commands import run_command
 from ..contenders import EXAMPLE
-from ..match import PEAK, TUNED, Match, play
+from ..figures import peak_row, rate_rows
+from ..match import TUNED, play
 from ..report import Row, at_least, at_most, spread_row, yes_row
-from ..rounds import rates, ratios
-from ..works import Work, work
+from ..rounds import ratios
+from ..tuned import Tuned, default_spec, tune, untuned
+from ..works import work
 from .spine_calls import command_rows, in_process_rows
 
 if TYPE_CHECKING:
@@ -24,6 +21,8 @@ if TYPE_CHECKING:
     from ..suite import Ground
 
 DEFAULT: Final = "default"
+PRODUCT_S: Final = 60.0
+"""Of the product's search, where the user says nothing else."""
 
 GEMM: Final = work("gemm_1024", "gemm", N=1024, K=1024, M=1024)
 LARGE_IMAGE: Final = work("conv2d_128_56_256", "conv2d", N=1, C=128, H=56, W=56, K=256, R=3, S=3, stride=1, padding=1)
@@ -34,21 +33,10 @@ SMALL_GEMM: Final = work("gemm_128", "gemm", N=128, K=128, M=128)
 SMALL_CONV: Final = work("conv2d_8_14_16", "conv2d", N=1, C=8, H=14, W=14, K=16, R=3, S=3, stride=1, padding=1)
 
 
-@attrs.frozen(kw_only=True)
-class Tuned:
-    """What ``autosched tune`` found for a work, from the user's side of the command line."""
-
-    work: Work
-    spec: Path
-    source: str
-    trials: int
-    wall_s: float
-
-
 def run(ground: Ground) -> Iterator[Row]:
     """The rows, in the order of the README."""
     quick = ground.options.quick
-    product = tune(ground, SMALL_GEMM if quick else GEMM, ground.options.seconds)
+    product = tune(ground, SMALL_GEMM if quick else GEMM, ground.options.seconds or PRODUCT_S)
     yield from search_rows(product)
     yield from product_rows(ground, product)
     if quick:
@@ -59,29 +47,6 @@ def run(ground: Ground) -> Iterator[Row]:
     yield from command_rows(ground, product.work, product.spec)
     yield from stranger_rows(ground, product)
     yield from in_process_rows(ground, product.spec)
-
-
-def tune(ground: Ground, work: Work, seconds: float | None = None) -> Tuned:
-    """Searches with the command that users have, in the suite's store; for as long as it takes without `seconds`."""
-    options = ground.options
-    ground.say(f"{work.name}: autosched tune, up to {options.trials} trials")
-    spec = ground.folder / f"{work.name}.json"
-    budget = ["--trials", str(options.trials), "--threads", str(options.threads)]
-    if seconds is not None:
-        budget += ["--seconds", str(seconds)]
-    ran = run_command(("tune", *work.words, *budget, "--store", ground.store, "-o", str(spec), "--json", "--quiet"))
-    found = ran.json()
-    if found["source"] == "store":
-        ground.note(f"{work.name}: the store knew it already, nothing was searched; its search rows are left out")
-    return Tuned(work=work, spec=spec, source=found["source"], trials=found["trials"], wall_s=ran.wall_s)
-
-
-def untuned(ground: Ground, work: Work) -> Tuned:
-    """The default schedule in the place of one that was searched for."""
-    task = work.task(ground.options.threads)
-    spec = ground.folder / f"{work.name}.json"
-    save_spec(SpecFile(task=task, schedule=default_schedule(task)), spec)
-    return Tuned(work=work, spec=spec, source="default", trials=0, wall_s=0.0)
 
 
 def search_rows(tuned: Tuned) -> Iterator[Row]:
@@ -96,9 +61,7 @@ def search_rows(tuned: Tuned) -> Iterator[Row]:
 
 def product_rows(ground: Ground, tuned: Tuned) -> Iterator[Row]:
     """The product beside PyTorch, NumPy, the ceiling, the default schedule and the README's example."""
-    spec = load_spec(tuned.spec)
-    unmeasured = ground.folder / f"{tuned.work.name}.default.json"
-    save_spec(SpecFile(task=spec.task, schedule=default_schedule(spec.task)), unmeasured)
+    unmeasured = default_spec(ground, tuned.work, f"{tuned.work.name}.default")
     match = play(ground, tuned.work, {TUNED: tuned.spec, DEFAULT: unmeasured}, (EXAMPLE,))
     name, samples = tuned.work.name, match.samples
     yield from rate_rows(match)
@@ -127,27 +90,13 @@ def convolution_rows(ground: Ground, tuned: Tuned, over_torch: float, of_peak: f
     """A convolution beside PyTorch and the ceiling."""
     work = tuned.work
     match = play(ground, work, {TUNED: tuned.spec})
-    if tuned.trials and tuned.source != "store":
+    if tuned.is_searched:
         yield Row(name=f"{work.name}: search", figure=tuned.wall_s, unit="s", detail=f"{tuned.trials} trials")
     yield from rate_rows(match)
     if match.has("torch"):
         found = ratios(match.samples["torch"], match.samples[TUNED])
         yield spread_row(f"{work.name}: times torch", found, "x", at_least(over_torch))
     yield peak_row(match, of_peak)
-
-
-def rate_rows(match: Match) -> Iterator[Row]:
-    """GFLOP/s of everyone; the ceiling computes something else, so its operations are its own."""
-    for label, samples in match.samples.items():
-        gflop = match.peak_gflop if label == PEAK else match.work.gflop()
-        yield spread_row(f"{match.work.name}: {label}", rates(samples, gflop), "GFLOP/s")
-
-
-def peak_row(match: Match, bar: float | None) -> Row:
-    """The share of the ceiling that our tuned kernel reaches, both in one process."""
-    scale = match.work.gflop() / match.peak_gflop
-    found = ratios([scale * seconds for seconds in match.samples[PEAK]], match.samples[TUNED])
-    return spread_row(f"{match.work.name}: of the peak", found, "x", None if bar is None else at_least(bar))
 
 
 def stranger_rows(ground: Ground, tuned: Tuned) -> Iterator[Row]:
