@@ -46,6 +46,8 @@ class Contender:
 
 OURS: Final = Contender(name="autosched", module="ours")
 EXAMPLE: Final = Contender(name="example", module="example", operators=("gemm",), pinned=False)
+TORCH_LAYOUTS: Final = Contender(name="torch", module="torch_layouts", needs="torch", operators=("conv2d", "gemm"))
+"""In the place of torch: eager as ever, and the layouts that its users can change to."""
 PEERS: Final = {
     "torch": Contender(name="torch", module="torch_eager", needs="torch", operators=("conv2d", "gemm")),
     "numpy": Contender(name="numpy", module="numpy_blas", needs="numpy", operators=("gemm",)),

@@ -34,7 +34,8 @@ TUNED: Final = "tuned"
 class Match:
     """What came of it: samples by label, in all sessions, and threads that computed, the fewest of any session.
 
-    Labels are our kernels' names, `peak`, and the names of peers. `peak_gflop` is what one call of the peak computes.
+    Labels are our kernels' names, `peak`, and the names of peers; where a peer has several kernels, the others are
+    ``PEER KERNEL``. `peak_gflop` is what one call of the peak computes.
     """
 
     work: Work
@@ -90,8 +91,8 @@ def _session(
             with ground.lock.timing():
                 opened = child.open(order, ground.burst_s)
                 child.settle()
-            for kernel, count in opened["threads"].items():
-                label = kernel if child.name == OURS.name else child.name
+            for number, (kernel, count) in enumerate(opened["threads"].items()):
+                label = kernel if child.name == OURS.name else f"{child.name} {kernel}" if number else child.name
                 threads[label] = count
                 seats.append(Seat(label=label, child=child, kernel=kernel))
                 if label != PEAK:

@@ -17,21 +17,27 @@ if TYPE_CHECKING:
 
 def open_contender(order: Order) -> Opened:
     """The operator's function of PyTorch; a product writes into an output that is there, where PyTorch can."""
-    torch.set_num_threads(order["threads"])
-    torch.set_grad_enabled(False)
-    # Cloned: PyTorch's own memory is aligned for vectors, NumPy's is not.
-    inputs = [torch.from_numpy(array).clone() for array in input_arrays(order)]
-    call = _OPERATORS[order["op"]](order["args"], inputs)
+    call = OPERATORS[order["op"]](order["args"], prepared_inputs(order))
     return Opened(version=torch.__version__, kernels={"eager": call}, output=lambda _kernel: call().numpy())
 
 
-def _gemm(_args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+def prepared_inputs(order: Order) -> list[torch.Tensor]:
+    """The order's inputs, once PyTorch has as many threads as it says and takes no gradients."""
+    torch.set_num_threads(order["threads"])
+    torch.set_grad_enabled(False)
+    # Cloned: PyTorch's own memory is aligned for vectors, NumPy's is not.
+    return [torch.from_numpy(array).clone() for array in input_arrays(order)]
+
+
+def gemm(_args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """The product, into an output that is there."""
     a, b = inputs
     c = torch.empty(a.shape[0], b.shape[1])
     return lambda: torch.mm(a, b, out=c)
 
 
-def _conv2d(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+def conv2d(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """The convolution, in the layout that its inputs have."""
     options = {name: args[name] for name in ("stride", "padding", "dilation", "groups")}
     image, weight, *bias = inputs
 
@@ -42,4 +48,5 @@ def _conv2d(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], to
     return call
 
 
-_OPERATORS = {"gemm": _gemm, "conv2d": _conv2d}
+OPERATORS = {"gemm": gemm, "conv2d": conv2d}
+"""How each operator is called with its arguments and inputs."""
