@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .report import Row
 
-SUITES: Final = ("spine", "compiler", "measuring")
+SUITES: Final = ("spine", "compiler", "measuring", "yolo", "gemm")
 """The modules of `suites`."""
 
 _DISTRIBUTIONS: Final = ("autosched", "apache-tvm", "apache-tvm-ffi", "numpy", "torch")
@@ -37,13 +37,14 @@ _DISTRIBUTIONS: Final = ("autosched", "apache-tvm", "apache-tvm-ffi", "numpy", "
 class Options:
     """What the user asked of a suite.
 
-    `store` is a folder, None for a new one that is thrown away, so that searches are real. `quick` takes small shapes
-    and few rounds, and drops the bars: it says that the suite works, nothing else.
+    `seconds` bounds a search, None for what the suite thinks right. `store` is a folder, None for a new one that is
+    thrown away, so that searches are real. `quick` takes small shapes and few rounds, and drops the bars: it says that
+    the suite works, nothing else.
     """
 
     against: tuple[str, ...] = ("torch", "numpy")
     trials: int = 64
-    seconds: float = 60.0
+    seconds: float | None = None
     threads: int = attrs.Factory(available_cores)
     store: str | None = None
     quick: bool = False
