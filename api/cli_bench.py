@@ -20,6 +20,7 @@ from .spec.cores import available_cores
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: all cores.")
 @click.option("--store", metavar="DIR", help="Default: a new one, thrown away, so that the searches are real.")
+@click.option("--keep", metavar="DIR", help="Keep what peers that tune find there, and take it from there again.")
 @click.option("--quick", is_flag=True, help="Small shapes and no bars: whether the suite works.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench(
@@ -30,6 +31,7 @@ def bench(
     seconds: float | None,
     threads: int | None,
     store: str | None,
+    keep: str | None,
     quick: bool,
     as_json: bool,
 ) -> None:
@@ -52,6 +54,7 @@ def bench(
         threads=threads or available_cores(),
         store=store,
         quick=quick,
+        keep=keep,
     )
     report = suites.run_suite(suite, options, lambda line: click.echo(line, err=True))
     click.echo(texts.json_from_report(report) if as_json else texts.text_from_report(report))

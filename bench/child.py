@@ -35,8 +35,14 @@ class Server:
 
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request."""
-        operations = {"open": self.open, "time": self.time, "save": self.save}
+        operations = {"open": self.open, "search": self.search, "time": self.time, "save": self.save}
         return operations[message["do"]](message)
+
+    def search(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Has a contender that tunes search, on the CPUs of the order; what it finds stays in a folder."""
+        os.sched_setaffinity(0, message["order"]["cpus"])
+        found: dict[str, Any] = self._module.search(message["order"], message["folder"], message["trials"])
+        return found
 
     def open(self, message: dict[str, Any]) -> dict[str, Any]:
         """Makes the kernels and pins the threads that compute, or counts them where they are left free."""

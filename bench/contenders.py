@@ -32,25 +32,57 @@ _LOOK_S: Final = 0.001
 class Contender:
     """Someone who computes: a module of `peers` in a process of its own.
 
-    `needs` is the package without which it is skipped, `operators` those it has (none named: all), `python` the
-    interpreter of its environment (None: ours). `pinned` is False for who is to be timed as users leave it.
+    `needs` are the packages without which it is skipped, `operators` those it has (none named: all), `python` the
+    interpreter of its environment (None: ours), `remedy` what installs it. `pinned` is False for who is to be timed as
+    users leave it. Who `searches` has a kernel only once it has found one, in the folder `found`; whatever becomes of
+    it, the others are timed.
     """
 
     name: str
     module: str
-    needs: str | None = None
+    needs: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     python: str | None = None
+    remedy: str = "pip install 'autosched[bench]'"
     pinned: bool = True
+    searches: bool = False
+    found: str = ""
+
+
+_METASCHEDULE_NEEDS: Final = ("tvm", "xgboost", "cloudpickle", "psutil", "tornado", "scipy")
+ANSOR_VARIABLE: Final = "AUTOSCHED_ANSOR"
+"""The environment variable that names another Python for Ansor."""
+ANSOR_PYTHON: Final = Path(".ansor/bin/python")
+"""Where ``make ansor`` puts one, seen from the folder of the project."""
+
+
+def ansor_python() -> str:
+    """The interpreter of Ansor's environment, which need not be there; not resolved, as a link is what makes it one."""
+    return os.environ.get(ANSOR_VARIABLE) or str(ANSOR_PYTHON.absolute())
 
 
 OURS: Final = Contender(name="autosched", module="ours")
 EXAMPLE: Final = Contender(name="example", module="example", operators=("gemm",), pinned=False)
-TORCH_LAYOUTS: Final = Contender(name="torch", module="torch_layouts", needs="torch", operators=("conv2d", "gemm"))
+TORCH_LAYOUTS: Final = Contender(name="torch", module="torch_layouts", needs=("torch",), operators=("conv2d", "gemm"))
 """In the place of torch: eager as ever, and the layouts that its users can change to."""
 PEERS: Final = {
-    "torch": Contender(name="torch", module="torch_eager", needs="torch", operators=("conv2d", "gemm")),
-    "numpy": Contender(name="numpy", module="numpy_blas", needs="numpy", operators=("gemm",)),
+    "torch": Contender(name="torch", module="torch_eager", needs=("torch",), operators=("conv2d", "gemm")),
+    "numpy": Contender(name="numpy", module="numpy_blas", needs=("numpy",), operators=("gemm",)),
+    "metaschedule": Contender(
+        name="metaschedule",
+        module="metaschedule",
+        needs=_METASCHEDULE_NEEDS,
+        operators=("conv2d", "gemm"),
+        searches=True,
+    ),
+    "ansor": Contender(
+        name="ansor",
+        module="ansor",
+        operators=("conv2d", "gemm"),
+        python=ansor_python(),
+        remedy=f"make ansor, or name its Python in {ANSOR_VARIABLE}",
+        searches=True,
+    ),
 }
 """Whom ``--against`` can name."""
 
@@ -65,8 +97,10 @@ def peers_named(names: Iterable[str]) -> tuple[Contender, ...]:
 
 
 def is_installed(contender: Contender) -> bool:
-    """True where what a contender needs is in this environment."""
-    return contender.needs is None or importlib.util.find_spec(contender.needs) is not None
+    """True where a contender's interpreter is there, and what it needs of this environment."""
+    if contender.python is not None and not os.access(contender.python, os.X_OK):
+        return False
+    return all(importlib.util.find_spec(name) is not None for name in contender.needs)
 
 
 class Child:
@@ -74,6 +108,8 @@ class Child:
 
     def __init__(self, contender: Contender, threads: int, lent: Path) -> None:
         self.name = contender.name
+        self.searches = contender.searches
+        self._found = contender.found
         self._pinned = contender.pinned
         self._process = subprocess.Popen(
             [contender.python or sys.executable, "-m", f"{__package__}.child", contender.module],
@@ -93,24 +129,25 @@ class Child:
 
     def open(self, order: Order, burst_s: float) -> dict[str, Any]:
         """Makes the kernels: the contender's version, and how many threads compute in each, seen for `burst_s`."""
+        order = {**order, "found": self._found}
         return self.ask({"do": "open", "order": order, "pin": self._pinned, "burst_s": burst_s})
 
     def sample(self, kernel: str, sample_s: float) -> float:
         """Seconds per call of a kernel, the mean of calls that last `sample_s` together."""
         return float(self.ask({"do": "time", "kernel": kernel, "sample_s": sample_s})["seconds"])
 
-    def ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a request; MeasureError where the process ends or says nothing for minutes."""
+    def ask(self, message: dict[str, Any], patience_s: float = _PATIENCE_S) -> dict[str, Any]:
+        """The answer to a request; MeasureError where the process ends or says nothing for so long."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            ready, _, _ = select.select([self._process.stdout], [], [], _PATIENCE_S)
+            ready, _, _ = select.select([self._process.stdout], [], [], patience_s)
         except BrokenPipeError:
             ready = [self._process.stdout]
         line = self._process.stdout.readline() if ready else b""
         if not line:
-            said = f"ended with status {self._status()}" if ready else f"said nothing for {_PATIENCE_S:.0f} s"
+            said = f"ended with status {self._status()}" if ready else f"said nothing for {patience_s:.0f} s"
             raise MeasureError(f"contender {self.name!r} {said}; what it complained of stands above")
         answer: dict[str, Any] = json.loads(line)
         return answer
@@ -181,7 +218,7 @@ def available_peers(names: Sequence[str]) -> tuple[tuple[Contender, ...], tuple[
     """The named peers that are installed, and a line for each that is not."""
     peers = peers_named(names)
     lines = tuple(
-        f"{peer.name} is not installed, its rows are left out: pip install 'autosched[bench]'"
+        f"{peer.name} is not installed, its rows are left out: {peer.remedy}"
         for peer in peers
         if not is_installed(peer)
     )

@@ -35,13 +35,15 @@ class Match:
     """What came of it: samples by label, in all sessions, and threads that computed, the fewest of any session.
 
     Labels are our kernels' names, `peak`, and the names of peers; where a peer has several kernels, the others are
-    ``PEER KERNEL``. `peak_gflop` is what one call of the peak computes.
+    ``PEER KERNEL``. `peak_gflop` is what one call of the peak computes. `left_out` says why, by the name of a peer that
+    searched and whose kernel did not load or gives wrong numbers.
     """
 
     work: Work
     samples: Samples
     threads: dict[str, int]
     peak_gflop: float
+    left_out: dict[str, str] = attrs.field(factory=dict)
 
     def has(self, label: str) -> bool:
         """True where that contender took part."""
@@ -51,22 +53,30 @@ class Match:
 def play(ground: Ground, work: Work, specs: Mapping[str, Path], extra: Sequence[Contender] = ()) -> Match:
     """Times our kernels, one for each of `specs`, the multiply-add peak and the peers that have the operator.
 
-    MeasureError where a contender gives wrong numbers.
+    MeasureError where a contender gives wrong numbers, unless it is one whose own search found the kernel: that one is
+    left out. Peers that search, and have not, sit out.
     """
     ours = {**specs, PEAK: peak_spec(ground)}
-    peers = [peer for peer in (*ground.peers, *extra) if not peer.operators or work.op in peer.operators]
+    peers = [peer for peer in (*ground.peers, *extra) if _takes_part(peer, work)]
     sessions: list[Samples] = []
     threads: dict[str, int] = {}
+    left_out: dict[str, str] = {}
     for number in range(ground.sessions):
         ground.say(f"{work.name}: timing in turn, session {number + 1} of {ground.sessions}")
-        samples, counted = _session(ground, work, ours, peers)
+        samples, counted = _session(ground, work, ours, [p for p in peers if p.name not in left_out], left_out)
         sessions.append(samples)
         threads = {label: min(count, threads.get(label, count)) for label, count in counted.items()}
     for label, count in threads.items():
         if count != ground.options.threads:
             ground.note(f"{work.name}: {label} computed on {count} of {ground.options.threads} threads")
     gflop = peak_flops(peak_task(ground.options.threads)) / 1e9
-    return Match(work=work, samples=joined(sessions), threads=threads, peak_gflop=gflop)
+    present = [{label: s for label, s in session.items() if label not in left_out} for session in sessions]
+    return Match(work=work, samples=joined(present), threads=threads, peak_gflop=gflop, left_out=left_out)
+
+
+def _takes_part(peer: Contender, work: Work) -> bool:
+    """True for who has the operator, and a kernel of it."""
+    return (not peer.operators or work.op in peer.operators) and (not peer.searches or bool(peer.found))
 
 
 def peak_spec(ground: Ground) -> Path:
@@ -77,30 +87,43 @@ def peak_spec(ground: Ground) -> Path:
 
 
 def _session(
-    ground: Ground, work: Work, specs: Mapping[str, Path], peers: Sequence[Contender]
+    ground: Ground, work: Work, specs: Mapping[str, Path], peers: Sequence[Contender], left_out: dict[str, str]
 ) -> tuple[Samples, dict[str, int]]:
     """Fresh processes for all, and one sample of each kernel in turn; with it the threads that compute in each."""
-    task = work.task(ground.options.threads)
     seats: list[Seat] = []
     threads: dict[str, int] = {}
     with contextlib.ExitStack() as stack:
         children = [stack.enter_context(Child(c, ground.options.threads, ground.folder)) for c in (OURS, *peers)]
-        order, reference = _order(ground, work, task, specs)
+        order, reference = make_order(ground, work, specs)
         for child in children:
-            # Alone, as in the rounds: who computes is found by who uses the CPUs.
-            with ground.lock.timing():
-                opened = child.open(order, ground.burst_s)
-                child.settle()
-            for number, (kernel, count) in enumerate(opened["threads"].items()):
-                label = kernel if child.name == OURS.name else f"{child.name} {kernel}" if number else child.name
-                threads[label] = count
-                seats.append(Seat(label=label, child=child, kernel=kernel))
-                if label != PEAK:
-                    _check(ground, task, reference, child, kernel)
+            try:
+                opened = _opened(ground, work, child, order, reference)
+            except MeasureError as error:
+                if not child.searches:
+                    raise
+                left_out[child.name] = str(error)
+                continue
+            seats += opened
+            threads |= {seat.label: count for seat, count in opened.items()}
         samples, restless = take_rounds(_spaced(seats), ground.rounds, ground.sample_s, ground.lock.timing)
     if restless:
         ground.note(f"{work.name}: {restless} samples began while another contender was not idle yet")
     return samples, threads
+
+
+def _opened(ground: Ground, work: Work, child: Child, order: Order, reference: Path) -> dict[Seat, int]:
+    """A contender's kernels, all checked against the reference, each with how many threads compute in it."""
+    # Alone, as in the rounds: who computes is found by who uses the CPUs.
+    with ground.lock.timing():
+        opened = child.open(order, ground.burst_s)
+        child.settle()
+    seats = {}
+    for number, (kernel, count) in enumerate(opened["threads"].items()):
+        label = kernel if child.name == OURS.name else f"{child.name} {kernel}" if number else child.name
+        seats[Seat(label=label, child=child, kernel=kernel)] = count
+        if label != PEAK:
+            _check(ground, work.task(ground.options.threads), reference, child, kernel)
+    return seats
 
 
 def _spaced(seats: Sequence[Seat]) -> list[Seat]:
@@ -109,8 +132,9 @@ def _spaced(seats: Sequence[Seat]) -> list[Seat]:
     return sorted(seats, key=lambda seat: rank.get(seat.label, len(rank)))
 
 
-def _order(ground: Ground, work: Work, task: Task, specs: Mapping[str, Path]) -> tuple[Order, Path]:
+def make_order(ground: Ground, work: Work, specs: Mapping[str, Path]) -> tuple[Order, Path]:
     """What every contender is told, and the folder of inputs and expected outputs: those of the search's reference."""
+    task = work.task(ground.options.threads)
     folder = ground.folder / f"reference-{work.name}"
     if not folder.exists():
         folder.mkdir()
@@ -130,6 +154,7 @@ def _order(ground: Ground, work: Work, task: Task, specs: Mapping[str, Path]) ->
         cpus=list(cpus_for(task.threads)),
         specs={name: str(path) for name, path in specs.items()},
         store=ground.store,
+        found="",
     )
     return order, folder
 

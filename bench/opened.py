@@ -20,7 +20,8 @@ class ArrayFile(TypedDict):
 class Order(TypedDict):
     """What to compute: an operator of ours with all its arguments, on which inputs, by how many threads.
 
-    `specs` are spec files by the name of the kernel they make; only our own contender reads them.
+    `specs` are spec files by the name of the kernel they make; only our own contender reads them. `found` is the folder
+    with what a contender's own search has found, empty for those that do not search.
     """
 
     op: str
@@ -31,6 +32,16 @@ class Order(TypedDict):
     cpus: list[int]
     specs: dict[str, str]
     store: str
+    found: str
+
+
+class Found(TypedDict):
+    """What a contender's own search came to: trials made, seconds from call to end, and whether it has a kernel."""
+
+    trials: int
+    wall_s: float
+    version: str
+    is_found: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,8 @@ class Options:
 
     `seconds` bounds a search, None for what the suite thinks right. `store` is a folder, None for a new one that is
     thrown away, so that searches are real. `quick` takes small shapes and few rounds, and drops the bars: it says that
-    the suite works, nothing else.
+    the suite works, nothing else. What peers that tune have found stays in the folder `keep`, and is taken from there
+    the next time; None: it is thrown away.
     """
 
     against: tuple[str, ...] = ("torch", "numpy")
@@ -48,6 +49,7 @@ class Options:
     threads: int = attrs.Factory(available_cores)
     store: str | None = None
     quick: bool = False
+    keep: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -18,7 +18,7 @@ from autosched.bench.commands import heavy_imports, imported, run_command
 from autosched.bench.compiling import count_nodes, spec_renamed
 from autosched.bench.contenders import Child, Contender, available_peers, lend_package, peers_named
 from autosched.bench.in_process import lookup_times, renamed
-from autosched.bench.match import _check, _order
+from autosched.bench.match import _check, make_order
 from autosched.bench.opened import ArrayFile, Order
 from autosched.bench.report import (
     Report,
@@ -189,7 +189,7 @@ def gemm_order(folder: Path, size: int = 64) -> tuple[Order, np.ndarray]:
         inputs.append(ArrayFile(path=str(path), shape=[size, size], dtype="float32"))
     order = Order(
         op="gemm", args={}, inputs=inputs, output=ArrayFile(path="", shape=[size, size], dtype="float32"),
-        threads=1, cpus=[min(os.sched_getaffinity(0))], specs={}, store="",
+        threads=1, cpus=[min(os.sched_getaffinity(0))], specs={}, store="", found="",
     )  # fmt: skip
     return order, arrays[0] @ arrays[1]
 
@@ -263,7 +263,7 @@ def test_wrong_numbers_end_the_match(tmp_path: Path) -> None:
     product = work("gemm_8", "gemm", N=8, K=8, M=8)
     with open_ground(Options(threads=1, against=(), quick=True), print) as ground:
         task = product.task(1)
-        order, reference = _order(ground, product, task, {})
+        order, reference = make_order(ground, product, {})
         with Child(NUMPY, 1, tmp_path) as child:
             child.open(order, 0.1)
             _check(ground, task, reference, child, "eager")

@@ -108,7 +108,7 @@ def order_of(folder: Path, each: Work) -> tuple[Order, list[np.ndarray]]:
     order = Order(
         op=each.op, args=each.all_args(), inputs=files,
         output=ArrayFile(path="", shape=list(result.shape), dtype="float32"),
-        threads=1, cpus=[min(os.sched_getaffinity(0))], specs={}, store="",
+        threads=1, cpus=[min(os.sched_getaffinity(0))], specs={}, store="", found="",
     )  # fmt: skip
     return order, input_arrays(order)
 

@@ -24,7 +24,7 @@ VAGUE_NAMES = {"common", "helper", "helpers", "misc", "util", "utils"}
 
 TVM_PREFIX = "spec/tvm_"
 """A module of spec/ whose name starts with tvm_ may import TVM."""
-TVM_MODULES = {"search/worker.py", "bench/peers/example.py"}
+TVM_MODULES = {"search/worker.py", "bench/peers/ansor.py", "bench/peers/example.py", "bench/peers/metaschedule.py"}
 """The other modules that may. When TVM renames something, these files follow and no other."""
 TVM_PACKAGES = {"tvm", "tvm_ffi"}
 
