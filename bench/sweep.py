@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -9,7 +10,8 @@ import attrs
 from .contenders import TORCH_LAYOUTS
 from .figures import fastest, mean_rows, of_peak, peak_row, rate_rows
 from .match import TUNED, Match, play
-from .report import Row, spread_row
+from .peer_searches import PeerSearch, search_by
+from .report import Row, at_least, at_most, spread_row
 from .rounds import Spread, ratios
 from .tuned import Tuned, default_spec, tune
 
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 SEARCH_S: Final = 30.0
 """Of one work's search, where the user says nothing else."""
+PEER_TRIALS: Final = 64
+"""Of a peer's search, whatever ours has."""
+PEER_MEANS: Final = {"metaschedule": 2.0, "ansor": 1.6}
+"""How many times as fast as a peer's kernels ours must be, in the mean."""
 DEFAULT: Final = "default"
 TORCH: Final = "torch"
 TORCH_BEST: Final = "torch best"
@@ -31,10 +37,11 @@ TORCH_BEST: Final = "torch best"
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """A work of a sweep: our search, and the samples of all contenders, taken in turn."""
+    """A work of a sweep: our search, those of peers, and the samples of all contenders, taken in turn."""
 
     tuned: Tuned
     match: Match
+    searches: tuple[PeerSearch, ...] = ()
 
     @property
     def name(self) -> str:
@@ -62,8 +69,8 @@ class Entry:
 
     @property
     def times_products(self) -> Spread | None:
-        """Beside the faster of eager PyTorch and NumPy."""
-        return self.times([TORCH, "numpy"])
+        """Beside the faster of eager PyTorch and NumPy, where NumPy took part."""
+        return self.times([TORCH, "numpy"]) if self.match.has("numpy") else None
 
     @property
     def default_of_tuned(self) -> Spread:
@@ -71,12 +78,23 @@ class Entry:
         return ratios(self.match.samples[TUNED], self.match.samples[DEFAULT])
 
 
-def enter(ground: Ground, work: Work) -> Entry:
-    """Tunes a work, and times all contenders in turn, PyTorch in all its layouts."""
+def enter(ground: Ground, work: Work, *, searching: bool = False) -> Entry:
+    """Tunes a work, and times all contenders in turn, PyTorch in all its layouts.
+
+    `searching` also has those peers search that can.
+    """
     tuned = tune(ground, work, ground.options.seconds or SEARCH_S)
+    chosen = [peer for peer in ground.peers if searching and peer.searches]
+    searches = tuple(search_by(ground, peer, work, peer_trials(ground)) for peer in chosen)
     specs = {TUNED: tuned.spec, DEFAULT: default_spec(ground, work, f"{work.name}.default")}
     seated = attrs.evolve(ground, peers=tuple(map(_in_all_layouts, ground.peers)))
-    return Entry(tuned=tuned, match=play(seated, work, specs))
+    match = play(seated, work, specs, [search.peer for search in searches if search.peer is not None])
+    return Entry(tuned=tuned, match=match, searches=searches)
+
+
+def peer_trials(ground: Ground) -> int:
+    """Trials of a peer's search."""
+    return 4 if ground.options.quick else PEER_TRIALS
 
 
 def _in_all_layouts(peer: Contender) -> Contender:
@@ -97,12 +115,38 @@ def entry_rows(entry: Entry, peak_bar: float | None) -> Iterator[Row]:
     for subject, found in (
         ("times torch", entry.times_torch),
         (f"times {TORCH_BEST}", entry.times_torch_best),
-        ("times the best of torch and numpy", entry.times_products if match.has("numpy") else None),
+        ("times the best of torch and numpy", entry.times_products),
     ):
         if found is not None:
             yield spread_row(f"{name}: {subject}", found, "x")
     yield peak_row(match, peak_bar)
     yield spread_row(f"{name}: default, of tuned", entry.default_of_tuned, "x", detail="nothing measured")
+
+
+def peer_rows(entry: Entry) -> Iterator[Row]:
+    """The rows of peers that searched a work: their search beside ours, and their kernel, or why there is none."""
+    name, tuned = entry.name, entry.tuned
+    for search in entry.searches:
+        subject = f"{name}: times {search.name}"
+        if search.trials:
+            yield Row(name=f"{name}: {search.name}, search", figure=search.wall_s, unit="s", detail=search.detail)
+        found = entry.times([search.name])
+        if found is None:
+            why = entry.match.left_out.get(search.name, search.why)
+            yield Row(name=subject, figure=None, unit="x", detail=why)
+            continue
+        yield spread_row(subject, found, "x", at_least(1.0))
+        if tuned.is_searched:
+            share = tuned.wall_s / search.wall_s
+            yield Row(name=f"{name}: our search, of {search.name}'s", figure=share, unit="x", bar=at_most(0.2))
+
+
+def all_peer_rows(entries: Sequence[Entry]) -> Iterator[Row]:
+    """The mean and the least over the works on which a peer searched, for each of them."""
+    for peer, mean in PEER_MEANS.items():
+        yield from all_rows(
+            f"times {peer}", entries, functools.partial(Entry.times, labels=(peer,)), mean=at_least(mean)
+        )
 
 
 def all_rows(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ..duel import duel_rows
 from ..report import Row, at_least
-from ..sweep import Entry, all_rows, enter, entry_rows, peak_share, search_row
+from ..sweep import Entry, all_rows, enter, entry_rows, peak_share, peer_rows, peer_trials, search_row
 from ..works import Work, work
 
 if TYPE_CHECKING:
@@ -23,15 +24,23 @@ PRODUCTS: Final = tuple(map(product, (32, 64, 128, 256, 512, 1024, 2048)))
 SMALL: Final = tuple(map(product, (16, 32)))
 LARGE: Final = ("gemm_512", "gemm_1024", "gemm_2048")
 """Those that must come near the ceiling."""
+LONG_TRIALS: Final = 256
+"""Of the peer's search whose kernel ours must match within seconds."""
 
 
 def run(ground: Ground) -> Iterator[Row]:
     """The rows of each product, then those of all."""
+    quick = ground.options.quick
+    searched = SMALL[-1] if quick else product(1024)
     entries = []
-    for each in SMALL if ground.options.quick else PRODUCTS:
-        entries.append(enter(ground, each))
+    for each in SMALL if quick else PRODUCTS:
+        entries.append(enter(ground, each, searching=each == searched))
         yield from entry_rows(entries[-1], 0.85 if each.name in LARGE else None)
+        yield from peer_rows(entries[-1])
     yield from closing_rows(entries)
+    for peer in ground.peers:
+        if peer.name == "metaschedule":
+            yield from duel_rows(ground, peer, searched, 2 * peer_trials(ground) if quick else LONG_TRIALS, 5.0)
 
 
 def closing_rows(entries: list[Entry]) -> Iterator[Row]:
