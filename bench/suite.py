@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SUITES: Final = ("spine", "compiler", "measuring", "yolo", "gemm")
 """The modules of `suites`."""
+SEARCHING: Final = ("yolo", "gemm")
+"""Those in which peers that search take part."""
 
 _DISTRIBUTIONS: Final = ("autosched", "apache-tvm", "apache-tvm-ffi", "numpy", "torch")
 
@@ -130,6 +132,9 @@ def run_suite(name: str, options: Options, say: Callable[[str], None]) -> Report
     date = utc_now()
     module: Any = importlib.import_module(f".suites.{name}", __package__)
     with open_ground(options, say) as ground:
+        for peer in ground.peers:
+            if peer.searches and name not in SEARCHING:
+                ground.note(f"{peer.name} searches for minutes; it takes part in {' and '.join(SEARCHING)} alone")
         rows: tuple[Row, ...] = tuple(module.run(ground))
         notes = tuple(ground.notes)
     if options.quick:
