@@ -116,13 +116,13 @@ def _opened(ground: Ground, work: Work, child: Child, order: Order, reference: P
     # Alone, as in the rounds: who computes is found by who uses the CPUs.
     with ground.lock.timing():
         opened = child.open(order, ground.burst_s)
-        child.settle()
     seats = {}
     for number, (kernel, count) in enumerate(opened["threads"].items()):
         label = kernel if child.name == OURS.name else f"{child.name} {kernel}" if number else child.name
         seats[Seat(label=label, child=child, kernel=kernel)] = count
         if label != PEAK:
             _check(ground, work.task(ground.options.threads), reference, child, kernel)
+    child.settle()  # the first sample is somebody else's, and pools of threads spin after the check too
     return seats
 
 

@@ -17,7 +17,7 @@ from autosched.bench import contenders, reaching
 from autosched.bench.commands import run_command
 from autosched.bench.contenders import ANSOR_VARIABLE, PEERS, Contender, ansor_python, available_peers
 from autosched.bench.duel import first_as_fast
-from autosched.bench.match import PEAK, TUNED, Match, play
+from autosched.bench.match import PEAK, TUNED, Match, _opened, make_order, play
 from autosched.bench.peer_searches import PeerSearch, search_by
 from autosched.bench.peers.te_operators import tensors
 from autosched.bench.suite import Ground, Options, open_ground, run_suite
@@ -151,6 +151,37 @@ def test_a_kernel_that_a_peer_found_ends_no_match(ground: Ground, tmp_path: Path
     assert match.has(TUNED)
     assert match.has("fake") is not bool(why)
     assert match.left_out.get("fake", "").startswith(why)
+
+
+class Watched:
+    """A contender that computes what is expected, and keeps a log of what was asked."""
+
+    name, searches = "watched", False
+
+    def __init__(self, reference: Path) -> None:
+        self.reference = reference
+        self.log: list[str] = []
+
+    def open(self, order: Any, burst_s: float) -> dict[str, Any]:
+        self.log.append("open")
+        return {"version": "0", "threads": {"a": 1, "b": 1}}
+
+    def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        self.log.append(f"{message['do']} {message['kernel']}")
+        np.save(message["path"], np.load(self.reference / "expected0.npy"))
+        return {}
+
+    def settle(self) -> bool:
+        self.log.append("idle")
+        return True
+
+
+def test_who_was_checked_is_idle_before_others_are_timed(ground: Ground) -> None:
+    order, reference = make_order(ground, PRODUCT, {})
+    child = Watched(reference)
+    seats = _opened(ground, PRODUCT, child, order, reference)  # type: ignore[arg-type]
+    assert [seat.label for seat in seats] == ["watched", "watched b"]
+    assert child.log == ["open", "save a", "save b", "idle"]
 
 
 def entry(tmp_path: Path, name: str, *searches: PeerSearch, left_out: str = "", **seconds: float) -> Entry:
