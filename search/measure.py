@@ -5,10 +5,8 @@ Everything that a candidate can do wrong comes back as a `Failure`; only trouble
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-import shutil
 import statistics
 import time
 from typing import TYPE_CHECKING, Final
@@ -19,25 +17,26 @@ from ..spec.claim import Failure, Protocol
 from ..spec.convert import unstructure
 from ..spec.errors import MeasureError
 from ..spec.schedule import Schedule
-from .measurable import own_bytes
+from .measuring import Measuring
 from .pinning import cpus_for
-from .reference import WHOLE_POINTS, Reference
+from .reference import WHOLE_POINTS
 from .runner import Limits, Runner
-from .scratch import scratch_errors, scratch_path
 from .timing_lock import TimingLock
-from .workers import Handle, Workers, ZygoteError
+from .workers import Handle, ZygoteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from ..spec.task import Task
+    from .reference import Reference
     from .wire import Message
+    from .workers import Workers
 
 __all__ = ["Limits", "Measurement", "Measurer"]
 
 BUILDER: Final = "autosched.search.worker:build_kernel"
+WORKER: Final = "autosched.search.worker:Worker"
 MAX_RESTARTS: Final = 3
 SUSPICIOUS_FACTOR: Final = 1.5
 """One that is so many times as fast as the best before is measured twice."""
@@ -74,8 +73,8 @@ def unknown(_: Schedule) -> bool:
     return False
 
 
-class Measurer:
-    """Measures schedules of one task under one protocol; a context manager, so that no process outlives it."""
+class Measurer(Measuring[Runner]):
+    """Measures schedules of one task under one protocol on this machine; busy while it builds and runs."""
 
     def __init__(
         self,
@@ -90,47 +89,22 @@ class Measurer:
         lock_path: Path | None = None,
         builder: str = BUILDER,
     ) -> None:
-        self.task = task
         self.protocol = protocol
-        self.limits = limits or Limits()
-        self.busy_s = 0.0
-        """Wall seconds spent building and running so far; what is left of a tuner's time is overhead."""
-        self._end = time.monotonic() + self.limits.total_s
         self._builders = builders or len(os.sched_getaffinity(0))
         self._batch = batch or max(4, 4 * self._builders)
-        cpus = cpus_for(protocol.threads)
-        self._lock = TimingLock(lock_path)
-        self._folder = scratch_path()
-        self._builder = builder
         self._restarts = 0
         self._timed_before = 0
-        self._task_shared = False
-        try:
-            self._workers = self._start_workers()
-            with scratch_errors():
-                self._folder.mkdir(mode=0o700)
-                reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)  # while TVM is imported
-        except BaseException:
-            self.close()
-            raise
-        self._runner = Runner(
-            workers=self._workers, reference=reference, protocol=protocol, limits=self.limits, cpus=cpus
-        )
+        cpus, limits = cpus_for(protocol.threads), limits or Limits()
+        self._lock = TimingLock(lock_path)
 
-    def __enter__(self) -> Measurer:  # noqa: PYI034 # Self needs Python 3.11
-        return self
+        def runner(workers: Workers, reference: Reference) -> Runner:
+            return Runner(workers=workers, reference=reference, protocol=protocol, limits=limits, cpus=cpus)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        super().__init__(task, limits, runner, builder=builder, worker=WORKER, seed=seed, whole_points=whole_points)
 
     def close(self) -> None:
-        """Ends every process and removes every file of this measurer."""
-        with contextlib.suppress(AttributeError):  # it may not have come to be
-            self._workers.close()
+        super().close()
         self._lock.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def waited_s(self) -> float:
@@ -145,11 +119,6 @@ class Measurer:
     @best_s.setter
     def best_s(self, seconds: float | None) -> None:
         self._runner.best_s = seconds
-
-    @property
-    def retracted(self) -> tuple[Schedule, ...]:
-        """Schedules that had agreed with an output that was later found wrong: their times do not count."""
-        return tuple(self._runner.retracted)
 
     # --- many candidates, one after another ---------------------------------------------------------------------------
 
@@ -182,31 +151,12 @@ class Measurer:
             finally:
                 self._end_all(built.handle for built in batch[done:])
 
-    def _share_task(self) -> None:
-        """Hands the task to the workers, once; until then the caller's own work overlaps the import of TVM."""
-        if not self._task_shared:
-            self._workers.share_task()
-            self._task_shared = True
-
     def _restart(self, error: ZygoteError) -> None:
         """New workers in place of killed ones; gives up where that happens again and again."""
         self._restarts += 1
         if self._restarts > MAX_RESTARTS:
             raise error
-        self._workers.close()
-        self._workers = self._start_workers()
-        self._task_shared = False
-        self._runner.workers = self._workers
-
-    def _start_workers(self) -> Workers:
-        own = own_bytes(self.task.workload)
-        return Workers(
-            self.task,
-            self._folder,
-            builder=self._builder,
-            memory_bytes=self.limits.memory_bytes + own,
-            end=self._end,
-        )
+        self._restart_workers()
 
     def _build_batch(self, source: Iterator[Schedule], batch: list[_Built]) -> None:
         """Takes up to a batch of schedules and builds them, at most `builders` at once."""
@@ -247,14 +197,6 @@ class Measurer:
                 batch[number] = attrs.evolve(batch[number], failure=answer)
             else:
                 batch[number] = attrs.evolve(batch[number], handle=handle, build_s=float(answer["build_s"]))
-
-    @contextlib.contextmanager
-    def _busy(self) -> Iterator[None]:
-        begin = time.monotonic()
-        try:
-            yield
-        finally:
-            self.busy_s += time.monotonic() - begin
 
     def _end_all(self, handles: Iterable[Handle | None]) -> None:
         for handle in handles:

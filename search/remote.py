@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shutil
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,28 +17,26 @@ from ..spec.convert import unstructure
 from ..store.keys import differences
 from . import tracker
 from .fleet import RETURN_S, NoDeviceError
-from .measurable import own_bytes
 from .measure import Measurement, unknown
+from .measuring import Measuring
 from .progress import DeviceFailed, unwatched
-from .reference import WHOLE_POINTS, Reference
+from .reference import WHOLE_POINTS
 from .remote_runner import RemoteRunner
 from .retries import Ran, Results, Samples, retried
 from .runner import Limits
-from .scratch import scratch_errors, scratch_path
 from .wire import BrokenSessionError
-from .workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from types import TracebackType
 
     from ..spec.schedule import Schedule
     from ..spec.task import Task
     from .device import Device
     from .fleet import Fleet
     from .progress import Watch
+    from .reference import Reference
     from .tracker import Offer
-    from .workers import Handle
+    from .workers import Handle, Workers
 
 BUILDER: Final = "autosched.search.remote_worker:build_for_device"
 WORKER: Final = "autosched.search.remote_worker:RemoteWorker"
@@ -51,8 +48,8 @@ Job: TypeAlias = "Callable[[Handle, dict[int, int]], Results]"
 """Runs the kernels of a worker, schedule number → kernel, on the device that it has."""
 
 
-class RemoteMeasurer:
-    """Measures schedules of one task under one protocol on the devices of a fleet; a context manager."""
+class RemoteMeasurer(Measuring[RemoteRunner]):
+    """Measures schedules of one task under one protocol on the devices of a fleet; busy while a trial is waited for."""
 
     def __init__(
         self,
@@ -67,59 +64,18 @@ class RemoteMeasurer:
         builder: str = BUILDER,
         watch: Watch = unwatched,
     ) -> None:
-        self.task = task
-        self.limits = limits
-        self.busy_s = 0.0
-        """Wall seconds in which a trial on a device was waited for."""
         self._fleet = fleet
         self._device = device
         self._watch = watch
         self._known: set[str] = set()
         self._target = unstructure(device.target(task.target))
-        self._task_shared = False
         self._stopped = False
-        self._folder = scratch_path()
-        try:
-            self._workers = Workers(
-                task,
-                self._folder,
-                builder=builder,
-                worker=WORKER,
-                memory_bytes=limits.memory_bytes + own_bytes(task.workload),
-                end=time.monotonic() + limits.total_s,
-            )
-            with scratch_errors():
-                self._folder.mkdir(mode=0o700)
-                reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)
-        except BaseException:
-            self.close()
-            raise
-        self._runner = RemoteRunner(
-            workers=self._workers,
-            reference=reference,
-            protocol=protocol,
-            limits=limits,
-            cpus=device.cpus[: protocol.threads],
-        )
 
-    def __enter__(self) -> RemoteMeasurer:  # noqa: PYI034 # Self needs Python 3.11
-        return self
+        def runner(workers: Workers, reference: Reference) -> RemoteRunner:
+            cpus = device.cpus[: protocol.threads]
+            return RemoteRunner(workers=workers, reference=reference, protocol=protocol, limits=limits, cpus=cpus)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends every process and removes every file of this measurer."""
-        with contextlib.suppress(AttributeError):  # it may not have come to be
-            self._workers.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    @property
-    def retracted(self) -> tuple[Schedule, ...]:
-        """Schedules that had agreed with an output that was later found wrong: their times do not count."""
-        return tuple(self._runner.retracted)
+        super().__init__(task, limits, runner, builder=builder, worker=WORKER, seed=seed, whole_points=whole_points)
 
     # --- what the tuner asks for --------------------------------------------------------------------------------------
 
@@ -172,19 +128,6 @@ class RemoteMeasurer:
             with self._busy():
                 results.update(self._retried(asked, run))
         return [results[number] for number in range(len(schedules))]
-
-    @contextlib.contextmanager
-    def _busy(self) -> Iterator[None]:
-        begin = time.monotonic()
-        try:
-            yield
-        finally:
-            self.busy_s += time.monotonic() - begin
-
-    def _share_task(self) -> None:
-        if not self._task_shared:
-            self._workers.share_task()
-            self._task_shared = True
 
     # --- what is done on a device -------------------------------------------------------------------------------------
 

@@ -74,9 +74,9 @@ class Workers:
         folder: Path,
         *,
         builder: str,
+        worker: str,
         memory_bytes: int,
         end: float = math.inf,
-        worker: str = "autosched.search.worker:Worker",
     ) -> None:
         self._task = task
         self._builder = builder
