@@ -13,8 +13,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+Node = TypeVar("Node", ast.ExceptHandler, ast.Call)
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("spec", "store", "search", "nn", "api", "bench")  # lowest first
@@ -92,53 +98,56 @@ def upward_imports(tree: ast.Module, path: Path) -> list[str]:
     ]
 
 
-each_module = pytest.mark.parametrize("path", MODULES, ids=module_id)
+def test_imports_point_down() -> None:
+    assert [f"{module_id(path)}: {said}" for path in MODULES for said in upward_imports(tree_of(path), path)] == []
 
 
-@each_module
-def test_imports_point_down(path: Path) -> None:
-    assert upward_imports(tree_of(path), path) == []
+def importing(path: Path, packages: Collection[str]) -> list[str]:
+    """Where a module imports one of the packages by its absolute name."""
+    found = absolute_imports(tree_of(path))
+    return [f"{module_id(path)}, line {line}" for line, name in found if name.split(".")[0] in packages]
 
 
-@each_module
-def test_imports_inside_the_package_are_relative(path: Path) -> None:
-    wrong = [line for line, name in absolute_imports(tree_of(path)) if name.split(".")[0] in {"autosched", *LAYERS}]
-    assert wrong == [], (
-        f"{module_id(path)}: lines {wrong}; write `from ..spec import x`, from api/ `from .spec import x`"
-    )
+def test_imports_inside_the_package_are_relative() -> None:
+    wrong = [place for path in MODULES for place in importing(path, {"autosched", *LAYERS})]
+    assert wrong == [], "write `from ..spec import x`, from api/ `from .spec import x`"
 
 
-@each_module
-def test_tvm_is_imported_only_where_it_may(path: Path) -> None:
-    lines = [line for line, name in absolute_imports(tree_of(path)) if name.split(".")[0] in TVM_PACKAGES]
-    assert lines == [] or is_tvm_module(path), (
-        f"{module_id(path)}: lines {lines} import TVM; move them to a spec/tvm_*.py or extend TVM_MODULES"
-    )
+def test_tvm_is_imported_only_where_it_may() -> None:
+    wrong = [place for path in MODULES if not is_tvm_module(path) for place in importing(path, TVM_PACKAGES)]
+    assert wrong == [], "move them to a spec/tvm_*.py or extend TVM_MODULES"
 
 
-@each_module
-def test_a_module_is_short_and_has_a_docstring(path: Path) -> None:
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines < MAX_LINES, f"{module_id(path)} has {lines} lines; split it by subject"
-    assert ast.get_docstring(tree_of(path)), f"{module_id(path)} does not say what it is"
+def test_a_module_is_short() -> None:
+    lines = {module_id(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {module: count for module, count in lines.items() if count >= MAX_LINES} == {}, "split them by subject"
 
 
-@each_module
-def test_a_module_is_named_by_its_subject(path: Path) -> None:
-    assert path.stem not in VAGUE_NAMES
+def test_a_module_says_what_it_is() -> None:
+    assert [module_id(path) for path in MODULES if not ast.get_docstring(tree_of(path))] == []
 
 
-@each_module
-def test_no_bare_except(path: Path) -> None:
-    lines = [n.lineno for n in ast.walk(tree_of(path)) if isinstance(n, ast.ExceptHandler) and n.type is None]
-    assert lines == [], f"{module_id(path)}: lines {lines}; name what is caught"
+def test_a_module_is_named_by_its_subject() -> None:
+    assert [module_id(path) for path in MODULES if path.stem in VAGUE_NAMES] == []
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if not module_id(p).startswith("api/")], ids=module_id)
-def test_only_the_command_line_prints(path: Path) -> None:
-    calls = (n for n in ast.walk(tree_of(path)) if isinstance(n, ast.Call))
-    lines = [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
-    assert lines == [], f"{module_id(path)}: lines {lines}"
+def nodes_of(path: Path, kind: type[Node]) -> Iterator[tuple[str, Node]]:
+    """Every node of a kind in a module, with its place."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, kind):
+            yield f"{module_id(path)}, line {node.lineno}", node
+
+
+def test_no_bare_except() -> None:
+    handlers = [found for path in MODULES for found in nodes_of(path, ast.ExceptHandler)]
+    assert len(handlers) > 100
+    assert [place for place, handler in handlers if handler.type is None] == [], "name what is caught"
+
+
+def test_only_the_command_line_prints() -> None:
+    calls = [found for path in MODULES for found in nodes_of(path, ast.Call) if not module_id(path).startswith("api/")]
+    assert len(calls) > 1000
+    assert [place for place, call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"] == []
 
 
 def test_every_folder_is_a_typed_package() -> None:
