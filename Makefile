@@ -16,7 +16,7 @@ BIN  := .venv/bin
 PIP  := $(BIN)/python -m pip --quiet --disable-pip-version-check
 DEMO := $(BIN)/autosched tune gemm M=1024 N=1024 K=1024 --trials $(TRIALS) --store .demo/store
 PYTEST := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(BIN)/python -m pytest
-SPREAD := -n 2 --dist loadgroup
+SPREAD := -n 2 --no-loadscope-reorder
 
 ##@ Use
 .PHONY: help demo bench ansor

@@ -7,10 +7,12 @@ processes, run in one and the same.
 from __future__ import annotations
 
 import os
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 # Both are random from run to run, so that CI sees more over time; a failure prints what reproduces it.
 settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None, max_examples=50)
@@ -40,12 +42,15 @@ COMPILER: Final = (
 """Files of tests that build hundreds of kernels to prove the compiler: `make compiler`."""
 FAULTS: Final = ("test_measure_faults", "test_faults")
 """Files of tests that harm tuners and their candidates: the short form of `make faults`, part of `make slice`."""
-LONG: Final = ("test_cli", "test_space", "test_strategies", "test_convert")
+LONG: Final = (
+    "test_cli", "test_replay", "test_strategies", "test_tvm_write", "test_tvm_call", "test_space", "test_tuner",
+    "test_tvm_read", "test_convert",
+)  # fmt: skip
 """Files that take several seconds: begun early, so that no process works alone at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups for ``-n 2``: one for the tests of the machine, one for each other file; long ones first."""
+    """Long files first; markers by file."""
     order = [*MACHINE, *COMPILER, *LONG]
 
     def rank(item: pytest.Item) -> int:
@@ -59,4 +64,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.compiler)
         if stem in FAULTS:
             item.add_marker(pytest.mark.faults)
-        item.add_marker(pytest.mark.xdist_group("machine" if stem in MACHINE else stem))
+
+
+class ByFile(LoadScopeScheduling):
+    """Tests of one file to one process, those of all files of `MACHINE` to the same.
+
+    ``--dist loadgroup`` would do, but xdist 3.8 cannot mark the groups for pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        stem = Path(nodeid.partition("::")[0]).stem
+        return "machine" if stem in MACHINE else stem
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Which process runs which tests, under ``-n 2``."""
+    return ByFile(config, log)
