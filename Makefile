@@ -18,6 +18,9 @@ DEMO := $(BIN)/autosched tune gemm M=1024 N=1024 K=1024 --trials $(TRIALS) --sto
 PYTEST := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(BIN)/python -m pytest
 SPREAD := -n 2 --no-loadscope-reorder
 
+# Tests start many processes: without the files of compiled code each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 ##@ Use
 .PHONY: help demo bench ansor
 
