@@ -14,6 +14,8 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+pytest_plugins = ["cli_calls"]  # the fixtures that the tests of the command line share
+
 # Both are random from run to run, so that CI sees more over time; a failure prints what reproduces it.
 settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None, max_examples=50)
 settings.register_profile("dev", derandomize=False, print_blob=True, deadline=None, max_examples=15)
@@ -43,8 +45,8 @@ COMPILER: Final = (
 FAULTS: Final = ("test_measure_faults", "test_faults")
 """Files of tests that harm tuners and their candidates: the short form of `make faults`, part of `make slice`."""
 LONG: Final = (
-    "test_cli", "test_replay", "test_strategies", "test_tvm_write", "test_tvm_call", "test_space", "test_tuner",
-    "test_tvm_read", "test_convert",
+    "test_cli", "test_cli_files", "test_replay", "test_strategies", "test_tvm_write", "test_tvm_call", "test_space",
+    "test_tuner", "test_tvm_read", "test_convert",
 )  # fmt: skip
 """Files that take several seconds: begun early, so that no process works alone at the end."""
 

@@ -6,15 +6,12 @@ from typing import Any
 
 import pytest
 import tvm
-from tvm import te, topi
 from tvm.s_tir.stmt import SBlock, SBlockRealize
 from tvm.script import tirx as T  # noqa: N812 # what TVMScript calls it
 
 from autosched.spec.errors import LoweringError
 from autosched.spec.tvm_read import workload_from_primfunc
 from autosched.spec.tvm_te import workload_from_te
-from autosched.spec.tvm_write import primfunc_from_workload
-from sample_workloads import gemm, softmax
 
 
 def refusal(func: Any) -> str:
@@ -27,71 +24,6 @@ def te_refusal(*tensors: Any) -> str:
     with pytest.raises(LoweringError) as caught:
         workload_from_te(tensors)
     return str(caught.value)
-
-
-# --- already scheduled ------------------------------------------------------------------------------------------------
-
-
-def product() -> tvm.s_tir.Schedule:
-    return tvm.s_tir.Schedule(primfunc_from_workload(gemm(8, 16, 32)))
-
-
-def scheduled(change: Any) -> Any:
-    sch = product()
-    block = sch.get_sblock("C")
-    change(sch, block, *sch.get_loops(block))
-    return sch.mod["main"]
-
-
-BOUND = "block 'C' binds {} to {}, not to a loop of its own: the function is already scheduled"
-LOOP = "block 'root' stands around loop 'j', which is parallel, vectorized, unrolled, bound or annotated"
-
-SCHEDULES = {
-    "split": (lambda sch, block, i, j, k: sch.split(j, [4, 4]), BOUND.format("v_j", "j_0 * 4 + j_1")),
-    "fuse": (lambda sch, block, i, j, k: sch.fuse(i, j), BOUND.format("v_i", "i_j_fused // 16")),
-    "tail": (lambda sch, block, i, j, k: sch.split(j, [3, 6]), "block 'C' runs only where j_0 * 6 + j_1 < 16"),
-    "parallel": (lambda sch, block, i, j, k: sch.parallel(j), LOOP),
-    "vectorize": (lambda sch, block, i, j, k: sch.vectorize(j), LOOP),
-    "bind": (lambda sch, block, i, j, k: sch.bind(j, "threadIdx.x"), LOOP),
-    "annotate": (lambda sch, block, i, j, k: sch.annotate(j, "pragma_auto_unroll_max_step", 16), LOOP),
-    "decompose": (
-        lambda sch, block, i, j, k: sch.decompose_reduction(block, i),
-        "block 'C_update' reduces without an init, so over what is in the buffer already; add one",
-    ),
-    "blockize": (
-        lambda sch, block, i, j, k: sch.blockize(j),
-        "block 'C_o' holds loops or blocks: it is already blockized, is opaque, or has loops as long as its axes say",
-    ),
-    "scope": (
-        lambda sch, block, i, j, k: sch.set_scope(sch.cache_read(block, 0, "global"), 0, "shared"),
-        "buffer 'A_global_shared' lies in scope 'shared' or has a layout: the function is already scheduled",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_scheduled_functions(name: str) -> None:
-    change, message = SCHEDULES[name]
-    assert refusal(scheduled(change)).startswith(message)
-
-
-def test_compute_at() -> None:
-    sch = tvm.s_tir.Schedule(primfunc_from_workload(softmax(4, 8)))
-    sch.compute_at(sch.get_sblock("total"), sch.get_loops(sch.get_sblock("Y"))[0])
-    assert refusal(sch.mod["main"]) == (
-        "block 'Y' shares loops with the block that fills total, which it reads: the function is already scheduled; "
-        "give each block loops of its own"
-    )
-
-
-def test_a_function_marked_as_scheduled() -> None:
-    func = primfunc_from_workload(gemm(4, 4, 4)).with_attr("tirx.is_scheduled", True)
-    assert refusal(func) == "the function is marked as scheduled; pass it as it was before"
-
-
-def test_a_lowered_function() -> None:
-    lowered = tvm.s_tir.transform.LowerInitBlock()(tvm.IRModule({"main": primfunc_from_workload(gemm(4, 4, 4))}))
-    assert refusal(lowered["main"]).startswith("block 'C' is opaque: it holds IfThenElse statements")
 
 
 # --- what a workload has no words for ---------------------------------------------------------------------------------
@@ -409,33 +341,6 @@ def test_conditional_stores() -> None:
     )
 
 
-def test_intrinsics_outside_the_language() -> None:
-    X = te.placeholder((4,), name="X")
-    message = te_refusal(X, te.compute((4,), lambda i: tvm.tirx.isnan(X[i]), name="Y"))
-    assert message.startswith("block 'Y' calls tirx.isnan, which is not in the language; allowed: exp, log, ")
-
-
-def test_nan() -> None:
-    message = te_refusal(te.compute((4,), lambda i: tvm.tirx.FloatImm("float32", float("nan")), name="Y"))
-    assert message == "block 'Y': a constant is nan; allowed are finite numbers and inf"
-
-
-def test_loads_out_of_bounds() -> None:
-    X = te.placeholder((4,), name="X")
-    assert te_refusal(X, te.compute((4,), lambda i: X[i + 1], name="Y")) == (
-        "block 'Y': X[i + 1]: index 0 runs over 1..4, allowed is 0..3; guard it with 'x if cond else y'"
-    )
-
-
-def test_loops_of_two_integer_types() -> None:
-    X = te.placeholder((4,), name="X")
-    Y = te.compute((tvm.tirx.IntImm("int64", 4),), lambda i: X[i], name="Y")
-    Z = te.compute((4,), lambda i: X[i] + 1.0, name="Z")
-    message = te_refusal(X, Y, Z)
-    assert message.startswith("block 'root' stands around loop 'i', which is int")
-    assert message.endswith("; give all extents one type")
-
-
 def test_lets_that_explode_when_put_in() -> None:
     X, Y = (tvm.tirx.decl_buffer((4,), "float32", name, layout=None) for name in "XY")
     i, vi = tvm.tirx.Var("i", "int32"), tvm.tirx.Var("v_i", "int32")
@@ -451,58 +356,3 @@ def test_lets_that_explode_when_put_in() -> None:
     root = SBlockRealize([], True, SBlock([], [], [], "root", loop))
     message = refusal(tvm.tirx.PrimFunc([X, Y], root))
     assert message.startswith("block 'Y' computes an expression of more than 4096 nodes or 200 levels")
-
-
-# --- TE ---------------------------------------------------------------------------------------------------------------
-
-
-def reduced(**options: Any) -> list[te.Tensor]:
-    X, k = te.placeholder((4, 8), name="X"), te.reduce_axis((0, 8), "k")
-    given = {name: value(k) for name, value in options.items()}
-    return [X, te.compute((4,), lambda i: te.sum(X[i, k], axis=k, **given), name="Y")]
-
-
-def test_conditions_of_reductions_which_tvm_drops() -> None:
-    assert te_refusal(*reduced(where=lambda k: k > 3)) == (
-        "TE operation 'Y' reduces only where k > 3, which TVM drops without a word; put the condition into the value "
-        "with te.if_then_else"
-    )
-
-
-def test_start_values_of_reductions_which_tvm_drops() -> None:
-    assert te_refusal(*reduced(init=lambda _: 5.0)) == (
-        "TE operation 'Y' reduces from a start value of its own, which TVM drops without a word; add it afterwards"
-    )
-
-
-@pytest.mark.parametrize("make", [topi.cumsum, topi.sort, topi.argsort])
-def test_opaque_operations(make: Any) -> None:
-    X = te.placeholder((4, 8), name="X")
-    message = te_refusal(X, make(X))
-    assert message.startswith("TE operation '")
-    assert message.endswith("is a ExternOp, which is opaque; write it with te.compute to have it scheduled")
-
-
-def test_a_symbolic_te_shape() -> None:
-    X = te.placeholder((te.var("n"),), name="X")
-    assert te_refusal(X, te.compute(X.shape, lambda i: X[i])) == (
-        "TE operation 'compute' has the shape (n); give it whole numbers"
-    )
-
-
-def test_wrong_arguments_of_te() -> None:
-    X = te.placeholder((4,), name="X")
-    Y = te.compute((4,), lambda i: X[i], name="Y")
-    assert te_refusal(Y) == "TE operation 'X' is an input but not listed; list all inputs, then the outputs"
-    assert te_refusal(X, X, Y) == "tensor 'X' is listed twice; list each once"
-    assert te_refusal(X, 3) == "argument 1 is a int; pass TE tensors: inputs, then outputs"
-    assert te_refusal() == "found a tuple; pass a list of TE tensors: inputs, then outputs"
-
-
-def test_a_shape_made_of_data() -> None:
-    A, B = te.placeholder((4,), "int32", "A"), te.placeholder((4, 4), name="B")
-    with pytest.raises(LoweringError) as caught:
-        workload_from_te([A, B, te.compute((A[0],), lambda i: B[i, 0], name="C")])
-    assert str(caught.value) == (
-        "TE operation 'C' has the shape (computed from data or symbols); give it whole numbers"
-    )
