@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from .backwards import backward_divisions
 from .check_gpu import GPU_RULES, GpuRule, check_for_cpu
 from .check_tensorize import check_intrinsics, check_tensorized
@@ -55,7 +53,7 @@ def check_rewritten(schedule: Schedule, rewritten: Workload, task: Task | Worklo
 
 def check_nests(nests: Sequence[Nest], rewritten: Workload, target: Target = CPU, once: tuple[str, ...] = ()) -> Plan:
     """The plan of `nests` for a target, held against the rules that look at one stage at a time."""
-    plan = attrs.evolve(plan_from_nests(rewritten, nests), target=target, once=once)
+    plan = plan_from_nests(rewritten, nests, target, once)
     rules = rules_for(target)
     place = {nest.stage: number for number, nest in enumerate(nests)}
     for stage_nest in plan.nests:
@@ -109,9 +107,8 @@ def check_vectorized_bfloat16(plan: Plan, nest: StageNest) -> None:
     if loop is None or loop.extent == 1:
         return
     lanes = {part.name for part in loop.parts}
-    parameters = {*plan.workload.params, *packed_buffers(plan)}
     for body, output in zip(nest.stage.body, nest.stage.outputs, strict=True):
-        if output.dtype != "bfloat16" or output.name not in parameters:
+        if output.dtype != "bfloat16" or output.name not in (*plan.workload.params, *packed_buffers(plan)):
             continue
         if nest.stage.reducer is not None:
             message = (

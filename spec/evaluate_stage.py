@@ -47,7 +47,7 @@ def block_sizes(stage: Stage) -> dict[str, int]:
     A sum of products is bounded by its factors and its result, anything else by its points. Spatial axes are cut first,
     outermost first: a reduction that is not cut is a single matrix product.
     """
-    sizes = stage.extents
+    sizes = dict(stage.extents)
     spatial = {axis.name for axis in stage.axes}
     parts = factors(stage)
     groups: list[Collection[str]] = [set(sizes)]

@@ -197,19 +197,20 @@ def with_children(node: Expr, new: tuple[Expr, ...]) -> Expr:
 def transform(node: Expr, visit: Callable[[Expr], Expr]) -> Expr:
     """Rebuilds a tree bottom up: `visit` sees every node after its operands were rebuilt."""
     old = _OPERANDS[type(node)](node)
-    return visit(_with_new(node, old, [transform(child, visit) for child in old]) if old else node)
+    return visit(with_operands(node, old, [transform(child, visit) for child in old]) if old else node)
 
 
 def substitute(node: Expr, axes: Mapping[str, Expr]) -> Expr:
-    """Replaces axes by expressions, all at once."""
+    """Replaces axes by expressions, all at once; what stays as it is, is shared with the old tree."""
     if isinstance(node, Axis):
-        return axes.get(node.name, node)
+        found = axes.get(node.name, node)
+        return node if found == node else found
     old = _OPERANDS[type(node)](node)
-    return _with_new(node, old, [substitute(child, axes) for child in old]) if old else node
+    return with_operands(node, old, [substitute(child, axes) for child in old]) if old else node
 
 
-def _with_new(node: Expr, old: tuple[Expr, ...], new: list[Expr]) -> Expr:
-    """The node with operands `new`; itself where they are the very ones it has, so that what stays is shared."""
+def with_operands(node: Expr, old: tuple[Expr, ...], new: list[Expr]) -> Expr:
+    """The node with operands `new`; itself where they are the `old` ones it has, so that what stays is shared."""
     return node if all(map(operator.is_, old, new)) else with_children(node, tuple(new))
 
 

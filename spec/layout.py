@@ -38,6 +38,10 @@ def recut(axes: Sequence[IterAxis], fuses: Sequence[Fuse], splits: Sequence[Spli
 
     Raises SpecError, with a path, for unknown or repeated names and for factors that do not fit.
     """
+    if not fuses and not splits:
+        _check_names(axes)
+        same = {axis.name: Axis(axis.name) for axis in axes}
+        return Recut(axes=tuple(axes), old_in_new=same, new_in_old=same, padded=())
     fused, fused_old_in_new, fused_new_in_old = _fused(axes, fuses)
     extents = {axis.name: axis.extent for axis in fused}
     by_axis = splits_by_axis(splits, extents, "pad")

@@ -17,7 +17,7 @@ from .errors import SpecError
 from .expr import Axis, Binary, Expr, index, substitute
 from .layout import splits_by_axis
 from .linear import facts_from_extents
-from .region import Placed, Span, done_box, needed_box, placed
+from .region import Box, Placed, Span, done_box, needed_box, placed
 from .schedule import BLOCKS, GPU_BINDINGS, SHARED, At, BindFused, Nest
 from .simplify import simplify
 from .task import CPU, Target
@@ -46,7 +46,7 @@ class BoundLoop:
     parts: tuple[Loop, ...]
     to: str
 
-    @property
+    @cached_property
     def extent(self) -> int:
         """Number of steps."""
         return math.prod(part.extent for part in self.parts)
@@ -166,7 +166,9 @@ class Plan:
         return tuple(n for n in self.nests if n.at and n.at.stage == stage and parent.position(n.at.loop) == position)
 
 
-def plan_from_nests(workload: Workload, nests: Sequence[Nest]) -> Plan:
+def plan_from_nests(
+    workload: Workload, nests: Sequence[Nest], target: Target = CPU, once: tuple[str, ...] = ()
+) -> Plan:
     """The loops of every stage; SpecError with a path under ``schedule.nests`` where a nest does not fit."""
     given: dict[str, tuple[int, Nest]] = {}
     names = [stage.name for stage in workload.stages]
@@ -178,7 +180,8 @@ def plan_from_nests(workload: Workload, nests: Sequence[Nest]) -> Plan:
             raise SpecError(f"stage {nest.stage!r} has two nests; merge them", f"schedule.nests[{number}].stage")
         given[nest.stage] = (number, nest)
     planner = _Planner(workload, given)
-    return Plan(workload=workload, nests=tuple(planner.visit(name, ()) for name in names))
+    found = tuple([planner.visit(name, ()) for name in names])
+    return Plan(workload=workload, nests=found, target=target, once=once)
 
 
 class _Planner:
@@ -197,13 +200,13 @@ class _Planner:
         """The nest of a stage; `path` are those that wait for it."""
         if name in self.done:
             return self.done[name]
-        number, nest = self.given.get(name, (len(self.given), Nest(stage=name)))
+        number, nest = self.given.get(name) or (len(self.given), Nest(stage=name))
         try:
             if name in path:
                 raise SpecError(f"{' is at '.join([*path, name])}: a circle; give one of them a nest of its own", "at")
             stage = self.workload.stage(name)
             if nest.at is None:
-                self.done[name] = _stage_nest(stage, nest, stage.extents, consumer=False)
+                self.done[name] = _stage_nest(stage, nest, stage.extents, consumer=False, box={})
             else:
                 self.attach(stage, nest, nest.at, (*path, name))
         except SpecError as error:
@@ -224,7 +227,7 @@ class _Planner:
             outer = {loop: extent for loop, extent in outer.items() if loop not in threads}
         box = done_box(stage, others, outer.keys(), at.loop) if consumer else needed_box(stage, others, outer.keys())
         extents = {axis: box[axis].length for axis in stage.extents}
-        self.done[stage.name] = attrs.evolve(_stage_nest(stage, nest, extents, consumer), box=box)
+        self.done[stage.name] = _stage_nest(stage, nest, extents, consumer, box)
 
     def is_inside(self, way: At, parent: StageNest, position: int, path: tuple[str, ...]) -> bool:
         """True for a place in `parent` at its loop `position` or further in."""
@@ -278,11 +281,12 @@ def _position(parent: StageNest, at: At) -> int:
         raise error.under("at.loop") from error
 
 
-def _stage_nest(stage: Stage, nest: Nest, extents: Mapping[str, int], consumer: bool) -> StageNest:
+def _stage_nest(stage: Stage, nest: Nest, extents: Mapping[str, int], consumer: bool, box: Box) -> StageNest:
     loops = _ordered(_split(stage, nest, extents), nest)
     whole = (*stage.axes, *stage.reduce)
     axes = tuple([a if a.extent == extents[a.name] else IterAxis(name=a.name, extent=extents[a.name]) for a in whole])
-    return StageNest(stage=stage, nest=nest, axes=axes, loops=loops, bound=_bound(loops, nest), consumer=consumer)
+    bound = _bound(loops, nest)
+    return StageNest(stage=stage, nest=nest, axes=axes, loops=loops, bound=bound, consumer=consumer, box=box)
 
 
 def _split(stage: Stage, nest: Nest, extents: Mapping[str, int]) -> list[Loop]:
@@ -330,7 +334,7 @@ def _ordered(loops: list[Loop], nest: Nest) -> tuple[Loop, ...]:
 
 def _bound(loops: Sequence[Loop], nest: Nest) -> tuple[BoundLoop, ...]:
     """The loops after fusing and binding, outermost first."""
-    names = [loop.name for loop in loops]
+    names = {loop.name: number for number, loop in enumerate(loops)}
     heads: dict[int, BoundLoop] = {}
     taken: set[int] = set()
     for number, bind in enumerate(nest.bind):
@@ -339,16 +343,16 @@ def _bound(loops: Sequence[Loop], nest: Nest) -> tuple[BoundLoop, ...]:
         for name in parts:
             if name not in names:
                 raise SpecError(f"no loop {name!r}; loops here: {', '.join(names)}", place)
-            if names.index(name) in taken:
+            if names[name] in taken:
                 raise SpecError(f"loop {name!r} is bound twice; bind it once", place)
-            taken.add(names.index(name))
+            taken.add(names[name])
         if not parts:
             raise SpecError("no loops to fuse; name at least one", place)
-        first = names.index(parts[0])
-        if tuple(names[first : first + len(parts)]) != tuple(parts):
+        first = names[parts[0]]
+        pieces = tuple(loops[first : first + len(parts)])
+        if tuple(piece.name for piece in pieces) != parts:
             message = f"loops {', '.join(parts)} are not neighbours in this order; loops here: {', '.join(names)}"
             raise SpecError(message, place)
-        pieces = tuple(loops[first : first + len(parts)])
         if len({piece.reduce for piece in pieces}) > 1:
             raise SpecError("fuses spatial and reduce loops together; fuse loops of one kind", place)
         name = bind.as_ if isinstance(bind, BindFused) else bind.loop

@@ -13,28 +13,41 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from .errors import SpecError
-from .expr import Axis, Binary, Const, Expr, Load, axes_in, index, loads, substitute, walk
-from .linear import Facts, expr_from_linear, facts_from_extents, linear
+from .expr import Axis, Binary, Const, Expr, Load, axes_in, loads, substitute, walk
+from .linear import Facts, Terms, expr_from_linear, facts_from_extents, linear, sum_of
 from .workload import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
-    from .linear import Terms
     from .workload import IterAxis
 
 
 @attrs.frozen(kw_only=True)
 class Placed:
-    """A stage where it runs: the extents of the loops around it and of its own, and each axis' value by them.
+    """A stage where it runs: the extents of the loops around it and of its own, and each axis' linear form in them.
 
     Loops are called ``stage:loop``, so that those of several stages are told apart.
     """
 
     stage: Stage
     extents: Mapping[str, int]
-    values: Mapping[str, Expr]
+    forms: Mapping[str, tuple[int, Terms]]
+
+    @cached_property
+    def values(self) -> dict[str, Expr]:
+        """Each axis by the loops."""
+        return {axis: expr_from_linear(form) for axis, form in self.forms.items()}
+
+    def form_of(self, position: Expr) -> tuple[int, Terms]:
+        """The linear form, in the loops, of an index by the stage's axes."""
+        match position:
+            case Axis(name):
+                return self.forms[name]
+            case Binary("add" | "sub" as op, a, b):
+                return sum_of(self.form_of(a), self.form_of(b), 1 if op == "add" else -1)
+        return linear(substitute(position, self.values), self.facts)
 
     @cached_property
     def facts(self) -> Facts:
@@ -119,7 +132,7 @@ def _takes_piece(axis: IterAxis, reader: Placed, outer: AbstractSet[str]) -> boo
 
     Of an axis that is run over in part a division may come to less than of the whole, and TVM reckons with the whole.
     """
-    start, terms = linear(reader.values[axis.name], reader.facts)
+    start, terms = reader.forms[axis.name]
     _, inner = _parted(terms, reader.extents, outer)
     if _neighbours(inner) is None:
         return False
@@ -133,7 +146,7 @@ def _reads(reader: Stage, buffers: AbstractSet[str]) -> list[Load]:
 
 def _span_of_read(position: Expr, stage: Stage, reader: Placed, outer: AbstractSet[str]) -> Span:
     """The places that one index of a load comes to: affine in the reader's loops, or refused."""
-    start, terms = linear(substitute(position, reader.values), reader.facts)
+    start, terms = reader.form_of(position)
     for atom, coefficient in terms.items():
         if not isinstance(atom, Axis):
             message = f"{reader.stage.name!r} reads {stage.name!r} by an index that is not a sum of its axes"
@@ -248,7 +261,7 @@ def _done_by(stage: Stage, source: Placed, outer: AbstractSet[str], loop: str) -
 
 def _span_done(axis: IterAxis, source: Placed, outer: AbstractSet[str], loop: str) -> Span:
     """The neighbouring values of a source's axis that one step runs over, a skipped tail too; SpecError if apart."""
-    start, terms = linear(source.values[axis.name], source.facts)
+    start, terms = source.forms[axis.name]
     base, inner = _parted(terms, source.extents, outer)
     length = _neighbours(inner)
     if length is None:
@@ -308,11 +321,10 @@ def _joined(stage: Stage, axis: IterAxis, digits: Sequence[_Digit]) -> Span:
 
 def placed(stage: Stage, around: Mapping[str, int], box: Box, loops: Sequence[tuple[str, str, int, int]]) -> Placed:
     """A stage with the loops `around` it, its axes as `box` says, and its own loops: name, axis, stride, extent."""
-    values = {axis: span.origin for axis, span in box.items()}
+    forms = {axis: (span.start, dict(span.base)) for axis, span in box.items()}
     extents = dict(around)
     for name, axis, stride, extent in loops:
         own = f"{stage.name}:{name}"
         extents[own] = extent
-        term: Expr = Binary("mul", Axis(own), index(stride))
-        values[axis] = Binary("add", values[axis], term)
-    return Placed(stage=stage, extents=extents, values=values)
+        forms[axis][1][Axis(own)] = stride
+    return Placed(stage=stage, extents=extents, forms=forms)

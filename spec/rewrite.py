@@ -263,15 +263,15 @@ PASSES: Final[Mapping[type, Callable[[Workload, Any], Workload]]] = {
 def _staged_read(stage: Stage, staging: Reindex, index_dtype: str) -> Expr:
     """The read that `staging` is about: the only one of its buffer, or the one that it names."""
     units = ways_to_read(stage, staging.reads)
-    listed = "; ".join(text_from_expr(unit) for unit in units)
-    if staging.load is None:
-        if len(units) > 1:
-            ways = f"{len(units)} ways ({listed})"
-            raise SpecError(f"stage {stage.name!r} reads {staging.reads!r} in {ways}; name one by load", "reads")
+    if staging.load is None and len(units) == 1:
         return units[0]
     for unit in units:
-        if is_same(unit, staging.load, index_dtype):
+        if staging.load is not None and is_same(unit, staging.load, index_dtype):
             return unit
+    listed = "; ".join(text_from_expr(unit) for unit in units)
+    if staging.load is None:
+        ways = f"{len(units)} ways ({listed})"
+        raise SpecError(f"stage {stage.name!r} reads {staging.reads!r} in {ways}; name one by load", "reads")
     found = text_from_expr(staging.load)
     raise SpecError(f"stage {stage.name!r} has no read {found}; it reads {staging.reads!r} as {listed}", "load")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .expr import Axis, Binary, Compare, Const, Expr, If, Logic, Select, children, with_children
+from .expr import Axis, Binary, Compare, Const, Expr, If, Logic, Select, children, with_operands
 from .linear import (
     NEGATED,
     UNBOUNDED,
@@ -41,7 +41,7 @@ def simplify(node: Expr, facts: Facts) -> Expr:
             otherwise = simplify(node.otherwise, narrowed(facts, cond, False))
             return type(node)(cond, then, otherwise)
     old = children(node)
-    new = with_children(node, tuple([simplify(child, facts) for child in old])) if old else node
+    new = with_operands(node, old, [simplify(child, facts) for child in old]) if old else node
     # A choice that was decided below may leave plain index arithmetic.
     return expr_from_linear(linear(new, facts)) if isinstance(new, Binary) and is_index(new) else new
 

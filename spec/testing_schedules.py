@@ -38,7 +38,7 @@ from .task import CPU, Task
 from .testing_gpu_schedules import drawn_for_gpu
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .workload import IterAxis, Stage, Workload
 
@@ -279,7 +279,7 @@ def _start(draw: Draw, order: Sequence[str], reduce: set[str], bind: Sequence[Bi
     return next((b.as_ for b in bind if isinstance(b, BindFused) and start in b.fuse), start)
 
 
-def _place(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest]) -> tuple[At | None, dict[str, int]]:
+def _place(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest]) -> tuple[At | None, Mapping[str, int]]:
     """Perhaps a loop of another stage where `stage` can be computed, and its axes' extents there."""
     hosts = [other for other in workload.stages if other.name != stage.name]
     if draw(st.booleans()) and hosts:
@@ -298,7 +298,7 @@ def _place(draw: Draw, workload: Workload, stage: Stage, others: Sequence[Nest])
     return None, stage.extents
 
 
-def _attached(workload: Workload, stage: Stage, others: Sequence[Nest], at: At) -> tuple[At | None, dict[str, int]]:
+def _attached(workload: Workload, stage: Stage, others: Sequence[Nest], at: At) -> tuple[At | None, Mapping[str, int]]:
     """The place and the axes' extents there; None and the whole where `stage` cannot be there."""
     try:
         trial = plan_from_nests(workload, [*others, Nest(stage=stage.name, at=at)])

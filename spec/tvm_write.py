@@ -153,7 +153,8 @@ class _StageWriter:
         # The regions need the statements, and come from a block that is thrown away.
         draft = SBlock(iters, [], [], stage.name, update, init)
         reads, writes = get_sblock_read_write_region(draft, self.by_handle)
-        reads = [self.region(read) for read in reads]
+        if any(map(divides_backwards, stage.body)):
+            reads = [self.region(read) for read in reads]
         loops = [scalar_var(axis.name, self.index_dtype) for axis in axes]
         nest = SBlockRealize(loops, True, SBlock(iters, reads, writes, stage.name, update, init))
         for loop, axis in zip(reversed(loops), reversed(axes), strict=True):

@@ -6,6 +6,7 @@ per dimension, outermost first), reducing over its reduce axes: ``C[i, j] = sum 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping  # noqa: TC003 # cattrs resolves the types of cached properties too
 from functools import cached_property, lru_cache
@@ -117,8 +118,8 @@ class Stage:
         """Shape of each output."""
         return tuple(axis.extent for axis in self.axes)
 
-    @property
-    def extents(self) -> dict[str, int]:
+    @cached_property
+    def extents(self) -> Mapping[str, int]:
         """Axis name → extent, spatial axes first."""
         return {axis.name: axis.extent for axis in (*self.axes, *self.reduce)}
 
@@ -126,6 +127,11 @@ class Stage:
     def reads(self) -> tuple[str, ...]:
         """Names of the buffers read, each once, in order of first use."""
         return tuple(dict.fromkeys(n.buffer for body in self.body for n in walk(body) if isinstance(n, Load)))
+
+    @cached_property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """What is filled: each output with its shape."""
+        return tuple(Buffer(name=output.name, shape=self.shape, dtype=output.dtype) for output in self.outputs)
 
     @property
     def points(self) -> int:
@@ -145,11 +151,8 @@ class Workload:
     @cached_property
     def buffers(self) -> Mapping[str, Buffer]:
         """Every buffer by name: inputs, then outputs of stages in order."""
-        found = {buffer.name: buffer for buffer in self.inputs}
-        for stage in self.stages:
-            for output in stage.outputs:
-                found[output.name] = Buffer(name=output.name, shape=stage.shape, dtype=output.dtype)
-        return found
+        written = itertools.chain.from_iterable(stage.buffers for stage in self.stages)
+        return {buffer.name: buffer for buffer in itertools.chain(self.inputs, written)}
 
     @cached_property
     def writer(self) -> Mapping[str, Stage]:
