@@ -24,7 +24,7 @@ def test_show(spec_file: Path) -> None:
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[0] == "gemm N=16 K=8 M=24 dtype=float32"
-    assert any(line.startswith("parallel ") for line in lines)
+    assert any(line.startswith("for ") for line in lines)
     assert lines[-1].startswith("claimed on ")
 
 
@@ -48,7 +48,7 @@ def test_check_says_a_line_for_each_file(spec_file: Path, folder: Path) -> None:
     ("option", "text"),
     [
         (None, "@T.prim_func"),
-        ("--tir", "T.parallel("),
+        ("--tir", "T.vectorized("),
         ("--asm", ".text"),
         ("--explain", "=== bind_loops"),
     ],

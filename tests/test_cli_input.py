@@ -1,4 +1,4 @@
-"""The command line without a task: the lists it prints, `doctor`, and bad input, which is one line and status 2."""
+"""The command line without a task: the lists it prints, and bad input, which is one line and status 2."""
 
 from __future__ import annotations
 

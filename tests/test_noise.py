@@ -82,7 +82,7 @@ def test_the_best_is_found_although_the_machine_was_slow_when_it_was_tried(
     anchor = quiet.measured.index(DEFAULT, begin)
     bench = ChangingMachine(lambda n: slow if begin < n <= anchor + after else 1.0)
     tuned, drifts = search(Store(tmp_path / "slow"), bench, 3 * EVERY)
-    assert bench.measured.count(best) == 2
+    assert 2 <= bench.measured.count(best) <= 1 + AGAIN
     assert tuned.record is not None
     assert tuned.record.schedule == best
     assert drifts[0].ratio == pytest.approx(slow)

@@ -211,7 +211,8 @@ def test_the_tuner_searches_a_recording(recording: Recording, tmp_path: Path) ->
         LARGE, store, Budget(trials=120), method="random", machine=MACHINE, space=space, bench=Replay(recording)
     )
     assert tuned.record is not None
-    assert tuned.record.latency_s == replay(recording, trials=120, method="random").least_s
+    least_s = replay(recording, trials=120, method="random").least_s
+    assert tuned.record.latency_s == pytest.approx(least_s, rel=0.01), "what is as fast in three digits may win"
     assert dict(tuned.failures) == {"crash": 120 // 7}
 
 
