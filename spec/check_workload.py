@@ -11,7 +11,7 @@ import attrs
 from .canonical import stage_order
 from .dtypes import is_integer
 from .errors import SpecError
-from .expr import Acc, Expr, If, Load, children, loads, walk
+from .expr import Acc, Axis, Const, Expr, If, Load, children, loads, walk
 from .expr_text import text_from_expr
 from .infer import Scope, infer_dtype
 from .linear import Facts, Range, facts_from_extents, is_index, narrowed, value_range
@@ -214,6 +214,8 @@ class _Place:
 
 
 def _check_loads(node: Expr, place: _Place, workload: Workload) -> None:
+    if isinstance(node, (Axis, Const)):
+        return
     check_overflow(node, place.facts, workload.index_dtype)
     if is_index(node):
         return

@@ -46,10 +46,10 @@ class BoundLoop:
     parts: tuple[Loop, ...]
     to: str
 
-    @cached_property
+    @property
     def extent(self) -> int:
         """Number of steps."""
-        return math.prod(part.extent for part in self.parts)
+        return math.prod([part.extent for part in self.parts])
 
     @property
     def reduce(self) -> bool:
