@@ -313,7 +313,7 @@ def test_no_file_is_made_before_there_is_who_removes_it(tmp_path: Path, monkeypa
         seen.extend(tmp_path.iterdir())
         raise MeasureError("no process today")
 
-    monkeypatch.setattr("autosched.search.measure.Workers", start_nothing)
+    monkeypatch.setattr("autosched.search.measuring.Workers", start_nothing)
     with pytest.raises(MeasureError, match="no process today"):
         new_measurer(tmp_path, lock_path=tmp_path.parent / "lock")
     assert seen == []
