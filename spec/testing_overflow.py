@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import numpy as np
 
-from .dtypes import SIGNED, integer_bounds
+from .dtypes import SIGNED
 from .errors import SpecError
 from .evaluate import evaluate
 from .expr import Cast, Const, Expr, const, const_value, transform
@@ -26,9 +27,10 @@ _WIDEST: Final = dict.fromkeys(SIGNED, "float64")
 
 
 def overflows(workload: Workload, inputs: Mapping[str, NDArray[Any]]) -> bool:
-    """True where a value of a signed integer stage, computed in a wider type, does not fit its own.
+    """True where a signed integer stage has another value when it is computed in a wider type.
 
-    Wider is int64, and float64 where the workload has int64 itself, if its operators are also those of floats.
+    A value did not fit its type then, the stage's own or one inside an expression. Wider is int64, and float64
+    where the workload has int64 itself, if its operators are also those of floats.
     """
     own = {output.name: output.dtype for stage in workload.stages for output in stage.outputs if output.dtype in SIGNED}
     if not own:
@@ -40,11 +42,10 @@ def overflows(workload: Workload, inputs: Mapping[str, NDArray[Any]]) -> bool:
         found = evaluate(wide, given, keep=own)
     except (SpecError, TypeError):
         return False
-    for name, dtype in own.items():
-        low, high = integer_bounds(dtype)
-        if found[name].size and not (low <= found[name].min() and found[name].max() <= high):
-            return True
-    return False
+    narrow = evaluate(workload, inputs, keep=own)
+    # A float64 rounds what it cannot hold; what wrapped is further away by far.
+    off = 0.0 if wider is _WIDE else 1e-9
+    return any(not np.allclose(found[name], narrow[name].astype(found[name].dtype), rtol=off, atol=0) for name in own)
 
 
 def widened(workload: Workload, wider: Mapping[str, str]) -> Workload:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autosched.spec.builder import build, compute, placeholder, reduce_axis
+from autosched.spec.builder import build, compute, maximum, placeholder, reduce_axis
 from autosched.spec.builder import sum as summed
 from autosched.spec.evaluate import evaluate, random_inputs
 from autosched.spec.testing import workloads
@@ -46,6 +46,13 @@ def test_other_types_have_a_result_always(dtype: str) -> None:
     X = placeholder((4,), name="X", dtype=dtype)
     workload = build([X, compute((4,), lambda i: X[i], name="Y")])
     assert not overflows(workload, {"X": np.ones(4, dtype=dtype)})
+
+
+def test_what_overflows_in_the_middle_counts_although_the_end_would_fit() -> None:
+    X = placeholder((2,), name="X", dtype="int8")
+    workload = build([X, compute((2,), lambda i: maximum(X[i] + X[i], X[i]), name="Y")])
+    assert overflows(workload, {"X": np.array([3, -100], dtype="int8")})
+    assert not overflows(workload, {"X": np.array([3, -60], dtype="int8")})
 
 
 @given(workloads(dtypes=["int8", "int16", "int32"]), st.integers(0, 9))
