@@ -8,7 +8,7 @@ models of Ansor and of BLIS ("Analytical Modeling Is Enough for High-Performance
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -29,6 +29,17 @@ _WAYS, _WAY_BYTES = 8, 4096
 """Sets of a first-level cache repeat every 4096 bytes; 8 ways is the least in use."""
 _CONFLICT_COST = 3.0
 _PAGE_BYTES = 4096
+LOOP_CYCLES: Final = 1.0
+"""Loop control and addresses, once for each pass over the register tile. Cores hide most of it; but tiles that need it
+hidden are also those that anything else disturbs."""
+GUARD_CYCLES: Final = 0.25
+"""For each element whose value a guard chooses: compared and blended in vectors, mostly."""
+COPY_LANES: Final = 4
+"""Elements at a time, in copies that LLVM turns into vectors by itself."""
+FULL: Final = 0.8
+"""Part of a cache that is there for the data of a loop."""
+OVERLAP: Final = 0.25
+"""Bounds overlap imperfectly: so much of the others is paid beside the greatest."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +85,7 @@ def _stage_cost(plan: Plan, nest: StageNest, hardware: Hardware) -> StageCost:
         repeats *= loop.extent
     accesses = accesses_of(nest, plan.workload)
     cycles = repeats * _compute_cycles(nest, accesses, hardware)
-    from_l2, from_l3, from_memory = _traffic(nest, accesses, hardware, threads)
+    from_l2, from_l3, from_memory = _traffic(plan, nest, accesses, hardware, threads)
     leaping = [_leaps(access, nest) for access in accesses]
     share = threads * balance
     compute = cycles / share / hardware.hertz
@@ -86,8 +97,7 @@ def _stage_cost(plan: Plan, nest: StageNest, hardware: Hardware) -> StageCost:
     memory += repeats * _lines_of(leaping, from_memory) * hardware.memory_leap_cycles / share / hardware.hertz
     start = hardware.region_s if nest.at is None and threads > 1 else 0.0
     bound = max(compute, l2, l3, memory)
-    # Bounds overlap imperfectly: a quarter of the others is paid as well.
-    seconds = start + bound + 0.25 * (compute + l2 + l3 + memory - bound)
+    seconds = start + bound + OVERLAP * (compute + l2 + l3 + memory - bound)
     return StageCost(
         stage=nest.stage.name,
         threads=threads,
@@ -137,9 +147,16 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
     if nest.stage.reducer is not None:
         cycles = _with_registers(cycles, nest, tile, (instructions, vectors), hardware)
     if any(isinstance(node, If) for body in nest.stage.body for node in walk(body)):
-        cycles += copies * max(1, lanes)  # a guard in a vector is done lane by lane
-    # Loop control and address arithmetic of one pass over the tile.
-    return total / (copies * lanes) * (cycles + 1.0)
+        cycles += GUARD_CYCLES * copies * max(1, lanes)
+    cycles += LOOP_CYCLES
+    if lanes == 1 and nest.stage.reducer is None and _walks_its_output(nest, out):
+        cycles /= COPY_LANES
+    return total / (copies * lanes) * cycles
+
+
+def _walks_its_output(nest: StageNest, out: Access) -> bool:
+    """True where the innermost loop writes one element behind the other: LLVM makes vectors of it."""
+    return bool(nest.loops) and out.stride(nest.loops[-1].name) == 1
 
 
 def _intrinsic_cycles(nest: StageNest, accesses: Sequence[Access], intrinsic: Intrinsic, hardware: Hardware) -> float:
@@ -154,7 +171,7 @@ def _intrinsic_cycles(nest: StageNest, accesses: Sequence[Access], intrinsic: In
         reads += math.prod(moving) * (vectors if access.moves_with(nest.tensorized[0].name) else 1)
     stores = 0 if _accumulates_in_registers(nest) else copies * vectors
     cycles = max(arithmetic, reads / hardware.loads_per_cycle, stores / hardware.stores_per_cycle)
-    return (_with_registers(cycles, nest, tile, (vectors, float(vectors)), hardware) + 1.0) / copies
+    return (_with_registers(cycles, nest, tile, (vectors, float(vectors)), hardware) + LOOP_CYCLES) / copies
 
 
 def _accumulates_in_registers(nest: StageNest) -> bool:
@@ -235,16 +252,27 @@ def _with_registers(
 
 
 def _traffic(
-    nest: StageNest, accesses: Sequence[Access], hardware: Hardware, threads: int
+    plan: Plan, nest: StageNest, accesses: Sequence[Access], hardware: Hardware, threads: int
 ) -> tuple[list[float], list[float], list[float]]:
     """Bytes of each access moved into L1 from L2, into L2 from L3, and into L3 from memory, for the whole nest.
 
     The outermost loop whose footprint fits a cache is found; what moves in is that footprint, once for every step of
-    the loops further out. The first of those costs nothing for an access that it leaves where it is.
+    the loops further out. The first of those costs nothing for an access that it leaves where it is. Nothing moves into
+    a cache that holds all buffers from call to call, nor where the stage has just made what it reads at a loop of its.
     """
-    levels = (hardware.l1_bytes * 0.8, hardware.l2_bytes * 0.8, hardware.l3_bytes * 0.8 / max(1, threads))
+    sizes = (hardware.l1_bytes, hardware.l2_bytes, hardware.l3_bytes)
+    shares = (1, 1, max(1, threads))
+    held = sum(buffer.bytes_in_all for buffer in plan.workload.buffers.values())
+    made = {output.name for output in plan.by_stage[nest.at.stage].stage.outputs} if nest.at is not None else set()
     loops = [(loop.name, loop.extent) for loop in nest.loops]
-    l1, l2, l3 = (_moved_into(capacity, loops, accesses) for capacity in levels)
+    found: list[list[float]] = []
+    for size, share in zip(sizes, shares, strict=True):
+        if held <= FULL * size:
+            found.append([0.0] * len(accesses))
+            continue
+        moved, whole = _moved_into(FULL * size / share, loops, accesses)
+        found.append([0.0 if whole and access.buffer in made else n for access, n in zip(accesses, moved, strict=True)])
+    l1, l2, l3 = found
     return l1, l2, l3
 
 
@@ -261,8 +289,10 @@ def _leaps(access: Access, nest: StageNest) -> bool:
     return False
 
 
-def _moved_into(capacity: float, loops: Sequence[tuple[str, int]], accesses: Sequence[Access]) -> list[float]:
-    """Bytes of each access moved into a cache of `capacity` bytes."""
+def _moved_into(
+    capacity: float, loops: Sequence[tuple[str, int]], accesses: Sequence[Access]
+) -> tuple[list[float], bool]:
+    """Bytes of each access moved into a cache of `capacity` bytes; whether it holds all that the loops touch."""
     inner: dict[str, int] = {}
     boundary = len(loops)
     while boundary > 0:
@@ -272,7 +302,8 @@ def _moved_into(capacity: float, loops: Sequence[tuple[str, int]], accesses: Seq
         inner[name] = extent
         boundary -= 1
     turns = [extent for _, extent in loops[:boundary]]
-    if boundary > 0:
+    whole = boundary == 0
+    if not whole:
         # As many steps of the first loop that does not fit as do.
         name, extent = loops[boundary - 1]
         steps = 1
@@ -287,4 +318,4 @@ def _moved_into(capacity: float, loops: Sequence[tuple[str, int]], accesses: Seq
             if access.moves_with(name) or distance > 0:
                 amount *= turn
         moved.append(amount)
-    return moved
+    return moved, whole
