@@ -41,7 +41,7 @@ SCHEDULE = Schedule(
 
 
 def test_what_the_space_makes_of_constants_alone_is_made_once() -> None:
-    large = get_task("gemm", N=512, K=512, M=512, threads=1)
+    large = get_task("gemm", N=2048, K=2048, M=2048, threads=1)
     plain = default_schedule(large)
     (packed,) = [s.as_ for s in plain.stagings if isinstance(s, Reindex) and s.reads == "B"]
     assert plain.once == ()
