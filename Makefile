@@ -37,7 +37,7 @@ demo: .venv/.installed links ## tune a matrix product, then find it in the store
 	@time $(DEMO)
 
 bench: .venv/.bench links ## compare with peers (SUITE=spine AGAINST=torch,numpy KEEP=; installs torch)
-	@$(BIN)/autosched bench $(SUITE) $(if $(AGAINST),--against $(AGAINST)) $(if $(KEEP),--keep $(KEEP))
+	@$(BIN)/autosched bench $(SUITE) $(if $(AGAINST),--against $(AGAINST)) $(if $(KEEP),--keep $(KEEP)) $(if $(WORKS),--works $(WORKS))
 
 ansor: .ansor/.installed ## TVM 0.19 in .ansor/, for `make bench SUITE=yolo AGAINST=torch,ansor`
 

@@ -21,6 +21,7 @@ from .spec.cores import available_cores
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: all cores.")
 @click.option("--store", metavar="DIR", help="Default: a new one, thrown away, so that the searches are real.")
 @click.option("--keep", metavar="DIR", help="Keep what peers that tune find there, and take it from there again.")
+@click.option("--works", default="", metavar="A,B", help="Only these of gemm or yolo, as C1,C13. Default: all.")
 @click.option("--quick", is_flag=True, help="Small shapes and no bars: whether the suite works.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench(
@@ -32,6 +33,7 @@ def bench(
     threads: int | None,
     store: str | None,
     keep: str | None,
+    works: str,
     quick: bool,
     as_json: bool,
 ) -> None:
@@ -55,6 +57,7 @@ def bench(
         store=store,
         quick=quick,
         keep=keep,
+        works=tuple(name for name in works.split(",") if name),
     )
     report = suites.run_suite(suite, options, lambda line: click.echo(line, err=True))
     click.echo(texts.json_from_report(report) if as_json else texts.text_from_report(report))

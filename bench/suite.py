@@ -42,7 +42,7 @@ class Options:
     `seconds` bounds a search, None for what the suite thinks right. `store` is a folder, None for a new one that is
     thrown away, so that searches are real. `quick` takes small shapes and few rounds, and drops the bars: it says that
     the suite works, nothing else. What peers that tune have found stays in the folder `keep`, and is taken from there
-    the next time; None: it is thrown away.
+    the next time; None: it is thrown away. `works` are the names of those works of a sweep that are wanted; none: all.
     """
 
     against: tuple[str, ...] = ("torch", "numpy")
@@ -52,6 +52,7 @@ class Options:
     store: str | None = None
     quick: bool = False
     keep: str | None = None
+    works: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

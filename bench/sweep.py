@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from ..spec.errors import SpecError
 from .contenders import TORCH_LAYOUTS
 from .figures import fastest, mean_rows, of_peak, peak_row, rate_rows
 from .match import TUNED, Match, play
@@ -76,6 +77,15 @@ class Entry:
     def default_of_tuned(self) -> Spread:
         """The speed of the analytic model's choice, nothing measured, as a share of the tuned one's."""
         return ratios(self.match.samples[TUNED], self.match.samples[DEFAULT])
+
+
+def wanted(ground: Ground, works: Sequence[Work]) -> tuple[Work, ...]:
+    """Those of a suite's works that were asked for; SpecError for a name that none has."""
+    names = [work.name for work in works]
+    for name in ground.options.works:
+        if name not in names:
+            raise SpecError(f"unknown work {name!r}; allowed: {', '.join(names)}", "works")
+    return tuple(work for work in works if not ground.options.works or work.name in ground.options.works)
 
 
 def enter(ground: Ground, work: Work, *, searching: bool = False) -> Entry:

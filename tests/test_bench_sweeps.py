@@ -18,10 +18,12 @@ from autosched.bench.figures import fastest, geometric_mean, mean_rows
 from autosched.bench.match import PEAK, TUNED, Match
 from autosched.bench.opened import ArrayFile, Order
 from autosched.bench.report import at_least
+from autosched.bench.suite import Options, open_ground
 from autosched.bench.suites import gemm, yolo
-from autosched.bench.sweep import DEFAULT, Entry, all_rows, entry_rows
+from autosched.bench.sweep import DEFAULT, Entry, all_rows, entry_rows, wanted
 from autosched.bench.tuned import Tuned
 from autosched.bench.works import Work, work
+from autosched.spec.errors import SpecError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +54,17 @@ def test_the_products_double() -> None:
     sizes = [dict(each.args)["K"] for each in gemm.PRODUCTS]
     assert sizes == [2**power for power in range(5, 12)]
     assert set(gemm.LARGE) == {each.name for each in gemm.PRODUCTS if dict(each.args)["K"] >= 512}
+
+
+def test_some_works_of_a_sweep_are_asked_for() -> None:
+    def chosen(*names: str) -> list[str]:
+        with open_ground(Options(threads=1, against=(), works=names), print) as ground:
+            return [each.name for each in wanted(ground, yolo.LAYERS)]
+
+    assert chosen("C13", "C2") == ["C2", "C13"], "in the sweep's order"
+    assert chosen() == [each.name for each in yolo.LAYERS]
+    with pytest.raises(SpecError, match="unknown work 'C16'; allowed: C1, C2"):
+        chosen("C16")
 
 
 def test_the_fastest_layout_is_the_column(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..duel import duel_rows
 from ..report import Row, at_least
-from ..sweep import Entry, all_rows, enter, entry_rows, peak_share, peer_rows, peer_trials, search_row
+from ..sweep import Entry, all_rows, enter, entry_rows, peak_share, peer_rows, peer_trials, search_row, wanted
 from ..works import Work, work
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ def run(ground: Ground) -> Iterator[Row]:
     quick = ground.options.quick
     searched = SMALL[-1] if quick else product(1024)
     entries = []
-    for each in SMALL if quick else PRODUCTS:
+    for each in (chosen := wanted(ground, SMALL if quick else PRODUCTS)):
         entries.append(enter(ground, each, searching=each == searched))
         yield from entry_rows(entries[-1], 0.85 if each.name in LARGE else None)
         yield from peer_rows(entries[-1])
     yield from closing_rows(entries)
     for peer in ground.peers:
-        if peer.name == "metaschedule":
+        if peer.name == "metaschedule" and searched in chosen:
             yield from duel_rows(ground, peer, searched, 2 * peer_trials(ground) if quick else LONG_TRIALS, 5.0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ..report import Row, at_least
-from ..sweep import Entry, all_peer_rows, all_rows, enter, entry_rows, peak_share, peer_rows, search_row
+from ..sweep import Entry, all_peer_rows, all_rows, enter, entry_rows, peak_share, peer_rows, search_row, wanted
 from ..works import Work, work
 from .gemm import product
 
@@ -39,22 +39,27 @@ LAYERS: Final = (
 )
 SMALL: Final = (_layer("c1", C=3, H=16, K=8, R=7, stride=2), _layer("c2", C=8, H=8, K=16, R=3))
 SEARCHED: Final = ("C1", "C4", "C13", "C15")
-"""Those on which peers search, for minutes each; GEMM 1024 joins them."""
+"""Those on which peers search, for minutes each."""
+PRODUCT: Final = product(1024)
+"""Joins them where peers search."""
 PEAK_BARS: Final = {"C13": 0.65, "C14": 0.5, "C15": 0.5}
 
 
 def run(ground: Ground) -> Iterator[Row]:
     """The rows of each layer, then those of all."""
-    layers = SMALL if ground.options.quick else LAYERS
-    searched = (SMALL[0].name,) if ground.options.quick else SEARCHED
+    quick = ground.options.quick
+    searched = (SMALL[0].name,) if quick else SEARCHED
+    chosen = wanted(ground, SMALL if quick else (*LAYERS, PRODUCT))
     entries = []
-    for each in layers:
+    for each in chosen:
+        if each == PRODUCT:
+            continue
         entries.append(enter(ground, each, searching=each.name in searched))
         yield from entry_rows(entries[-1], PEAK_BARS.get(each.name))
         yield from peer_rows(entries[-1])
     yield from closing_rows(entries)
-    if any(peer.searches for peer in ground.peers) and not ground.options.quick:
-        entries.append(enter(ground, product(1024), searching=True))
+    if PRODUCT in chosen and any(peer.searches for peer in ground.peers):
+        entries.append(enter(ground, PRODUCT, searching=True))
         yield from peer_rows(entries[-1])
     yield from all_peer_rows(entries)
 
