@@ -14,7 +14,6 @@ from ..spec.claim import Failure, Protocol
 from ..spec.dtypes import size_bytes
 from ..spec.errors import MeasureError
 from ..spec.expr import Axis, Load, const
-from ..spec.schedule import Accumulate, At, BindLoop, Nest, Schedule
 from ..spec.task import Task
 from ..spec.workload import Buffer, IterAxis, Output, Reducer, Stage, Workload
 from ..store.keys import machine_key
@@ -23,12 +22,13 @@ from ..store.records import utc_now
 from ..store.speeds import Speeds
 from .hardware import hardware_from_machine
 from .measure import Measurer
-from .peak import peak_flops, peak_schedule, peak_task, vector_lanes
+from .peak import peak_flops, peak_schedule, peak_task, schedule_in_registers, vector_lanes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ..spec.claim import Machine
+    from ..spec.schedule import Schedule
 
 ROUNDS: Final = 7
 READ_BYTES: Final = 2**25
@@ -62,22 +62,7 @@ def read_task(threads: int, bytes_each: int, turns: int) -> Task:
 
 def read_schedule() -> Schedule:
     """One thread for each p; its sums are one unrolled tile of vectors in registers."""
-    return Schedule(
-        stagings=(Accumulate(stage="S", as_="S.acc", order=("p", "a", "l")),),
-        nests=(
-            Nest(
-                stage="S.acc",
-                order=("p", "t", "r", "a", "l"),
-                bind=(
-                    BindLoop(loop="p", to="parallel"),
-                    BindLoop(loop="a", to="unroll"),
-                    BindLoop(loop="l", to="vectorize"),
-                ),
-                start="t",
-            ),
-            Nest(stage="S", bind=(BindLoop(loop="l", to="vectorize"),), at=At(stage="S.acc", loop="p")),
-        ),
-    )
+    return schedule_in_registers("S", ("t", "r"))
 
 
 def measure_speeds(threads: int, *, lock_path: Path | None = None) -> Speeds:

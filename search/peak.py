@@ -59,20 +59,26 @@ def peak_task(threads: int, lanes: int | None = None, steps: int = STEPS) -> Tas
 
 def peak_schedule() -> Schedule:
     """One thread for each p; its accumulators are one unrolled tile of vectors in registers."""
+    return schedule_in_registers("P", ("r",))
+
+
+def schedule_in_registers(stage: str, reduce: tuple[str, ...]) -> Schedule:
+    """A reduction over `reduce`, outermost first, into (p, a, l): a thread for each p, a vectors of l in registers."""
+    accumulator = f"{stage}.acc"
     return Schedule(
-        stagings=(Accumulate(stage="P", as_="P.acc", order=("p", "a", "l")),),
+        stagings=(Accumulate(stage=stage, as_=accumulator, order=("p", "a", "l")),),
         nests=(
             Nest(
-                stage="P.acc",
-                order=("p", "r", "a", "l"),
+                stage=accumulator,
+                order=("p", *reduce, "a", "l"),
                 bind=(
                     BindLoop(loop="p", to="parallel"),
                     BindLoop(loop="a", to="unroll"),
                     BindLoop(loop="l", to="vectorize"),
                 ),
-                start="r",
+                start=reduce[0],
             ),
-            Nest(stage="P", bind=(BindLoop(loop="l", to="vectorize"),), at=At(stage="P.acc", loop="p")),
+            Nest(stage=stage, bind=(BindLoop(loop="l", to="vectorize"),), at=At(stage=accumulator, loop="p")),
         ),
     )
 
