@@ -54,6 +54,7 @@ class RecordedSpace(Space):
             plan = check_schedule(trial.schedule, self.task)
             made = candidate_from_plan(trial.point, trial.schedule, plan, self.hardware)
             self._recorded[trial.point] = made
+        self._sorted = sorted(self._recorded)
         self._of_sketch = {number: self._places(number) for number in {point[:1] for point in self._recorded}}
         self._near: dict[Point, Point | None] = {}
         self.default = next(iter(self._recorded.values()))
@@ -69,7 +70,7 @@ class RecordedSpace(Space):
             raise SpecError(f"point {point} is none of this space; it was recorded with other rules: record again")
 
     def _places(self, sketch: Point) -> tuple[list[Point], IntArray]:
-        points = sorted(point for point in self._recorded if point[:1] == sketch)
+        points = [point for point in self._sorted if point[:1] == sketch]
         return points, np.array(points, dtype=np.int64)
 
     @property
@@ -84,11 +85,11 @@ class RecordedSpace(Space):
 
     def points(self) -> Iterator[Point]:
         """Every recorded point, in order."""
-        return iter(sorted(self._recorded))
+        return iter(self._sorted)
 
     def point_at(self, rank: int) -> Point:
         """The recorded point with a rank, from 0."""
-        return sorted(self._recorded)[rank]
+        return self._sorted[rank]
 
     def _nearest(self, point: Point) -> Point | None:
         """The recorded point of the same sketch with the least sum of steps from `point`, the first of equals."""
