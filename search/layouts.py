@@ -43,11 +43,10 @@ class Layout:
         return f"{along}{rows}{staged}"
 
 
-def layouts_of(stage: Stage, hardware: Hardware) -> tuple[Layout, ...]:
-    """The layouts of a reduction, most ordinary first; empty where none gives vectors."""
+def vector_layouts(stage: Stage, hardware: Hardware) -> tuple[Layout, ...]:
+    """The layouts of a reduction with vectors along its axes, most ordinary first; empty where none gives vectors."""
     reads = reads_of(stage)
-    groups = [(axis.name,) for axis in stage.axes if axis.extent > 1] + list(axis_runs(stage))
-    groups = [group for group in groups if _moves_together(group, reads)]
+    groups = _groups(stage, reads)
     lanes = hardware.lanes(size_bytes(stage.outputs[0].dtype))
     longest = max((length_of(group, stage) for group in groups), default=1)
     found: list[Layout] = []
@@ -57,8 +56,19 @@ def layouts_of(stage: Stage, hardware: Hardware) -> tuple[Layout, ...]:
         partners = [rows for rows in groups if not {*rows} & {*vector} and _worth_rows(rows, reads)]
         for rows in partners or [()]:
             found += [Layout(vector=vector, rows=rows, staged=staged) for staged in _stagings(vector, rows, reads)]
-    found += _partial_sums(stage, groups, reads)
     return tuple(dict.fromkeys(found))
+
+
+def partial_layouts(stage: Stage) -> tuple[Layout, ...]:
+    """The layouts of a reduction with partial sums along a reduce axis; empty where its reads are not contiguous."""
+    reads = reads_of(stage)
+    return tuple(dict.fromkeys(_partial_sums(stage, _groups(stage, reads), reads)))
+
+
+def _groups(stage: Stage, reads: Sequence[Read]) -> list[tuple[str, ...]]:
+    """Axes, and runs of them that are one in all but name, which may lie along vectors or give rows."""
+    groups = [(axis.name,) for axis in stage.axes if axis.extent > 1] + list(axis_runs(stage))
+    return [group for group in groups if _moves_together(group, reads)]
 
 
 def length_of(group: Sequence[str], stage: Stage) -> int:

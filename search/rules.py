@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .knobs import knobs_of
-from .layouts import layouts_of
+from .layouts import partial_layouts, vector_layouts
 from .rule import BUILT_IN, Rule
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Vectors(Rule):
 
     def layouts(self, reduction: Reduction, found: tuple[Layout, ...]) -> tuple[Layout, ...]:
         """Adds the layouts with a group of axes along vectors."""
-        return (*found, *(layout for layout in layouts_of(reduction.stage, reduction.hardware) if not layout.partial))
+        return (*found, *vector_layouts(reduction.stage, reduction.hardware))
 
 
 class PartialSums(Rule):
@@ -35,7 +35,7 @@ class PartialSums(Rule):
 
     def layouts(self, reduction: Reduction, found: tuple[Layout, ...]) -> tuple[Layout, ...]:
         """Adds the layouts with partial sums."""
-        return (*found, *(layout for layout in layouts_of(reduction.stage, reduction.hardware) if layout.partial))
+        return (*found, *partial_layouts(reduction.stage))
 
 
 class Tiles(Rule):
