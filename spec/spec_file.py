@@ -52,7 +52,7 @@ def check_spec(spec: SpecFile) -> None:
 
 def spec_from_text(text: str | bytes) -> SpecFile:
     """The spec that a file's text says, checked; SpecError, with a path into the file, where it does not say one."""
-    version, content = _content(read_json(text))
+    version, content = content_from_json(read_json(text))
     spec = structure(content, SpecFile)
     _check_version(spec, version)
     try:
@@ -76,7 +76,7 @@ def _check_version(spec: SpecFile, version: int) -> None:
             raise SpecError(f'found {version}, but {place} is of version {since}; write "version": {since}', "version")
 
 
-def _content(value: Json) -> tuple[int, dict[str, Json]]:
+def content_from_json(value: Json) -> tuple[int, dict[str, Json]]:
     """The version of a spec file, and what else it holds, in the form of the latest version."""
     sample = f'a spec file begins with {{"format": "{FORMAT}", "version": 1'
     if not isinstance(value, dict):
@@ -100,19 +100,23 @@ def _content(value: Json) -> tuple[int, dict[str, Json]]:
 
 def load_spec(path: str | Path) -> SpecFile:
     """The spec in a file, checked; SpecError where there is no such file, or where it holds none."""
+    return spec_from_text(text_from_file(path))
+
+
+def text_from_file(path: str | Path) -> bytes:
+    """The bytes of a regular file, one more than are read as a spec at most; SpecError where it cannot be read."""
     place = Path(path)
     try:
         with open(place, "rb", opener=_opened_at_once) as file:  # Path.open takes no opener
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise SpecError(f"{str(path)!r} is a pipe or a device; save what comes from it in a file")
-            text = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise SpecError(f"no file {str(path)!r}; check the name and the folder you are in") from error
     except IsADirectoryError as error:
         raise SpecError(f"{str(path)!r} is a folder; name a spec file in it") from error
     except OSError as error:
         raise SpecError(f"{str(path)!r} cannot be read: {error.strerror}; check its permissions") from error
-    return spec_from_text(text)
 
 
 def _opened_at_once(path: str, flags: int) -> int:

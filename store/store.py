@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ..spec.claim import ACCURACY_CLASSES, Machine, Protocol
 from ..spec.convert import structure, unstructure
 from ..spec.errors import SpecError, StoreError
+from ..spec.outline import outline_from_json
 from ..spec.task import Task
 from .entries import Entries
 from .folder import store_folder
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..spec.json_text import Json
+    from ..spec.outline import Outline
     from ..spec.schedule import Schedule
     from .stored import StoredRecord
 
@@ -183,6 +185,23 @@ class Store:
     def tasks(self) -> Iterator[tuple[str, Task]]:
         """Key and task of every task the store has heard of, in the names of who put it first."""
         return self._tasks.values()
+
+    def outlines(self) -> Iterator[tuple[str, Outline]]:
+        """Key and outline of every task, by key; much faster than the tasks."""
+        for key, outline in self._entries.scan("task/", outline_from_json):
+            yield key.partition("/")[2], outline
+
+    def count_tasks(self) -> int:
+        """How many tasks the store has heard of."""
+        return len(self._tasks.keys())
+
+    def machines_of(self, task: Task, protocol: Protocol | None = None) -> tuple[Machine, ...]:
+        """The machines on which some record of a task leads, under `protocol` or under any, by key."""
+        how = protocol and protocol_key(protocol)
+        places = (key.split("/")[2:] for key in self._entries.keys(f"best/{task_key(task)}/"))
+        wanted = dict.fromkeys(machine for machine, under in places if how in (None, under))
+        found = (self._machines.get(key) for key in wanted)
+        return tuple(machine for machine in found if machine is not None)
 
     def machines(self) -> tuple[Machine, ...]:
         """Every machine the store has heard of."""

@@ -1,0 +1,161 @@
+"""A folder of spec files as a layer: read only, found by content and never by name; what a file says is a claim."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from ..spec.errors import SpecError
+from ..spec.outline import Outline, outline_from_text, outline_of
+from ..spec.rename import schedule_digest, schedule_from_canonical, schedule_to_canonical
+from ..spec.spec_file import SpecFile, load_spec, text_from_file
+from .claims import record_from_claim
+from .keys import machine_key, protocol_key, task_key
+from .leaders import leader_from_stored, leaders_of, rank
+from .records import Record, united
+from .stored import StoredRecord, record_from_stored, stored_from_record
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from ..spec.claim import Machine, Protocol
+    from ..spec.schedule import Schedule
+    from ..spec.task import Task
+    from .near import Near
+
+logger = logging.getLogger("autosched.store")
+
+MOST_FILES: Final = 10_000
+"""Files looked at in one folder; the first by name where there are more."""
+
+
+@attrs.define
+class _File:
+    """What is known of a file since it had this stamp; None where it holds no spec."""
+
+    stamp: tuple[int, int]
+    outline: Outline | None
+    spec: SpecFile | None = None
+
+
+class SpecFiles:
+    """The spec files of a folder and of those in it, as they are now; links to folders and hidden ones are left out.
+
+    Files that hold no spec are logged once and passed over; a folder that is not there is empty.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self._known: dict[str, _File] = {}
+
+    @classmethod
+    @functools.lru_cache(maxsize=16)
+    def of(cls, name: str, folder: Path) -> SpecFiles:
+        """The layer of a folder, the same one each time: a file that did not change is read once in a process."""
+        return cls(name, folder)
+
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    def best(self, task: Task, machine: Machine, protocol: Protocol, allow: Collection[str]) -> Record | None:
+        there = (machine_key(machine), protocol_key(protocol))
+        stored: dict[str, StoredRecord] = {}
+        for digest, claim in self._claims(task):
+            if (machine_key(claim.machine), protocol_key(claim.protocol)) == there:
+                new = stored_from_record(claim)
+                stored[digest] = united(stored[digest], new) if digest in stored else new
+        leaders = leaders_of(leader_from_stored(record, digest) for digest, record in stored.items())
+        allowed = [leader for leader in leaders if leader.accuracy in allow]
+        return record_from_stored(min(allowed, key=rank).record, task, machine, protocol) if allowed else None
+
+    def machines(self, task: Task, protocol: Protocol) -> Sequence[Machine]:
+        claims = [claim for _, claim in self._claims(task) if protocol_key(claim.protocol) == protocol_key(protocol)]
+        return tuple({machine_key(claim.machine): claim.machine for claim in claims}.values())
+
+    def schedules(self, task: Task) -> tuple[Schedule, ...]:
+        """Every schedule that a file has for the task, in its names, also where nothing is claimed of it."""
+        canonical = (schedule_to_canonical(spec.schedule, spec.task.names) for spec in self.specs(task))
+        return tuple(schedule_from_canonical(schedule, task.names) for schedule in dict.fromkeys(canonical))
+
+    def near(self, task: Task, machine: Machine, most: int) -> Sequence[Near]:
+        from .near import near_in_files
+
+        return near_in_files(self, task, machine, most)
+
+    def status(self) -> str:
+        count = sum(1 for _ in self.outlines())
+        return f"{count} spec file{'s' * (count != 1)}"
+
+    def put(self, record: Record) -> None:
+        """Nothing: who writes these files does so on purpose, with ``autosched tune -o`` or ``autosched export``."""
+
+    def specs(self, task: Task) -> Iterator[SpecFile]:
+        """The specs of a task, by path."""
+        wanted, key = outline_of(task), task_key(task)
+        for path, outline in self.outlines():
+            if outline == wanted:
+                spec = self.spec(path)
+                if spec is not None and task_key(spec.task) == key:
+                    yield spec
+
+    def outlines(self) -> Iterator[tuple[str, Outline]]:
+        """Path and outline of every file that looks like a spec."""
+        for path, stamp in _listed(self.folder):
+            known = self._known.get(path)
+            if known is None or known.stamp != stamp:
+                known = self._known[path] = _File(stamp, self._outline(path))
+            if known.outline is not None:
+                yield path, known.outline
+
+    def spec(self, path: str) -> SpecFile | None:
+        """The spec in one of the files that were listed, checked; None, logged once, where it is none after all."""
+        known = self._known[path]
+        if known.spec is None:
+            try:
+                known.spec = load_spec(path)
+            except SpecError as error:
+                known.outline = None
+                self._warn(path, error)
+        return known.spec
+
+    def _outline(self, path: str) -> Outline | None:
+        try:
+            return outline_from_text(text_from_file(path))
+        except SpecError as error:
+            self._warn(path, error)
+            return None
+
+    def _warn(self, path: str, error: SpecError) -> None:
+        logger.warning("%s %s: %s is passed over: %s", self.name, self.folder, Path(path).name, error)
+
+    def _claims(self, task: Task) -> Iterator[tuple[str, Record]]:
+        """Of each claim that has a sample the schedule's digest and the record."""
+        for spec in self.specs(task):
+            digest = schedule_digest(spec.schedule, spec.task.names)
+            for claim in spec.claims:
+                if claim.samples_s and claim.protocol.threads == spec.task.threads:
+                    yield digest, record_from_claim(spec.task, spec.schedule, claim)
+
+
+def _listed(folder: Path) -> list[tuple[str, tuple[int, int]]]:
+    """Path and stamp (time of change, size) of each file that ends in .json, by path."""
+    found: list[tuple[str, tuple[int, int]]] = []
+    waiting = [str(folder)]
+    while waiting and len(found) < MOST_FILES:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
+            waiting += [entry.path for entry in reversed(visible) if entry.is_dir(follow_symlinks=False)]
+            files = [entry for entry in visible if entry.name.endswith(".json") and entry.is_file()]
+            found += [(entry.path, (stat.st_mtime_ns, stat.st_size)) for entry in files for stat in (entry.stat(),)]
+        except OSError:  # not there, or not for this user
+            continue
+    return found[:MOST_FILES]
