@@ -1,4 +1,4 @@
-"""What a command is asked about: an operator with arguments, a spec file, or a function of the user's."""
+"""What a command is asked about: an operator with arguments, a named task, a spec file, or a user's function."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def request_options(command: Command) -> Command:
     """The arguments and options by which a command is told its task."""
     for option in reversed(
         (
-            click.argument("what", nargs=-1, metavar="OP KEY=VALUE... | FILE.py:FUNCTION ARG..."),
+            click.argument("what", nargs=-1, metavar="OP KEY=VALUE... | SUITE/NAME | FILE.py:FUNCTION ARG..."),
             click.option("--spec", "spec_path", metavar="FILE", help="The task of a spec file."),
             click.option("--target", metavar="T", help='A kind, as llvm, or JSON: {"kind": "llvm", "mcpu": "znver5"}.'),
             click.option(
@@ -98,7 +98,7 @@ def _plain_request(what: tuple[str, ...], spec_path: str | None, target: str | N
     if spec_path is not None:
         return _request_from_file(spec_path, target, threads)
     if not what:
-        raise SpecError("nothing to work on; give OP KEY=VALUE..., FILE.py:FUNCTION ARG..., or --spec FILE")
+        raise SpecError("nothing to work on; give OP KEY=VALUE..., SUITE/NAME, FILE.py:FUNCTION ARG..., or --spec FILE")
     if function := FUNCTION.match(what[0]):
         task = task_from_function(
             function["path"], function["name"], what[1:], target=read_target(target), threads=threads
@@ -108,7 +108,7 @@ def _plain_request(what: tuple[str, ...], spec_path: str | None, target: str | N
     from .nn.registry import get_task, parse_arguments
 
     task = get_task(what[0], target=read_target(target), threads=threads, **parse_arguments(what[0], what[1:]))
-    return Request(task=task, name=what[0], words=what[1:])
+    return Request(task=task, name=task.op.name if task.op else None, words=what[1:])
 
 
 def _request_from_file(path: str, target: str | None, threads: int | None) -> Request:

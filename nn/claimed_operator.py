@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..spec.errors import SpecError
-from .registry import TAKEN, get_task, operators
+from .registry import TAKEN, get_task, is_operator
 
 if TYPE_CHECKING:
     from ..spec.task import Task
@@ -17,7 +17,7 @@ def contradiction(task: Task) -> str | None:
     Workloads are compared by identity, so the names of buffers and axes do not count.
     """
     call = task.op
-    if call is None or call.name not in operators():
+    if call is None or not is_operator(call.name):
         return None
     arguments: dict[str, Any] = {argument.name: argument.value for argument in call.args}
     if taken := sorted(arguments.keys() & {*TAKEN}):

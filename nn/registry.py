@@ -8,7 +8,7 @@ import contextlib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, get_args, get_type_hints
 
 import attrs
 
@@ -20,6 +20,10 @@ from ..spec.errors import SpecError
 from ..spec.task import Argument, OperatorCall, Option, Target, Task, target_from_value
 from ..spec.workload import Workload
 from .arguments import Kind, Parameter, Value
+from .near_words import did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 Params: TypeAlias = Sequence[Tensor]
 """The buffers of a call, in order: inputs, weights, bias, outputs."""
@@ -35,6 +39,8 @@ _MODULES: Final = {
 """Operator → the module here that registers it."""
 TAKEN: Final = ("target", "threads", "constants")
 """What `get_task` takes beside an operator's own arguments."""
+ENTRY_POINTS: Final = "autosched.operators"
+"""The group of entry points in which installed packages name their operators: ``outer = my_package.ops:outer``."""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +62,7 @@ class Operator:
         for parameter in self.parameters:
             if parameter.name == name:
                 return parameter
-        hint = _did_you_mean(name, [p.name for p in self.parameters])
+        hint = did_you_mean(name, [p.name for p in self.parameters])
         raise SpecError(f"no argument {name!r}{hint}; arguments: {self.signature}", self.name)
 
     def complete(self, given: Mapping[str, object]) -> dict[str, Value]:
@@ -120,8 +126,13 @@ def _parameters(define: Callable[..., Params]) -> Iterator[Parameter]:
 
 
 def operators() -> tuple[str, ...]:
-    """The names of all operators, sorted; loads none of them."""
-    return tuple(sorted(_MODULES.keys() | _REGISTERED.keys()))
+    """The names of all operators, sorted, those of other packages too; loads none of them."""
+    return tuple(sorted({*_MODULES, *_REGISTERED, *(point.name for point in _installed())}))
+
+
+def is_operator(name: str) -> bool:
+    """True where there is an operator of this name; loads none."""
+    return name in _MODULES or name in _REGISTERED or any(point.name == name for point in _installed())
 
 
 def get_operator(name: str) -> Operator:
@@ -129,9 +140,37 @@ def get_operator(name: str) -> Operator:
     if name not in _REGISTERED and name in _MODULES:
         importlib.import_module(f".{_MODULES[name]}", __package__)
     if name not in _REGISTERED:
-        hint = _did_you_mean(name, operators())
+        _load_installed(name)
+    if name not in _REGISTERED:
+        hint = did_you_mean(name, operators())
         raise SpecError(f"no operator {name!r}{hint}; operators: {', '.join(operators())}")
     return _REGISTERED[name]
+
+
+def _installed() -> "EntryPoints":
+    """Operators that installed packages name. Looked up each time: it is rare, and ``sys.path`` may change."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=ENTRY_POINTS)
+
+
+def _load_installed(name: str) -> None:
+    """Registers the operator that an installed package has under `name`, if there is one; SpecError if it fails."""
+    points = [point for point in _installed() if point.name == name]
+    if not points:
+        return
+    if len({point.value for point in points}) > 1:
+        homes = ", ".join(point.value for point in points)
+        raise SpecError(f"several installed packages name operator {name!r}: {homes}; keep one of them")
+    place = f"operator {name!r}, entry point {points[0].value}"
+    try:
+        define = points[0].load()
+    except Exception as error:  # whatever another package's import raises
+        raise SpecError(f"{place}, cannot be loaded: {type(error).__name__}: {error}") from error
+    if getattr(define, "__name__", None) != name:
+        raise SpecError(f"{place}, is {define!r}; name the entry point as its function")
+    if name not in _REGISTERED:
+        register_operator(define)
 
 
 def get_task(
@@ -143,15 +182,16 @@ def get_task(
     constants: Sequence[str] = (),
     **args: Any,
 ) -> Task:
-    """The task of an operator: ``get_task("gemm", N=1024, K=1024, M=1024)``.
+    """The task of an operator, ``get_task("gemm", N=1024, K=1024, M=1024)``, or of a suite, ``get_task("yolo/yolo3")``.
 
-    `threads` defaults to the CPUs this process may run on; `constants` names inputs that keep their value from call to
-    call, as weights do, so that what is made of them alone is made once. `Task.op` has every argument, defaults
-    included, in the order of the operator's signature. Raises SpecError for an operator, argument or shape that cannot
-    be.
+    Arguments replace those of a suite's task. `threads` defaults to the CPUs this process may run on; `constants` names
+    inputs that keep their value from call to call, as weights do, so that what is made of them alone is made once.
+    `Task.op` has every argument, defaults included, in the order of the operator's signature. Raises SpecError for an
+    operator, argument or shape that cannot be.
     """
+    op, given = _call_named(op)
     operator = get_operator(op)
-    values = operator.complete(args)
+    values = operator.complete({**given, **args})
     task = Task(
         workload=operator.workload(values),
         target=target_from_value(target),
@@ -166,8 +206,10 @@ def get_task(
 def parse_arguments(op: str, words: Iterable[str]) -> dict[str, Any]:
     """The arguments that a command line gives an operator, ``["N=1", "stride=1,2", "bias=true"]``, as checked values.
 
-    Those left out are left out here too: `get_task` knows their defaults, and which it needs.
+    Those left out are left out here too: `get_task` knows their defaults, and which it needs. `op` may be the name of a
+    suite's task as well.
     """
+    op, _ = _call_named(op)
     operator = get_operator(op)
     values: dict[str, Value] = {}
     for word in words:
@@ -180,6 +222,16 @@ def parse_arguments(op: str, words: Iterable[str]) -> dict[str, Any]:
         with _under(op):
             values[name] = parameter.read(text)
     return values
+
+
+def _call_named(name: str) -> tuple[str, dict[str, int]]:
+    """The operator that a name stands for, and the arguments that come with it: none with an operator's own."""
+    if "/" not in name:
+        return name, {}
+    from .suites import named_task
+
+    task = named_task(name)
+    return task.op, dict(task.args)
 
 
 def _checked_threads(threads: int) -> int:
@@ -195,10 +247,3 @@ def _under(name: str) -> Iterator[None]:
         yield
     except SpecError as error:
         raise error.under(name) from error
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, known, n=1) or [k for k in known if k.lower() == name.lower()]
-    return f" (did you mean {close[0]!r}?)" if close else ""

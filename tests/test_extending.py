@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from click.testing import CliRunner
 
 from autosched.cli import main
+from autosched.nn import registry
 from autosched.search.tuner import tune
 from autosched.store.store import Store
 from language_page import blocks
@@ -27,8 +28,10 @@ def test_all_that_the_page_shows_works(tmp_path: Path, monkeypatch: pytest.Monke
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(sys.modules, "my_search", None)
-    del sys.modules["my_search"]
+    for module in ("my_search", "my_operators"):
+        monkeypatch.setitem(sys.modules, module, None)
+        del sys.modules[module]
+    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
     namespace: dict[str, Any] = {"__name__": "page"}
     kinds = set()
     for block in blocks(PAGE.read_text(encoding="utf-8")):
@@ -41,6 +44,6 @@ def test_all_that_the_page_shows_works(tmp_path: Path, monkeypatch: pytest.Monke
             for line in block.text.splitlines():
                 found = CliRunner().invoke(main, shlex.split(line.removeprefix("$ autosched ")))
                 assert found.exit_code == 0, found.output
-    assert kinds == {"python file my_search.py", "python", "console"}
+    assert kinds == {"python file my_search.py", "python file my_operators.py", "python", "toml", "console"}
     efforts = [m.effort for r in Store("store").records(LARGE) for m in r.measurements if m.effort is not None]
     assert {effort.strategy for effort in efforts} == {"my_search.Neighbours", "optuna", "auto"}

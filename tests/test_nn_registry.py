@@ -3,17 +3,29 @@
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+from click.testing import CliRunner
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from autosched.cli import main
 from autosched.nn import registry
 from autosched.nn.arguments import GREATEST, Size, Switch
-from autosched.nn.registry import get_operator, get_task, operators, parse_arguments, register_operator
+from autosched.nn.claimed_operator import contradiction
+from autosched.nn.registry import (
+    get_operator,
+    get_task,
+    is_operator,
+    operators,
+    parse_arguments,
+    register_operator,
+)
 from autosched.spec import builder
 from autosched.spec.builder import Tensor
 from autosched.spec.errors import SpecError
@@ -307,6 +319,85 @@ def test_an_operator_of_ones_own() -> None:
     assert task.op.args == (Argument(name="N", value=7), Argument(name="twice", value=False))
     assert flop_count(task.workload) == 7
     register_operator(scaled)  # a module that is loaded again
+
+
+def installed(folder: Path, monkeypatch: pytest.MonkeyPatch, value: str, module: str, dist: str = "gram") -> None:
+    """A distribution with a module, which names operator `gram` as an entry point."""
+    info = folder / f"{dist}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[autosched.operators]\ngram = {value}\n")
+    (folder / f"{value.partition(':')[0]}.py").write_text(textwrap.dedent(module))
+    monkeypatch.syspath_prepend(str(folder))
+
+
+GRAM = """
+    from autosched.nn.arguments import Size
+    from autosched.nn.registry import register_operator
+    from autosched.spec import builder as te
+
+    @register_operator
+    def gram(*, N: Size, M: Size):
+        "The Gram matrix."
+        X, n = te.placeholder((N, M), name="X"), te.reduce_axis(N, name="n")
+        return X, te.compute((M, M), lambda i, j: te.sum(X[n, i] * X[n, j], axis=n), name="G")
+"""
+
+
+@pytest.mark.parametrize("module", [GRAM, GRAM.replace("@register_operator", "")])
+@pytest.mark.usefixtures("own_registry")
+def test_an_operator_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    installed(tmp_path, monkeypatch, "gram_ops:gram", module)
+    monkeypatch.delitem(sys.modules, "gram_ops", raising=False)
+    assert "gram" in operators()
+    assert is_operator("gram")
+    get_operator("gemm")
+    assert "gram_ops" not in sys.modules
+    task = get_task("gram", N=4, M=3)
+    assert "gram_ops" in sys.modules
+    assert flop_count(task.workload) == 2 * 4 * 9
+    assert contradiction(task) is None
+    liar = attrs.evolve(get_task("gemm", N=2, K=2, M=2), op=task.op)
+    assert contradiction(liar) == "gram N=4 M=3 is another computation than its workload"
+    assert CliRunner().invoke(main, ["tasks", "--op", "gram"]).stdout.startswith("gram  N, M\n    The Gram matrix.\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "module", "message"),
+    [
+        (
+            "gram_fails:gram",
+            "raise OSError('no such disk')",
+            "operator 'gram', entry point gram_fails:gram, cannot be loaded: OSError: no such disk",
+        ),
+        (
+            "gram_number:gram",
+            "gram = 3",
+            "operator 'gram', entry point gram_number:gram, is 3; name the entry point as its function",
+        ),
+        (
+            "gram_plain:gram",
+            "def gram(n): pass",
+            "gram.n: found a positional or keyword argument; put * before it",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("own_registry")
+def test_an_installed_package_that_has_no_operator_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, module: str, message: str
+) -> None:
+    installed(tmp_path, monkeypatch, value, module)
+    with pytest.raises(SpecError) as caught:
+        get_operator("gram")
+    assert str(caught.value) == message
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_two_installed_packages_with_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, monkeypatch, "gram_one:gram", "")
+    installed(tmp_path, monkeypatch, "gram_two:gram", "", dist="other")
+    with pytest.raises(SpecError, match=r"^several installed packages name operator .gram.: gram_.*; keep one"):
+        get_operator("gram")
 
 
 @pytest.mark.usefixtures("own_registry")
