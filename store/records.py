@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from datetime import datetime, timezone
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
@@ -18,6 +18,9 @@ from ..spec.claim import ACCURACY_CLASSES, Effort, Failure, Machine, Protocol, T
 from ..spec.errors import SpecError
 from ..spec.schedule import Schedule
 from ..spec.task import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MEASURED: Final = "measured here"
 CLAIMED: Final = "claimed"
@@ -175,12 +178,22 @@ def sorted_measurements(measurements: tuple[Measurement, ...]) -> tuple[Measurem
 
 
 @attrs.frozen(kw_only=True)
+class SpaceState:
+    """How the searches of one space ended: as `SearchState` says it of the last one."""
+
+    space: str
+    settled: int = 0
+    exhausted: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class SearchState:
     """How far the search for a task on a machine under a protocol came.
 
     `trials` were made in all; `finished` is the greatest total that a search was asked for and reached, 0 if none.
     `settled` is the total at which a search that was to go on while it improves ended, 0 if none did.
     `exhausted`: the whole of the space called `space` was tried. `seconds` were spent in all.
+    `others` are the other spaces of which a search settled or that were exhausted, sorted by name.
     """
 
     strategy: str
@@ -190,31 +203,48 @@ class SearchState:
     exhausted: bool = False
     seconds: float
     space: str = ""
+    others: tuple[SpaceState, ...] = ()
     date: str
 
     def covers(self, trials: int, space: str | None = None, early_stopping: bool = False) -> bool:
-        """True where a request for `trials` in all, in `space` or else in any, needs no further search.
+        """True where a request for `trials` in all, in `space` or else in the last one, needs no further search.
 
         `early_stopping`: nor does it where a search ended because nothing improved any more.
         """
-        is_over = self.exhausted or (early_stopping and self.settled > 0)
-        return (is_over and space in (None, self.space)) or self.finished >= trials
+        known = _spaces((self,)).get(self.space if space is None else space)
+        is_over = known is not None and (known.exhausted or (early_stopping and known.settled > 0))
+        return is_over or self.finished >= trials
 
 
 def further(ours: SearchState, theirs: SearchState) -> SearchState:
     """What two states of one search say together: whatever either reached was reached; the later one names the rest.
 
-    Only the later state's space can be exhausted or settled: another space has schedules that were not tried.
+    A space is exhausted or settled by searches of its own alone: another has schedules that were not tried.
     """
-    earlier, later = sorted((ours, theirs), key=_state_order)
+    later = max(ours, theirs, key=_state_order)
+    spaces = _spaces((ours, theirs))
+    last = spaces.pop(later.space)
     return attrs.evolve(
         later,
-        trials=max(earlier.trials, later.trials),
-        finished=max(earlier.finished, later.finished),
-        settled=max(state.settled for state in (earlier, later) if state.space == later.space),
-        exhausted=later.exhausted or (earlier.exhausted and earlier.space == later.space),
-        seconds=max(earlier.seconds, later.seconds),
+        trials=max(ours.trials, theirs.trials),
+        finished=max(ours.finished, theirs.finished),
+        settled=last.settled,
+        exhausted=last.exhausted,
+        seconds=max(ours.seconds, theirs.seconds),
+        others=tuple(state for _, state in sorted(spaces.items()) if state.settled or state.exhausted),
     )
+
+
+def _spaces(states: Iterable[SearchState]) -> dict[str, SpaceState]:
+    """All that the states know of each space, by its name."""
+    spaces: dict[str, SpaceState] = {}
+    for state in states:
+        for new in (SpaceState(space=state.space, settled=state.settled, exhausted=state.exhausted), *state.others):
+            old = spaces.get(new.space, new)
+            spaces[new.space] = SpaceState(
+                space=new.space, settled=max(old.settled, new.settled), exhausted=old.exhausted or new.exhausted
+            )
+    return spaces
 
 
 def _measurement_order(measurement: Measurement) -> tuple[str, str]:
@@ -225,5 +255,6 @@ def _failure_order(failed: FailedTrial) -> tuple[str, str]:
     return failed.date, repr(failed)
 
 
-def _state_order(state: SearchState) -> tuple[str, str]:
-    return state.date, repr(state)
+def _state_order(state: SearchState) -> tuple[str, str, str]:
+    """By what the later state names alone: the rest is united, and would order three states by who comes first."""
+    return state.date, state.strategy, state.space

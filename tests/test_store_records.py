@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import attrs
 import pytest
 from hypothesis import given
@@ -18,6 +20,7 @@ from autosched.store.records import (
     History,
     Measurement,
     SearchState,
+    SpaceState,
     check_record,
     further,
     sorted_measurements,
@@ -150,7 +153,8 @@ def test_dates_sort_as_text() -> None:
 
 # --- search states ----------------------------------------------------------------------------------------------------
 
-states = st.builds(
+SPACES = ("", "cpu-1", "cpu-1 and one's own")
+single_states = st.builds(
     SearchState,
     strategy=st.sampled_from(["random", "evolve"]),
     trials=st.integers(0, 9),
@@ -158,9 +162,10 @@ states = st.builds(
     settled=st.integers(0, 9),
     exhausted=st.booleans(),
     seconds=st.sampled_from([0.0, 1.5, 60.0]),
-    space=st.just("cpu-1"),
+    space=st.sampled_from(SPACES),
     date=st.sampled_from(DAYS),
 )
+states = st.lists(single_states, min_size=1, max_size=3).map(lambda parts: reduce(further, parts))
 
 
 @given(states, states, states)
@@ -170,11 +175,11 @@ def test_states_unite_in_any_order(a: SearchState, b: SearchState, c: SearchStat
     assert further(a, a) == a
 
 
-@given(states, states, st.integers(0, 20))
-def test_what_was_reached_stays_reached(a: SearchState, b: SearchState, trials: int) -> None:
+@given(states, states, st.integers(0, 20), st.sampled_from(SPACES))
+def test_what_was_reached_stays_reached(a: SearchState, b: SearchState, trials: int, space: str) -> None:
     for early in (False, True):
-        reached = [state.covers(trials, early_stopping=early) for state in (a, b)]
-        assert further(a, b).covers(trials, early_stopping=early) == any(reached)
+        reached = [state.covers(trials, space, early_stopping=early) for state in (a, b)]
+        assert further(a, b).covers(trials, space, early_stopping=early) == any(reached)
 
 
 def test_another_space_is_not_exhausted() -> None:
@@ -187,6 +192,9 @@ def test_another_space_is_not_exhausted() -> None:
     assert large.covers(1000, "2", early_stopping=True)
     assert not further(small, large).covers(1000)
     assert further(small, large).covers(9)
+    assert further(small, large).covers(1000, "1"), "what was tried of it was tried, whatever came later"
+    assert further(small, attrs.evolve(large, settled=0)).others == (SpaceState(space="1", exhausted=True),)
+    assert further(attrs.evolve(small, exhausted=False), large).others == (), "an older autosched reads it"
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
