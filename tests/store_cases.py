@@ -53,6 +53,13 @@ def tiled(names: str = "ABCijk", factor: int = 8, extent: int = 64) -> Schedule:
     )  # fmt: skip
 
 
+def named(model: Record, names: str) -> Record:
+    """A record of `tiled()` for `gemm()` as who uses `names` sees it."""
+    extent = model.task.workload.inputs[0].shape[0]
+    factor = model.schedule.stagings[0].splits[0].factors[1]  # type: ignore[union-attr] # tiled() begins with Reindex
+    return attrs.evolve(model, task=gemm(names, extent), schedule=tiled(names, factor, extent))
+
+
 def timed(*samples_s: float, **changes: object) -> Measurement:
     """A verified measurement made here, but for `changes`."""
     given: dict[str, object] = {

@@ -1,0 +1,164 @@
+"""The store against a dict: a state machine of what two processes may do with one folder."""
+
+from __future__ import annotations
+
+import tempfile
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from autosched.spec.rename import schedule_digest
+from autosched.store.keys import slot, task_key
+from autosched.store.leaders import leader_from_stored, rank
+from autosched.store.records import CLAIMED, MEASURED, FailedTrial, Measurement, Record, SearchState, further, united
+from autosched.store.store import Store
+from autosched.store.stored import stored_from_record
+from store_cases import MACHINE, OTHER_MACHINE, OTHER_PROTOCOL, PROTOCOL, failed, gemm, named, tiled
+
+ACCURACIES = ("exact", "reassociated", "winograd", "reduced")
+NAMES = ("ABCijk", "XYZabc")  # two people's names for one task
+EXTENTS = (16, 32)
+FACTORS = (2, 4, 8)
+MACHINES = (MACHINE, OTHER_MACHINE)
+PROTOCOLS = (PROTOCOL, OTHER_PROTOCOL)
+
+measurements = st.builds(
+    Measurement,
+    samples_s=st.lists(st.sampled_from([0.001, 0.002, 0.004]), min_size=1, max_size=3).map(tuple),
+    verified=st.sampled_from([True, True, False]),
+    accuracy=st.sampled_from(ACCURACIES),
+    origin=st.sampled_from([MEASURED, MEASURED, CLAIMED]),
+    date=st.sampled_from(["2026-01-01", "2026-01-02", "2026-01-03"]),
+)
+failures = st.builds(failed, date=st.sampled_from(["2026-01-01", "2026-01-02"]))
+records = st.builds(
+    lambda names, extent, factor, machine, protocol, what: Record(
+        task=gemm(names, extent),
+        schedule=tiled(names, factor, extent),
+        machine=machine,
+        protocol=protocol,
+        measurements=() if isinstance(what, FailedTrial) else (what,),
+        failed=what if isinstance(what, FailedTrial) else None,
+    ),
+    st.sampled_from(NAMES),
+    st.sampled_from(EXTENTS),
+    st.sampled_from(FACTORS),
+    st.sampled_from(MACHINES),
+    st.sampled_from(PROTOCOLS),
+    st.one_of(measurements, measurements, failures),
+)
+states = st.builds(
+    SearchState,
+    strategy=st.just("random"),
+    trials=st.integers(0, 9),
+    finished=st.integers(0, 9),
+    exhausted=st.booleans(),
+    seconds=st.sampled_from([0.5, 2.0]),
+    date=st.sampled_from(["2026-01-01", "2026-01-02"]),
+)
+places = st.tuples(
+    st.sampled_from(NAMES), st.sampled_from(EXTENTS), st.sampled_from(MACHINES), st.sampled_from(PROTOCOLS)
+)
+
+
+class AgainstDict(RuleBasedStateMachine):
+    """Two `Store` objects on one folder, as two processes would have, beside a dict of records."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.stores = [Store(self.folder.name + "/store") for _ in range(2)]
+        self.model: dict[tuple[str, str], Record] = {}
+        self.searches: dict[str, SearchState] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            assert self.stores[0].check() == ()
+            for store in self.stores:
+                store.close()
+            self.folder.cleanup()
+
+    @rule(new=records, which=st.integers(0, 1))
+    def put(self, new: Record, which: int) -> None:
+        place, digest = slot(new.task, new.machine, new.protocol), schedule_digest(new.schedule, new.task.names)
+        old = self.model.get((place, digest))
+        merged = new if old is None else united(old, new)
+        self.model[place, digest] = merged
+        back = self.stores[which].put(new)
+        assert (back.measurements, back.failed) == (merged.measurements, merged.failed)
+        assert (back.task, back.schedule) == (new.task, new.schedule), "in the names of who put it"
+
+    @rule(place=places, allow=st.sets(st.sampled_from(ACCURACIES)).map(sorted), which=st.integers(0, 1))
+    def best(self, place: tuple[str, int, object, object], allow: list[str], which: int) -> None:
+        names, extent, machine, protocol = place
+        task = gemm(names, extent)
+        here = slot(task, machine, protocol)  # type: ignore[arg-type]
+        leaders = [leader_from_stored(stored_from_record(r), d) for (p, d), r in self.model.items() if p == here]
+        allowed = [leader for leader in leaders if leader is not None and leader.accuracy in allow]
+        found = self.stores[which].best(task, machine, protocol, allow)  # type: ignore[arg-type]
+        if not allowed:
+            assert found is None
+        else:
+            expected = self.model[here, min(allowed, key=rank).digest]
+            assert found == named(expected, names)
+            assert found.task is task
+
+    @rule(place=places, factor=st.sampled_from(FACTORS), which=st.integers(0, 1))
+    def get(self, place: tuple[str, int, object, object], factor: int, which: int) -> None:
+        names, extent, machine, protocol = place
+        task, schedule = gemm(names, extent), tiled(names, factor, extent)
+        expected = self.model.get((slot(task, machine, protocol), schedule_digest(schedule, task.names)))  # type: ignore[arg-type]
+        found = self.stores[which].get(task, schedule, machine, protocol)  # type: ignore[arg-type]
+        assert found == (None if expected is None else named(expected, names))
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), which=st.integers(0, 1))
+    def delete(self, data: st.DataObject, which: int) -> None:
+        key = data.draw(st.sampled_from(sorted(self.model)))
+        assert self.stores[which].delete(self.model[key])
+        assert not self.stores[1 - which].delete(self.model.pop(key))
+
+    @rule(place=places, state=states, which=st.integers(0, 1))
+    def finish(self, place: tuple[str, int, object, object], state: SearchState, which: int) -> None:
+        names, extent, machine, protocol = place
+        task = gemm(names, extent)
+        here = slot(task, machine, protocol)  # type: ignore[arg-type]
+        old = self.searches.get(here)
+        self.searches[here] = state if old is None else further(old, state)
+        assert self.stores[which].finish_search(task, state, machine, protocol) == self.searches[here]  # type: ignore[arg-type]
+        assert self.stores[1 - which].search_state(task, machine, protocol) == self.searches[here]  # type: ignore[arg-type]
+
+    @rule(extent=st.sampled_from(EXTENTS), names=st.sampled_from(NAMES), which=st.integers(0, 1))
+    def delete_task(self, extent: int, names: str, which: int) -> None:
+        task = gemm(names, extent)
+        gone = [key for key in self.model if key[0].startswith(task_key(task))]
+        assert self.stores[which].delete_task(task) == len(gone)
+        for key in gone:
+            del self.model[key]
+        for place in [place for place in self.searches if place.startswith(task_key(task))]:
+            del self.searches[place]
+
+    @rule(which=st.integers(0, 1))
+    def reopen(self, which: int) -> None:
+        assert self.stores[which].check() == ()
+        self.stores[which].close()
+        self.stores[which] = Store(self.folder.name + "/store")
+
+    @invariant()
+    def holds_what_the_dict_holds(self) -> None:
+        if not hasattr(self, "folder"):
+            return
+        for names in NAMES:
+            for extent in EXTENTS:
+                task = gemm(names, extent)
+                found = {
+                    (slot(r.task, r.machine, r.protocol), schedule_digest(r.schedule, r.task.names)): r
+                    for r in self.stores[0].records(task)
+                }
+                expected = {k: named(r, names) for k, r in self.model.items() if k[0].startswith(task_key(task))}
+                assert found == expected
+
+
+TestAgainstDict = AgainstDict.TestCase
+TestAgainstDict.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
