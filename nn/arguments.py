@@ -123,10 +123,18 @@ Kind: TypeAlias = WholeNumber | PerDimension | Flag | OneOf
 
 Size: TypeAlias = Annotated[int, WholeNumber(least=1)]
 """An extent."""
-Step2d: TypeAlias = Annotated[int | tuple[int, int], PerDimension(least=1, rank=2)]
+Step1d: TypeAlias = Annotated[int | tuple[int, ...], PerDimension(least=1, rank=1)]
+"""A stride or dilation along a line."""
+Margin1d: TypeAlias = Annotated[int | tuple[int, ...], PerDimension(least=0, rank=1)]
+"""Padding at both ends of a line."""
+Step2d: TypeAlias = Annotated[int | tuple[int, ...], PerDimension(least=1, rank=2)]
 """A stride or dilation over (rows, columns)."""
-Margin2d: TypeAlias = Annotated[int | tuple[int, int], PerDimension(least=0, rank=2)]
+Margin2d: TypeAlias = Annotated[int | tuple[int, ...], PerDimension(least=0, rank=2)]
 """Padding on both sides of (rows, columns)."""
+Step3d: TypeAlias = Annotated[int | tuple[int, ...], PerDimension(least=1, rank=3)]
+"""A stride or dilation over (depth, rows, columns)."""
+Margin3d: TypeAlias = Annotated[int | tuple[int, ...], PerDimension(least=0, rank=3)]
+"""Padding on both sides of (depth, rows, columns)."""
 Switch: TypeAlias = Annotated[bool, Flag()]
 """A part that may be left out."""
 FloatDtype: TypeAlias = Annotated[str, OneOf(words=tuple(FLOATS))]

@@ -1,4 +1,4 @@
-"""Convolutions of images: NCHW, weights with the output channel outermost as in PyTorch, one stage per step.
+"""Convolutions: channels first, weights with the output channel outermost as in PyTorch, one stage per step.
 
 The stages are ``pad`` (left out where padding is 0), ``conv``, and on request ``bias_add`` and ``relu``.
 """
@@ -7,10 +7,35 @@ from collections.abc import Sequence
 
 from ..spec import builder as te
 from ..spec.builder import Reduction, Tensor, Value
-from ..spec.errors import SpecError
-from .arguments import FloatDtype, Margin2d, Size, Step2d, Switch
+from .arguments import FloatDtype, Margin1d, Margin2d, Margin3d, Size, Step1d, Step2d, Step3d, Switch
 from .registry import register_operator
-from .windows import Window2d, add_bias, padded2d, pair, rectified
+from .windows import Window, check_groups, finished, image_axes, padded, window
+
+
+@register_operator
+def conv1d(
+    *,
+    N: Size,
+    C: Size,
+    L: Size,
+    K: Size,
+    R: Size,
+    stride: Step1d = 1,
+    padding: Margin1d = 0,
+    dilation: Step1d = 1,
+    groups: Size = 1,
+    bias: Switch = False,
+    relu: Switch = False,
+    dtype: FloatDtype = "float32",
+) -> Sequence[Tensor]:
+    """Convolution of lines: ``conv[n, k, l] += pad[n, c, l * stride + r * dilation] * W[k, c, r]``.
+
+    X is (N, C, L), the weights W are (K, C / groups, R), bias is (K,), the result is (N, K, P) with
+    ``P = (L + 2 * padding - dilation * (R - 1) - 1) // stride + 1``; groups and dtypes as in `conv2d`. The letters are
+    FlexTensor's (ASPLOS'20), the arithmetic is torch.nn.functional.conv1d's.
+    """
+    sliding = window((R,), stride, padding, dilation)
+    return _convolved(sliding, (N, C, L), K, groups=groups, dtype=dtype, bias=bias, relu=relu)
 
 
 @register_operator
@@ -38,22 +63,38 @@ def conv2d(
     C and K; an output channel reads the C / groups input channels of its own group. Buffers and sums are of `dtype`.
     The letters are FlexTensor's (ASPLOS'20), the arithmetic is torch.nn.functional.conv2d's.
     """
-    for letter, channels in (("C", C), ("K", K)):
-        if channels % groups:
-            raise SpecError(f"{groups} does not divide {letter}={channels}; use a divisor of C and of K", "groups")
-    window = Window2d(kernel=(R, S), stride=pair(stride), padding=pair(padding), dilation=pair(dilation))
-    P, Q = window.places((H, W))
-    X = te.placeholder((N, C, H, W), dtype, name="X")
-    weight = te.placeholder((K, C // groups, R, S), dtype, name="W")
-    image = padded2d(X, window.padding)
-    c, r, s = te.reduce_axis(C // groups, name="c"), te.reduce_axis(R, name="r"), te.reduce_axis(S, name="s")
+    sliding = window((R, S), stride, padding, dilation)
+    return _convolved(sliding, (N, C, H, W), K, groups=groups, dtype=dtype, bias=bias, relu=relu)
 
-    def body(n: Value, k: Value, h: Value, w: Value) -> Reduction:
-        channel = c if groups == 1 else k // (K // groups) * (C // groups) + c
-        return te.sum(image[(n, channel, *window.point(h, w, r, s))] * weight[k, c, r, s], axis=[c, r, s])
 
-    conv = te.compute((N, K, P, Q), body, name="conv")
-    return X, weight, *_finished(conv, bias, relu)
+@register_operator
+def conv3d(
+    *,
+    N: Size,
+    C: Size,
+    D: Size,
+    H: Size,
+    W: Size,
+    K: Size,
+    T: Size,
+    R: Size,
+    S: Size,
+    stride: Step3d = 1,
+    padding: Margin3d = 0,
+    dilation: Step3d = 1,
+    groups: Size = 1,
+    bias: Switch = False,
+    relu: Switch = False,
+    dtype: FloatDtype = "float32",
+) -> Sequence[Tensor]:
+    """Convolution of volumes: ``conv[n, k, d, h, w] += pad[n, c, d * stride + t * dilation, …] * W[k, c, t, r, s]``.
+
+    X is (N, C, D, H, W), the weights W are (K, C / groups, T, R, S), bias is (K,), the result is (N, K, O, P, Q) with
+    ``O = (D + 2 * padding - dilation * (T - 1) - 1) // stride + 1``, and P and Q likewise; groups and dtypes as in
+    `conv2d`. The letters are FlexTensor's (ASPLOS'20), the arithmetic is torch.nn.functional.conv3d's.
+    """
+    sliding = window((T, R, S), stride, padding, dilation)
+    return _convolved(sliding, (N, C, D, H, W), K, groups=groups, dtype=dtype, bias=bias, relu=relu)
 
 
 @register_operator
@@ -79,24 +120,35 @@ def depthwise_conv2d(
     (N, C * factor, P, Q) with P and Q as in `conv2d`. Buffers and sums are of `dtype`. The letters are FlexTensor's
     (ASPLOS'20), the arithmetic is torch.nn.functional.conv2d's with groups = C.
     """
-    window = Window2d(kernel=(R, S), stride=pair(stride), padding=pair(padding), dilation=pair(dilation))
-    P, Q = window.places((H, W))
+    sliding = window((R, S), stride, padding, dilation)
+    P, Q = sliding.places((H, W))
     X = te.placeholder((N, C, H, W), dtype, name="X")
     weight = te.placeholder((C * factor, 1, R, S), dtype, name="W")
-    image = padded2d(X, window.padding)
-    r, s = te.reduce_axis(R, name="r"), te.reduce_axis(S, name="s")
+    image = padded(X, sliding.padding)
+    taps = sliding.taps()
 
     def body(n: Value, k: Value, h: Value, w: Value) -> Reduction:
-        return te.sum(image[(n, k // factor, *window.point(h, w, r, s))] * weight[k, 0, r, s], axis=[r, s])
+        return te.sum(image[(n, k // factor, *sliding.point((h, w), taps))] * weight[(k, 0, *taps)], axis=taps)
 
     conv = te.compute((N, C * factor, P, Q), body, name="conv")
-    return X, weight, *_finished(conv, bias, relu)
+    return X, weight, *finished(conv, bias, relu)
 
 
-def _finished(conv: Tensor, bias: bool, relu: bool) -> Sequence[Tensor]:
-    """The last parameters, after the stages asked for: the bias, if there is one, and the output."""
-    if not bias:
-        return (rectified(conv) if relu else conv,)
-    vector = te.placeholder((conv.shape[1],), conv.dtype, name="bias")
-    biased = add_bias(conv, vector)
-    return vector, rectified(biased) if relu else biased
+def _convolved(
+    sliding: Window, shape: tuple[int, ...], K: int, *, groups: int, dtype: str, bias: bool, relu: bool
+) -> Sequence[Tensor]:
+    """The buffers of a convolution of images of (N, C, …)."""
+    N, C, *image_size = shape
+    check_groups(groups, C, K)
+    places = sliding.places(image_size)
+    X = te.placeholder(shape, dtype, name="X")
+    weight = te.placeholder((K, C // groups, *sliding.kernel), dtype, name="W")
+    image = padded(X, sliding.padding)
+    c, taps = te.reduce_axis(C // groups, name="c"), sliding.taps()
+
+    def body(n: Value, k: Value, *place: Value) -> Reduction:
+        channel = c if groups == 1 else k // (K // groups) * (C // groups) + c
+        return te.sum(image[(n, channel, *sliding.point(place, taps))] * weight[(k, c, *taps)], axis=[c, *taps])
+
+    conv = te.compute((N, K, *places), body, name="conv", axes=image_axes(sliding.rank, "k"))
+    return X, weight, *finished(conv, bias, relu)

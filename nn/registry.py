@@ -33,8 +33,16 @@ _MODULES: Final = {
     "gemm": "matmul",
     "batch_gemm": "matmul",
     "gemv": "matmul",
+    "linear": "matmul",
+    "bilinear": "tensor_products",
+    "mttkrp": "tensor_products",
+    "conv1d": "conv",
     "conv2d": "conv",
+    "conv3d": "conv",
     "depthwise_conv2d": "conv",
+    "conv_transpose1d": "transposed",
+    "conv_transpose2d": "transposed",
+    "conv_transpose3d": "transposed",
 }
 """Operator → the module here that registers it."""
 TAKEN: Final = ("target", "threads", "constants")

@@ -1,72 +1,124 @@
-"""What convolutions of images share: the window that slides, padding before it, bias and ReLU after it."""
+"""What convolutions share, in one, two and three dimensions: the sliding window, bias and ReLU after it."""
+
+from collections.abc import Sequence
+from typing import Final
 
 import attrs
 
 from ..spec import builder as te
 from ..spec.builder import Tensor, Value
 from ..spec.errors import SpecError
+from .zeros import zero_pad
+
+SIZES: Final = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
+"""FlexTensor's letters for the extents of an image of each rank; in lower case they name its axes."""
+TAPS: Final = {1: ("R",), 2: ("R", "S"), 3: ("T", "R", "S")}
+"""Those of a kernel."""
 
 
-def pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    """An argument for (rows, columns), spelled out: 2 is (2, 2)."""
-    return value if isinstance(value, tuple) else (value, value)
+def each(value: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """An argument for `rank` dimensions, spelled out: 2 is (2, 2)."""
+    return value if isinstance(value, tuple) else (value,) * rank
+
+
+def image_axes(rank: int, channel: str = "c", *, channels_last: bool = False) -> tuple[str, ...]:
+    """The names of the axes of images: n, c, h, w, or n, h, w, c."""
+    points = tuple(size.lower() for size in SIZES[rank])
+    return ("n", *points, channel) if channels_last else ("n", channel, *points)
 
 
 @attrs.frozen(kw_only=True)
-class Window2d:
-    """A kernel sliding over a padded image; each field is for (rows, columns)."""
+class Window:
+    """A kernel sliding over a padded image; each field has a number for each dimension of the image."""
 
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
 
-    def places(self, image: tuple[int, int]) -> tuple[int, int]:
-        """Size of the output for an image of (H, W); SpecError where the kernel does not fit once."""
-        return self._places(0, "H", image[0], "R"), self._places(1, "W", image[1], "S")
+    @property
+    def rank(self) -> int:
+        """Dimensions of the image, without batch and channels."""
+        return len(self.kernel)
 
-    def _places(self, dimension: int, size_name: str, size: int, kernel_name: str) -> int:
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """Points from the first to the last tap, both included."""
+        return tuple(apart * (taps - 1) + 1 for taps, apart in zip(self.kernel, self.dilation, strict=True))
+
+    def places(self, image: Sequence[int]) -> tuple[int, ...]:
+        """Size of the output for an image of this size; SpecError where the kernel does not fit once."""
+        return tuple(self._places(dimension, size) for dimension, size in enumerate(image))
+
+    def _places(self, dimension: int, size: int) -> int:
         taps, padding, dilation = self.kernel[dimension], self.padding[dimension], self.dilation[dimension]
-        span, room = dilation * (taps - 1) + 1, size + 2 * padding
+        span, room = self.spans[dimension], size + 2 * padding
         if span > room:
             raise SpecError(
-                f"{taps} taps at dilation {dilation} span {span} points, {size_name}={size} with padding {padding} "
-                f"has {room}; use a smaller kernel or dilation, or more padding",
-                kernel_name,
+                f"{taps} taps at dilation {dilation} span {span} points, {SIZES[self.rank][dimension]}={size} with "
+                f"padding {padding} has {room}; use a smaller kernel or dilation, or more padding",
+                TAPS[self.rank][dimension],
             )
         return (room - span) // self.stride[dimension] + 1
 
-    def point(self, h: Value, w: Value, r: Value, s: Value) -> tuple[Value, Value]:
-        """Row and column of the padded image under tap (r, s) of the window at place (h, w)."""
-        return (
-            h * self.stride[0] + r * self.dilation[0],
-            w * self.stride[1] + s * self.dilation[1],
-        )
+    def point(self, place: Sequence[Value], taps: Sequence[Value]) -> tuple[Value, ...]:
+        """The point of the padded image that is under a tap of the window at a place."""
+        steps = zip(place, self.stride, taps, self.dilation, strict=True)
+        return tuple(at * stride + tap * dilation for at, stride, tap, dilation in steps)
+
+    def taps(self) -> tuple[te.ReduceAxis, ...]:
+        """A reduce axis for each dimension of the kernel."""
+        return tuple(te.reduce_axis(extent, n.lower()) for extent, n in zip(self.kernel, TAPS[self.rank], strict=True))
 
 
-def padded2d(X: Tensor, padding: tuple[int, int]) -> Tensor:
-    """X with zeros around its images; X itself where `padding` is (0, 0).
+def window(
+    kernel: tuple[int, ...],
+    stride: int | tuple[int, ...],
+    padding: int | tuple[int, ...],
+    dilation: int | tuple[int, ...],
+) -> Window:
+    """The window of an operator's arguments."""
+    rank = len(kernel)
+    return Window(kernel=kernel, stride=each(stride, rank), padding=each(padding, rank), dilation=each(dilation, rank))
 
-    The stage is ``pad[n, c, h, w] = X[n, c, h - top, w - left] if inside else 0``; rows, or columns, that are not
-    padded are not compared.
+
+def padded(X: Tensor, padding: tuple[int, ...], *, channels_last: bool = False) -> Tensor:
+    """X with zeros on both sides of its images' dimensions; X itself where there are none.
+
+    The stage is ``pad[n, c, h, w] = X[n, c, h - top, w - left] if inside else 0``.
     """
-    if padding == (0, 0):
-        return X
-    (N, C, H, W), (top, left) = X.shape, padding
-
-    def pad(n: Value, c: Value, h: Value, w: Value) -> Value:
-        rows = (h >= top, h < top + H) if top else ()
-        columns = (w >= left, w < left + W) if left else ()
-        return te.if_then_else(te.all(*rows, *columns), X[n, c, h - top, w - left], 0)
-
-    return te.compute((N, C, H + 2 * top, W + 2 * left), pad, name="pad")
+    around = (0, *padding, 0) if channels_last else (0, 0, *padding)
+    return zero_pad(X, around, around, axes=image_axes(len(padding), channels_last=channels_last))
 
 
-def add_bias(image: Tensor, bias: Tensor) -> Tensor:
-    """The stage ``bias_add[n, k, h, w] = image[n, k, h, w] + bias[k]``."""
-    return te.compute(image.shape, lambda n, k, h, w: image[n, k, h, w] + bias[k], name="bias_add")
+def check_groups(groups: int, C: int, K: int) -> None:
+    """Raises SpecError unless channels fall into groups of the same size."""
+    for letter, channels in (("C", C), ("K", K)):
+        if channels % groups:
+            raise SpecError(f"{groups} does not divide {letter}={channels}; use a divisor of C and of K", "groups")
 
 
-def rectified(image: Tensor) -> Tensor:
-    """The stage ``relu[n, k, h, w] = max(image[n, k, h, w], 0)``."""
-    return te.compute(image.shape, lambda n, k, h, w: te.maximum(image[n, k, h, w], 0), name="relu")
+def finished(result: Tensor, bias: bool, relu: bool = False, *, channel: int = 1) -> Sequence[Tensor]:
+    """An operator's last parameters, after the stages asked for: the bias, if there is one, and the output.
+
+    Dimension `channel` of the result is what the bias is for.
+    """
+    vectors = (te.placeholder((result.shape[channel],), result.dtype, name="bias"),) if bias else ()
+    for vector in vectors:
+        result = add_bias(result, vector, channel)
+    return *vectors, rectified(result) if relu else result
+
+
+def add_bias(result: Tensor, bias: Tensor, channel: int = 1, name: str = "bias_add") -> Tensor:
+    """The stage ``bias_add[n, k, h, w] = result[n, k, h, w] + bias[k]``; dimension `channel` is k."""
+    return te.compute(result.shape, lambda *at: result[at] + bias[at[channel]], name, axes=axis_names(result))
+
+
+def rectified(result: Tensor) -> Tensor:
+    """The stage ``relu[n, k, h, w] = max(result[n, k, h, w], 0)``."""
+    return te.compute(result.shape, lambda *at: te.maximum(result[at], 0), "relu", axes=axis_names(result))
+
+
+def axis_names(result: Tensor) -> tuple[str, ...] | None:
+    """The names of a stage's axes, for the stage after it."""
+    return tuple(axis.name for axis in result.stage.axes) if result.stage is not None else None

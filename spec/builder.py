@@ -6,7 +6,8 @@
     C = compute((M, N), lambda i, j: sum(A[i, k] * B[k, j], axis=k), name="C")
     workload = build([A, B, C])
 
-The parameter names of a `compute` function name the axes. Python numbers take the type of the other operand.
+The parameter names of a `compute` function, or its `axes`, name the axes. Python numbers take the type of the other
+operand.
 """
 
 from __future__ import annotations
@@ -182,10 +183,17 @@ def _reduction(op: str, value: Value, axis: ReduceAxis | Sequence[ReduceAxis]) -
     return Reduction(op, value, tuple(a.iter_axis for a in axes), identity_element(op, value.dtype))
 
 
-def compute(shape: Sequence[int], body: Callable[..., Value | Reduction], name: str) -> Tensor:
-    """A stage: `body` gives the value at each point; its parameter names (one per dimension) name the axes."""
-    names = _axis_names(body, len(shape))
-    axes = tuple(IterAxis(name=n, extent=e) for n, e in zip(names, shape, strict=True))
+def compute(
+    shape: Sequence[int], body: Callable[..., Value | Reduction], name: str, axes: Sequence[str] | None = None
+) -> Tensor:
+    """A stage: `body` gives the value at each point; its parameter names (one per dimension) name the axes.
+
+    `axes` names them for a function of any number of dimensions, ``lambda *at: ...``.
+    """
+    names = _axis_names(body, len(shape)) if axes is None else tuple(axes)
+    if len(names) != len(shape):
+        raise SpecError(f"compute {name!r} names {len(names)} axes, the shape has {len(shape)}", name)
+    iter_axes = tuple(IterAxis(name=n, extent=e) for n, e in zip(names, shape, strict=True))
     begin = len(_READ)
     try:
         result = body(*(Value(Axis(n), INDEX) for n in names))
@@ -197,7 +205,7 @@ def compute(shape: Sequence[int], body: Callable[..., Value | Reduction], name: 
         raise SpecError(f"compute {name!r} returned {type(result).__name__}; return a value or a reduction", name)
     stage = Stage(
         name=name,
-        axes=axes,
+        axes=iter_axes,
         reduce=result.axes if isinstance(result, Reduction) else (),
         outputs=(Output(name=name, dtype="int32" if value.dtype == INDEX else value.dtype),),
         body=(Cast("int32", value.expr) if value.dtype == INDEX else value.expr,),

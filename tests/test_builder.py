@@ -206,3 +206,11 @@ def test_what_cannot_be_said(make, message):
     with pytest.raises(SpecError) as error:
         make()
     assert message in str(error.value)
+
+
+def test_axes_of_any_number_are_named_in_the_call():
+    A = b.placeholder((2, 3), name="A")
+    stage = b.compute((2, 3), lambda *at: A[at], "Y", axes=("row", "column")).stage
+    assert [axis.name for axis in stage.axes] == ["row", "column"]
+    with pytest.raises(SpecError, match="compute 'Y' names 1 axes, the shape has 2"):
+        b.compute((2, 3), lambda *at: A[at], "Y", axes=("row",))

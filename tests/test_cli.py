@@ -57,7 +57,7 @@ def test_tune_prints_one_object(measured: tuple[Path, dict[str, Any], str]) -> N
     _, printed, _ = measured
     assert printed.keys() >= FIELDS
     assert printed["op"] == "gemm"
-    assert printed["args"] == {"N": 16, "K": 8, "M": 24, "dtype": "float32"}
+    assert printed["args"] == {"N": 16, "K": 8, "M": 24, "transposeA": False, "transposeB": False, "dtype": "float32"}
     assert printed["target"] == {"kind": "llvm"}
     assert printed["source"] in ("search", "default")
     assert (printed["trials"], printed["failures"]) == (3, {})
@@ -141,7 +141,7 @@ def test_tune_for_people(folder: Path, bench: PretendedBench) -> None:
     done = call("tune", *GEMM, "--trials", 4, "--threads", 1)
     assert done.exit_code == 0
     head, rest = done.stdout.splitlines()
-    assert head == "gemm N=16 K=8 M=24 dtype=float32 on llvm, 1 thread"
+    assert head == "gemm N=16 K=8 M=24 transposeA=False transposeB=False dtype=float32 on llvm, 1 thread"
     assert " times the default (" in rest
     assert " after 4 trials in " in rest
     assert done.stderr.splitlines()[0] == "searching: 4 trials"

@@ -23,7 +23,7 @@ def test_show(spec_file: Path) -> None:
     done = call("show", spec_file)
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert lines[0] == "gemm N=16 K=8 M=24 dtype=float32"
+    assert lines[0] == "gemm N=16 K=8 M=24 transposeA=False transposeB=False dtype=float32"
     assert any(line.startswith("for ") for line in lines)
     assert lines[-1].startswith("claimed on ")
 
@@ -33,7 +33,9 @@ def test_check_says_a_line_for_each_file(spec_file: Path, folder: Path) -> None:
     done = call("check", spec_file, "bad.json", "none.json")
     assert done.exit_code == 2
     (line,) = done.stdout.splitlines()
-    assert line.startswith(f"{spec_file}: well formed, gemm N=16 K=8 M=24 dtype=float32; ")
+    assert line.startswith(
+        f"{spec_file}: well formed, gemm N=16 K=8 M=24 transposeA=False transposeB=False dtype=float32; "
+    )
     assert done.stderr.splitlines() == [
         (
             "bad.json: version: file is version 99, this autosched reads up to 2; "

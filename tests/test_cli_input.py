@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def test_tasks_lists_operators() -> None:
     done = call("tasks")
-    assert "gemm  N, K, M, dtype=float32" in done.stdout.splitlines()
+    assert "gemm  N, K, M, transposeA=False, transposeB=False, dtype=float32" in done.stdout.splitlines()
     only = call("tasks", "--op", "gemv").stdout.splitlines()
     assert [line.split()[0] for line in only if line] == ["gemv", "Matrix", "suites", "gemv"]
     assert call("tasks", "--op", "gemn").stderr.startswith("autosched: no operator 'gemn' (did you mean 'gem")
@@ -50,7 +50,10 @@ def test_help_names_every_command_and_each_has_its_own() -> None:
     ("words", "message"),
     [
         (["tune", "gem", "N=1"], "no operator 'gem' (did you mean 'gem"),
-        (["tune", "gemm", "N=1", "K=1"], "gemm: missing: M; arguments: N, K, M, dtype=float32"),
+        (
+            ["tune", "gemm", "N=1", "K=1"],
+            "gemm: missing: M; arguments: N, K, M, transposeA=False, transposeB=False, dtype=float32",
+        ),
         (["tune", *GEMM, "Z=1"], "gemm: no argument 'Z'"),
         (["tune", "gemm", "N=0", "K=1", "M=1"], "gemm.N: found 0; allowed: a whole number from 1"),
         (["tune", "gemm", "N"], "gemm: found 'N'; write KEY=VALUE"),

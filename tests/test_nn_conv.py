@@ -1,6 +1,5 @@
-"""Convolutions of `autosched.nn` against plain loops over NumPy arrays."""
+"""Convolutions of `autosched.nn` against taps added up one after another."""
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -12,65 +11,15 @@ from autosched.nn.registry import get_task
 from autosched.spec.errors import SpecError
 from autosched.spec.evaluate import evaluate
 from autosched.spec.expr_text import text_from_expr
+from layer_references import convolved, images_and_windows, with_epilogue
 from whole_inputs import whole_inputs
 
 LAYER = {"N": 1, "C": 4, "H": 6, "W": 5, "K": 6, "R": 3, "S": 3}
 DEPTHWISE = {"N": 1, "C": 4, "H": 6, "W": 5, "factor": 2, "R": 3, "S": 3}
 
 
-def each_way(least: int, most: int) -> st.SearchStrategy[int | tuple[int, int]]:
-    """One number for both dimensions, or one for each."""
-    number = st.integers(least, most)
-    return number | st.tuples(number, number)
-
-
-def both(value: int | tuple[int, int]) -> tuple[int, int]:
-    return value if isinstance(value, tuple) else (value, value)
-
-
-@st.composite
-def images_and_windows(draw: st.DrawFn) -> dict[str, Any]:
-    """N, H, W, R, S, stride, padding and dilation whose kernel fits the padded image."""
-    R, S = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    stride, padding, dilation = draw(each_way(1, 3)), draw(each_way(0, 2)), draw(each_way(1, 2))
-    spans = [d * (taps - 1) + 1 for d, taps in zip(both(dilation), (R, S), strict=True)]
-    H, W = (max(1, s - 2 * p) + draw(st.integers(0, 4)) for s, p in zip(spans, both(padding), strict=True))
-    N = draw(st.integers(1, 2))
-    return {"N": N, "H": H, "W": W, "R": R, "S": S, "stride": stride, "padding": padding, "dilation": dilation}
-
-
-def convolved(
-    X: np.ndarray,
-    weight: np.ndarray,
-    *,
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] = 0,
-    dilation: int | tuple[int, int] = 1,
-    groups: int = 1,
-) -> np.ndarray:
-    """The convolution, a patch of the padded image at a time."""
-    (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w) = both(stride), both(padding), both(dilation)
-    image = np.pad(X, ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
-    K, per_group, R, S = weight.shape
-    span_h, span_w = (R - 1) * dilation_h + 1, (S - 1) * dilation_w + 1
-    rows = range(0, image.shape[2] - span_h + 1, stride_h)
-    columns = range(0, image.shape[3] - span_w + 1, stride_w)
-    result = np.zeros((len(X), K, len(rows), len(columns)), X.dtype)
-    for n, k, (p, top), (q, left) in itertools.product(range(len(X)), range(K), enumerate(rows), enumerate(columns)):
-        first = k * groups // K * per_group
-        patch = image[n, first : first + per_group, top : top + span_h : dilation_h, left : left + span_w : dilation_w]
-        result[n, k, p, q] = (patch * weight[k]).sum()
-    return result
-
-
-def with_epilogue(image: np.ndarray, inputs: dict[str, np.ndarray], relu: bool) -> np.ndarray:
-    if "bias" in inputs:
-        image = image + inputs["bias"][None, :, None, None]
-    return np.where(image > 0, image, 0).astype(image.dtype) if relu else image
-
-
 @given(
-    where=images_and_windows(),
+    where=st.integers(1, 3).flatmap(images_and_windows),
     groups=st.integers(1, 3),
     per_group=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     bias=st.booleans(),
@@ -78,11 +27,12 @@ def with_epilogue(image: np.ndarray, inputs: dict[str, np.ndarray], relu: bool) 
     dtype=st.sampled_from(["float32", "float64"]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_conv2d(
+def test_convolutions(
     *, where: dict[str, Any], groups: int, per_group: tuple[int, int], bias: bool, relu: bool, dtype: str, seed: int
 ) -> None:
     C, K = groups * per_group[0], groups * per_group[1]
-    task = get_task("conv2d", **where, C=C, K=K, groups=groups, bias=bias, relu=relu, dtype=dtype)
+    op = "conv1d" if "L" in where else "conv3d" if "D" in where else "conv2d"
+    task = get_task(op, **where, C=C, K=K, groups=groups, bias=bias, relu=relu, dtype=dtype)
     inputs = whole_inputs(task.workload, seed)
     assert ("bias" in inputs) == bias
     window = {name: where[name] for name in ("stride", "padding", "dilation")}

@@ -15,7 +15,7 @@ from autosched.spec.task import Target, TargetOption, Task
 TASK = get_task("gemm", N=64, K=100, M=64, threads=2)
 
 PLAIN = """\
-gemm N=64 K=100 M=64 dtype=float32
+gemm N=64 K=100 M=64 transposeA=False transposeB=False dtype=float32
 for llvm, 2 threads
   A  float32[64, 100]  in
   B  float32[100, 64]  in
