@@ -71,7 +71,7 @@ def test_a_task_by_its_name_is_the_one_of_its_arguments(name: str, op: str, args
 def test_arguments_replace_those_of_a_named_task() -> None:
     task = get_task("gemv/gemv0", N=64, threads=3, constants=["A"])
     assert task.op is not None
-    assert task.op.text == "gemv N=64 K=128 dtype=float32"
+    assert task.op.text == "gemv N=64 K=128 transposeA=False dtype=float32"
     assert (task.threads, task.constants) == (3, ("A",))
 
 
