@@ -20,8 +20,12 @@ from .spec.cores import available_cores
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Default: all cores.")
 @click.option("--store", metavar="DIR", help="Default: a new one, thrown away, so that the searches are real.")
-@click.option("--keep", metavar="DIR", help="Keep what peers that tune find there, and take it from there again.")
-@click.option("--works", default="", metavar="A,B", help="Only these of gemm or yolo, as C1,C13. Default: all.")
+@click.option(
+    "--keep",
+    metavar="DIR",
+    help="What peers find and flextensor110's times; goes on from there.",
+)
+@click.option("--works", default="", metavar="A,B", help="Only these works or groups, as C1 or C3D. Default: all.")
 @click.option("--quick", is_flag=True, help="Small shapes and no bars: whether the suite works.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench(
@@ -40,11 +44,12 @@ def bench(
     """Measure a suite and print a table: each figure beside its bar.
 
     \b
-    compiler   what reading, checking and lowering spec files and looking up records cost, by their size
-    gemm       square products of 32 to 2048 rows against peers
-    measuring  what a search costs beyond building and running, and whether it comes to the same end each time
-    spine      search, a product and two convolutions against peers, and what commands and lookups cost
-    yolo       the 15 convolutions of YOLO-v1 at batch 1 against peers
+    compiler       what reading, checking and lowering spec files and looking up records cost, by their size
+    flextensor110  the paper's 110 cases in 12 groups against eager PyTorch: an hour; goes on with --store and --keep
+    gemm           square products of 32 to 2048 rows against peers
+    measuring      what a search costs beyond building and running, and whether it comes to the same end each time
+    spine          search, a product and two convolutions against peers, and what commands and lookups cost
+    yolo           the 15 convolutions of YOLO-v1 at batch 1 against peers
     """  # noqa: D301 # click's mark for lines to keep is the character itself
     budget = Budget(trials=trials, seconds=seconds)
     suites: Any = importlib.import_module(".bench.suite", __package__)

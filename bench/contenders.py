@@ -63,10 +63,15 @@ def ansor_python() -> str:
 
 OURS: Final = Contender(name="autosched", module="ours")
 EXAMPLE: Final = Contender(name="example", module="example", operators=("gemm",), pinned=False)
+TORCH_OPERATORS: Final = (
+    "gemm", "gemv", "bilinear", "mttkrp", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "depthwise_conv2d",
+)  # fmt: skip
+"""Those that PyTorch has, or composes of what it has."""
 TORCH_LAYOUTS: Final = Contender(name="torch", module="torch_layouts", needs=("torch",), operators=("conv2d", "gemm"))
 """In the place of torch: eager as ever, and the layouts that its users can change to."""
 PEERS: Final = {
-    "torch": Contender(name="torch", module="torch_eager", needs=("torch",), operators=("conv2d", "gemm")),
+    "torch": Contender(name="torch", module="torch_eager", needs=("torch",), operators=TORCH_OPERATORS),
     "numpy": Contender(name="numpy", module="numpy_blas", needs=("numpy",), operators=("gemm",)),
     "metaschedule": Contender(
         name="metaschedule",

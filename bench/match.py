@@ -50,27 +50,34 @@ class Match:
         return label in self.samples
 
 
-def play(ground: Ground, work: Work, specs: Mapping[str, Path], extra: Sequence[Contender] = ()) -> Match:
+def play(
+    ground: Ground,
+    work: Work,
+    specs: Mapping[str, Path],
+    extra: Sequence[Contender] = (),
+    sessions: int | None = None,
+) -> Match:
     """Times our kernels, one for each of `specs`, the multiply-add peak and the peers that have the operator.
 
-    MeasureError where a contender gives wrong numbers, unless it is one whose own search found the kernel: that one is
-    left out. Peers that search, and have not, sit out.
+    In as many `sessions` as the ground has where none are given. MeasureError where a contender gives wrong numbers,
+    unless it is one whose own search found the kernel: that one is left out. Peers that search, and have not, sit out.
     """
     ours = {**specs, PEAK: peak_spec(ground)}
     peers = [peer for peer in (*ground.peers, *extra) if _takes_part(peer, work)]
-    sessions: list[Samples] = []
+    sessions = sessions or ground.sessions
+    taken: list[Samples] = []
     threads: dict[str, int] = {}
     left_out: dict[str, str] = {}
-    for number in range(ground.sessions):
-        ground.say(f"{work.name}: timing in turn, session {number + 1} of {ground.sessions}")
+    for number in range(sessions):
+        ground.say(f"{work.name}: timing in turn, session {number + 1} of {sessions}")
         samples, counted = _session(ground, work, ours, [p for p in peers if p.name not in left_out], left_out)
-        sessions.append(samples)
+        taken.append(samples)
         threads = {label: min(count, threads.get(label, count)) for label, count in counted.items()}
     for label, count in threads.items():
         if count != ground.options.threads:
             ground.note(f"{work.name}: {label} computed on {count} of {ground.options.threads} threads")
     gflop = peak_flops(peak_task(ground.options.threads)) / 1e9
-    present = [{label: s for label, s in session.items() if label not in left_out} for session in sessions]
+    present = [{label: s for label, s in session.items() if label not in left_out} for session in taken]
     return Match(work=work, samples=joined(present), threads=threads, peak_gflop=gflop, left_out=left_out)
 
 
@@ -132,10 +139,15 @@ def _spaced(seats: Sequence[Seat]) -> list[Seat]:
     return sorted(seats, key=lambda seat: rank.get(seat.label, len(rank)))
 
 
+def reference_folder(ground: Ground, work: Work) -> Path:
+    """The folder of a work's inputs and expected outputs, which need not be there yet."""
+    return ground.folder / f"reference-{work.file_name}"
+
+
 def make_order(ground: Ground, work: Work, specs: Mapping[str, Path]) -> tuple[Order, Path]:
     """What every contender is told, and the folder of inputs and expected outputs: those of the search's reference."""
     task = work.task(ground.options.threads)
-    folder = ground.folder / f"reference-{work.name}"
+    folder = reference_folder(ground, work)
     if not folder.exists():
         folder.mkdir()
         Reference(task, folder)

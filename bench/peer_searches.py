@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from ..spec.convert import unstructure
 from ..spec.errors import MeasureError
-from ..store.machine import this_machine
-from ..store.records import utc_now
 from .contenders import Child, Contender
+from .kept import circumstances, keep, read_kept
 from .match import make_order
 
 if TYPE_CHECKING:
@@ -51,18 +48,19 @@ class PeerSearch:
 def search_by(ground: Ground, peer: Contender, work: Work, trials: int) -> PeerSearch:
     """Has a peer search a work, unless what it found before is kept; never an error, whatever happens to it."""
     root = Path(ground.options.keep).expanduser() if ground.options.keep else ground.folder / "peers"
-    folder = root / peer.name / f"{work.name}-{trials}-trials-{ground.options.threads}-threads"
-    circumstances = _circumstances(ground, work)
-    kept = _read(folder / _SAID)
-    if kept is not None and kept["circumstances"] == circumstances:
-        ground.note(f"{work.name}: what {peer.name} found was kept in {root}, of {kept['date'][:10]}")
-        return _concluded(peer, folder, kept["found"], kept["date"])
+    folder = root / peer.name / f"{work.file_name}-{trials}-trials-{ground.options.threads}-threads"
+    expected = circumstances(ground, work)
+    kept = read_kept(folder / _SAID, expected)
+    if kept is not None:
+        found, date = kept
+        ground.note(f"{work.name}: what {peer.name} found was kept in {root}, of {date[:10]}")
+        return _concluded(peer, folder, found, date)
     ground.say(f"{work.name}: {peer.name} searches, {trials} trials, for minutes")
     try:
         found = _searched(ground, peer, work, folder, trials)
     except MeasureError as error:
         return PeerSearch(name=peer.name, peer=None, why=str(error))
-    _write(folder / _SAID, {"date": utc_now(), "circumstances": circumstances, "found": found})
+    keep(folder / _SAID, expected, found)
     return _concluded(peer, folder, found, None)
 
 
@@ -86,28 +84,3 @@ def _concluded(peer: Contender, folder: Path, found: dict[str, Any], kept_of: st
         kept_of=kept_of,
         why="" if found["is_found"] else f"it found nothing in {found['trials']} trials",
     )
-
-
-def _circumstances(ground: Ground, work: Work) -> Any:
-    """What must be the same for a search that is kept to count: the work, the threads, the machine."""
-    return {
-        "work": list(work.words),
-        "threads": ground.options.threads,
-        "machine": json.loads(json.dumps(unstructure(this_machine()))),
-    }
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """What was kept; None where there is nothing whole."""
-    try:
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return kept if kept.keys() == {"date", "circumstances", "found"} else None
-
-
-def _write(path: Path, kept: dict[str, Any]) -> None:
-    """Written whole or not at all: what is there counts as the end of a search."""
-    beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    beside.replace(path)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .report import Row
 
-SUITES: Final = ("spine", "compiler", "measuring", "yolo", "gemm")
+SUITES: Final = ("spine", "compiler", "measuring", "yolo", "gemm", "flextensor110")
 """The modules of `suites`."""
 SEARCHING: Final = ("yolo", "gemm")
 """Those in which peers that search take part."""
@@ -42,7 +42,8 @@ class Options:
     `seconds` bounds a search, None for what the suite thinks right. `store` is a folder, None for a new one that is
     thrown away, so that searches are real. `quick` takes small shapes and few rounds, and drops the bars: it says that
     the suite works, nothing else. What peers that tune have found stays in the folder `keep`, and is taken from there
-    the next time; None: it is thrown away. `works` are the names of those works of a sweep that are wanted; none: all.
+    the next time, as have the times of a suite that lasts an hour; None: it is thrown away. `works` are the names of
+    those works of a sweep, or groups of works, that are wanted; none: all.
     """
 
     against: tuple[str, ...] = ("torch", "numpy")

@@ -80,12 +80,13 @@ class Entry:
 
 
 def wanted(ground: Ground, works: Sequence[Work]) -> tuple[Work, ...]:
-    """Those of a suite's works that were asked for; SpecError for a name that none has."""
-    names = [work.name for work in works]
+    """Those of a suite's works that were asked for, by name or by group; SpecError for a name that none has."""
+    asked = set(ground.options.works)
+    names = [name for name in dict.fromkeys(name for work in works for name in (work.group, work.name)) if name]
     for name in ground.options.works:
         if name not in names:
             raise SpecError(f"unknown work {name!r}; allowed: {', '.join(names)}", "works")
-    return tuple(work for work in works if not ground.options.works or work.name in ground.options.works)
+    return tuple(work for work in works if not asked or asked & {work.group, work.name})
 
 
 def enter(ground: Ground, work: Work, *, searching: bool = False) -> Entry:
@@ -96,7 +97,7 @@ def enter(ground: Ground, work: Work, *, searching: bool = False) -> Entry:
     tuned = tune(ground, work, ground.options.seconds or SEARCH_S)
     chosen = [peer for peer in ground.peers if searching and peer.searches]
     searches = tuple(search_by(ground, peer, work, peer_trials(ground)) for peer in chosen)
-    specs = {TUNED: tuned.spec, DEFAULT: default_spec(ground, work, f"{work.name}.default")}
+    specs = {TUNED: tuned.spec, DEFAULT: default_spec(ground, work, f"{work.file_name}.default")}
     seated = attrs.evolve(ground, peers=tuple(map(_in_all_layouts, ground.peers)))
     match = play(seated, work, specs, [search.peer for search in searches if search.peer is not None])
     return Entry(tuned=tuned, match=match, searches=searches)

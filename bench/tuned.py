@@ -36,7 +36,7 @@ def tune(ground: Ground, work: Work, seconds: float | None = None) -> Tuned:
     """Searches with the command that users have, in the suite's store; for as long as it takes without `seconds`."""
     options = ground.options
     ground.say(f"{work.name}: autosched tune, up to {options.trials} trials")
-    spec = ground.folder / f"{work.name}.json"
+    spec = ground.folder / f"{work.file_name}.json"
     budget = ["--trials", str(options.trials), "--threads", str(options.threads)]
     if seconds is not None:
         budget += ["--seconds", str(seconds)]
@@ -49,7 +49,7 @@ def tune(ground: Ground, work: Work, seconds: float | None = None) -> Tuned:
 
 def untuned(ground: Ground, work: Work) -> Tuned:
     """The default schedule in the place of one that was searched for."""
-    spec = default_spec(ground, work, work.name)
+    spec = default_spec(ground, work, work.file_name)
     return Tuned(work=work, spec=spec, source="default", trials=0, wall_s=0.0)
 
 

@@ -26,6 +26,16 @@ class Work:
         """The task as it is written on a command line."""
         return (self.op, *(f"{name}={value}" for name, value in self.args))
 
+    @property
+    def group(self) -> str:
+        """What stands before the stroke of a name like ``C2D/yolo3``; "" where there is none."""
+        return self.name.rpartition("/")[0]
+
+    @property
+    def file_name(self) -> str:
+        """The name as that of a file."""
+        return self.name.replace("/", "-")
+
     def task(self, threads: int) -> Task:
         """The task for so many threads."""
         args: dict[str, Any] = dict(self.args)

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..arrays import input_arrays
+from ..child import timed
 from ..opened import Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
     from ..opened import Order
+
+    Opener: TypeAlias = Callable[[dict[str, Any], list[torch.Tensor]], Callable[[], torch.Tensor]]
 
 
 def open_contender(order: Order) -> Opened:
@@ -36,17 +40,69 @@ def gemm(_args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torc
     return lambda: torch.mm(a, b, out=c)
 
 
-def conv2d(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
-    """The convolution, in the layout that its inputs have."""
-    options = {name: args[name] for name in ("stride", "padding", "dilation", "groups")}
-    image, weight, *bias = inputs
-
-    def call() -> torch.Tensor:
-        found = torch.nn.functional.conv2d(image, weight, *bias, **options)
-        return found.relu_() if args["relu"] else found
-
-    return call
+def gemv(_args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """The product with a vector, into an output that is there."""
+    a, x = inputs
+    y = torch.empty(a.shape[0])
+    return lambda: torch.mv(a, x, out=y)
 
 
-OPERATORS = {"gemm": gemm, "conv2d": conv2d}
+def bilinear(_args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """PyTorch's own layer, or its sum of products in the order that it chooses: the faster one."""
+    x1, x2, weight, *bias = inputs
+    ways = [lambda: torch.nn.functional.bilinear(x1, x2, weight, *bias)]
+    if not bias:
+        ways.append(lambda: torch.einsum("ik,jkl,il->ij", x1, weight, x2))
+    return min(ways, key=_seconds)
+
+
+def mttkrp(_args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """A sum of products, in the order that PyTorch chooses."""
+    return lambda: torch.einsum("ikl,kj,lj->ij", *inputs)
+
+
+def convolution(function: Callable[..., torch.Tensor]) -> Opener:
+    """A convolution, or a transposed one, in the layout that its inputs have."""
+
+    def opener(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+        names = ("stride", "padding", "output_padding", "dilation", "groups")
+        options = {name: args[name] for name in names if name in args}
+        image, weight, *bias = inputs
+
+        def call() -> torch.Tensor:
+            found = function(image, weight, *bias, **options)
+            return found.relu_() if args.get("relu") else found
+
+        return call
+
+    return opener
+
+
+conv2d = convolution(torch.nn.functional.conv2d)
+
+
+def depthwise_conv2d(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """A convolution with a group for each channel."""
+    return conv2d({**args, "groups": args["C"]}, inputs)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """Seconds of the fastest of three calls, after a first one."""
+    call()
+    return min(timed(call, 1) for _ in range(3))
+
+
+OPERATORS: dict[str, Opener] = {
+    "gemm": gemm,
+    "gemv": gemv,
+    "bilinear": bilinear,
+    "mttkrp": mttkrp,
+    "conv1d": convolution(torch.nn.functional.conv1d),
+    "conv2d": conv2d,
+    "conv3d": convolution(torch.nn.functional.conv3d),
+    "conv_transpose1d": convolution(torch.nn.functional.conv_transpose1d),
+    "conv_transpose2d": convolution(torch.nn.functional.conv_transpose2d),
+    "conv_transpose3d": convolution(torch.nn.functional.conv_transpose3d),
+    "depthwise_conv2d": depthwise_conv2d,
+}
 """How each operator is called with its arguments and inputs."""

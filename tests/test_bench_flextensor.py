@@ -1,0 +1,156 @@
+"""The bench of FlexTensor's 110 cases: what it takes and says, that it goes on where it ended, and PyTorch's part."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+import pytest
+
+from autosched.bench.contenders import TORCH_OPERATORS
+from autosched.bench.match import PEAK, TUNED, Match
+from autosched.bench.suite import SUITES, Options, open_ground
+from autosched.bench.suites import flextensor110
+from autosched.bench.suites.flextensor110 import GROUP_LEAST, Case, case_row, cases, closing_rows
+from autosched.bench.sweep import TORCH, wanted
+from autosched.bench.tuned import Tuned
+from autosched.bench.works import Work, work
+from autosched.nn.registry import is_operator
+from autosched.nn.suites import GROUPS
+from autosched.spec.errors import MeasureError, SpecError
+from autosched.spec.evaluate import evaluate
+from test_bench_sweeps import order_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PRODUCT = work("GMM/a", "gemm", N=8, K=8, M=8)
+
+
+def case(name: str, times: float, torch: tuple[float, ...] = (1.0, 1.0, 1.0)) -> Case:
+    """A case so many times as fast as PyTorch."""
+    each = attrs.evolve(PRODUCT, name=name)
+    return Case(work=each, samples={TUNED: tuple(s / times for s in torch), TORCH: torch}, trials=8, wall_s=2.0)
+
+
+def test_the_cases_are_the_papers() -> None:
+    assert "flextensor110" in SUITES
+    assert len(cases()) == 110
+    assert {each.group for each in cases()} == GROUPS.keys() == GROUP_LEAST.keys()
+    assert {each.op for each in cases()} <= set(TORCH_OPERATORS)
+    (named,) = [each for each in cases() if each.name == "C2D/yolo3"]
+    assert named.words[:3] == ("conv2d", "N=1", "C=128")
+    assert named.file_name == "C2D-yolo3"
+
+
+def test_groups_and_cases_are_asked_for() -> None:
+    def chosen(*names: str) -> list[str]:
+        with open_ground(Options(threads=1, against=(), works=names), print) as ground:
+            return [each.name for each in wanted(ground, cases())]
+
+    assert len(chosen("GMM", "C3D")) == 15
+    assert chosen("T2D/yolo0") == ["T2D/yolo0"]
+    with pytest.raises(SpecError, match="unknown work 'C4D'; allowed: GMV, GMV/gemv0"):
+        chosen("C4D")
+
+
+def test_a_case_may_lose_by_a_tenth_or_by_torchs_own_noise() -> None:
+    quiet, noisy = case("GMM/a", 0.85), case("GMM/a", 0.85, torch=(1.0, 1.0, 1.5, 1.5))
+    assert (case_row(quiet).met, case_row(noisy).met) == (False, True)
+    assert case_row(case("GMM/a", 0.91)).met
+    assert case_row(quiet).detail == "1.176e+06 µs, torch 1e+06 µs, 8 trials in 2 s"
+    failed = case_row(Case(work=PRODUCT, why="it broke"))
+    assert (failed.figure, failed.met, failed.detail) == (None, None, "it broke")
+    assert case_row(Case(work=PRODUCT, samples={TUNED: (1e-3,)})).unit == "µs"
+
+
+def test_groups_are_means_of_cases_and_all_is_the_mean_of_groups() -> None:
+    found = [case(f"{group}/{name}", times) for group in GROUPS for name, times in (("a", 1.0), ("b", 4.0))]
+    rows = {row.name: row for row in closing_rows([*found, Case(work=attrs.evolve(PRODUCT, name="GMM/c"), why="no")])}
+    assert rows["GMM: times torch, mean"].figure == pytest.approx(2.0)
+    assert rows["GMM: times torch, mean"].detail == "of 2 of 3 cases, the least a 1.00"
+    assert rows["DEP: times torch, mean"].met is False
+    assert rows["all: times torch, mean"].met
+    assert rows["all: search"].figure == 48.0
+    alone = {row.name: row for row in closing_rows(found[:2])}
+    assert (alone["all: times torch, mean"].bar, alone["all: times torch, mean"].detail) == (None, "of GMV alone")
+    assert list(closing_rows([])) == []
+
+
+def test_what_was_kept_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned_works: list[str] = []
+
+    def tune(ground: Any, each: Work, seconds: float) -> Tuned:
+        assert (ground.options.trials, seconds) == (48, 30.0)
+        tuned_works.append(each.name)
+        if each.name == "GMV/gemv2":
+            raise MeasureError("nothing was measured")
+        return Tuned(work=each, spec=tmp_path, source="search", trials=48, wall_s=1.0)
+
+    def play(ground: Any, each: Work, specs: Any, sessions: int) -> Match:
+        assert sessions == 2
+        samples = {TUNED: (1.0, 1.0), TORCH: (2.0, 2.0), PEAK: (1.0, 1.0)}
+        return Match(work=each, samples=samples, threads={}, peak_gflop=1.0)
+
+    monkeypatch.setattr(flextensor110, "tune", tune)
+    monkeypatch.setattr(flextensor110, "play", play)
+    said: list[str] = []
+
+    def run(*works: str) -> dict[str, Any]:
+        tuned_works.clear()
+        options = Options(threads=1, against=(), works=works, keep=str(tmp_path), trials=64, seconds=60)
+        with open_ground(options, said.append) as ground:
+            return {row.name: row for row in flextensor110.run(ground)}
+
+    run("GMV/gemv0", "GMV/gemv1")
+    rows = run("GMV/gemv0", "GMV/gemv1", "GMV/gemv2")
+    assert tuned_works == ["GMV/gemv2"]
+    assert rows["GMV/gemv2: times torch"].detail == "nothing was measured"
+    assert rows["GMV: times torch, mean"].figure == 2.0
+    assert rows["all: search"].detail == "96 trials on 2 cases"
+    assert said[-1].startswith("GMV/gemv2: 2 of 3 done, about 0 minutes left")
+    assert run("GMV/gemv2")["GMV/gemv2: times torch"].figure is None, "a failure is tried again"
+    (tmp_path / "flextensor110" / "GMV-gemv0.json").write_text(json.dumps({"date": "", "found": {}}))
+    run("GMV/gemv0")
+    assert tuned_works == ["GMV/gemv0"], "what is not whole is no excuse"
+
+
+# --- PyTorch's part ---
+
+
+IMAGE = {"N": 2, "C": 4, "H": 7, "W": 6, "K": 6, "R": 3, "S": 2}
+ROW = {"N": 2, "C": 4, "L": 9, "K": 6, "R": 3}
+BODY = {"N": 1, "C": 4, "D": 4, "H": 5, "W": 6, "K": 2, "T": 2, "R": 3, "S": 2}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "each",
+    [
+        work("a", "gemm", N=3, K=4, M=5),
+        work("a", "gemv", N=3, K=4),
+        work("a", "bilinear", N=3, K1=4, K2=5, M=6),
+        work("a", "mttkrp", N=3, K1=4, K2=5, M=6),
+        work("a", "conv1d", **ROW, stride=2, padding=1),
+        work("a", "conv2d", **IMAGE, dilation=2, padding=2),
+        work("a", "conv3d", **BODY, padding=1),
+        work("a", "conv_transpose1d", **ROW, stride=3, padding=1, output_padding=1),
+        work("a", "conv_transpose2d", **IMAGE, stride=2, padding=1, groups=2),
+        work("a", "conv_transpose3d", **BODY, stride=2, output_padding=1),
+        work("a", "depthwise_conv2d", N=1, C=4, H=7, W=6, factor=2, R=3, S=3, padding=1),
+    ],
+    ids=lambda each: each.op,
+)
+def test_torch_computes_what_our_operators_do(tmp_path: Path, each: Work) -> None:
+    pytest.importorskip("torch")
+    if not is_operator(each.op):
+        pytest.skip("not an operator yet")
+    eager: Any = importlib.import_module("autosched.bench.peers.torch_eager")
+    order, arrays = order_of(tmp_path, each)
+    workload = each.task(1).workload
+    named = {buffer.name: array for buffer, array in zip(workload.inputs, arrays, strict=True)}
+    (expected,) = evaluate(workload, named).values()
+    np.testing.assert_allclose(eager.open_contender(order).output("eager"), expected, rtol=1e-4, atol=1e-4)
