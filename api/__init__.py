@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .result import Result
     from .search.default import default_schedule
     from .search.tracker import Remote
-    from .sharing import save_spec
+    from .sharing import export_specs, import_specs, rebuild, save_spec
     from .spec.claim import Failure, Machine, Protocol
     from .spec.errors import AutoschedError, LoweringError, MeasureError, SpecError, StoreError
     from .spec.schedule import Schedule
@@ -44,11 +44,14 @@ __all__ = [
     "Task",
     "ValueRange",
     "default_schedule",
+    "export_specs",
     "get_task",
+    "import_specs",
     "load_spec",
     "lookup",
     "lookup_or_tune",
     "lower",
+    "rebuild",
     "rewrite",
     "save_spec",
 ]
@@ -73,11 +76,14 @@ _HOMES: Final = {
     "Task": "spec.task",
     "ValueRange": "spec.task",
     "default_schedule": "search.default",
+    "export_specs": "sharing",
     "get_task": "nn.registry",
+    "import_specs": "sharing",
     "load_spec": "spec.spec_file",
     "lookup": "tuning",
     "lookup_or_tune": "tuning",
     "lower": "lowering",
+    "rebuild": "sharing",
     "rewrite": "lowering",
     "save_spec": "sharing",
 }

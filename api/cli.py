@@ -31,12 +31,17 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "check": ("cli_files", "whether spec files are well formed, a line each"),
     "diff": ("cli_diff", "what two spec files say differently, names apart"),
     "lower": ("cli_lower", "a spec file as TensorIR, machine code, or pass by pass"),
+    "export": ("cli_exchange", "the best schedules, or all that is known, to spec files or a bundle"),
+    "import": ("cli_exchange", "what spec files and bundles say, into the store, as claims"),
+    "rebuild": ("cli_exchange", "a store again, from what export --all wrote of it"),
     "tasks": ("cli_tasks", "the operators and their arguments"),
     "record-space": ("cli_record", "measure many schedules of a task, for searching without hardware"),
     "doctor": ("cli_doctor", "what tuning depends on here: TVM, threads, machine, store, ceiling"),
     "bench": ("cli_bench", "suites of figures against peers, each beside its bar"),
 }
 """Name → the module that has the command under that name, and what it does."""
+_NAMES: Final = {"import": "import_"}
+"""Commands whose name no function can have."""
 
 FAILED: Final = 1
 BAD_INPUT: Final = 2
@@ -56,7 +61,7 @@ class Program(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__)
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        command: click.Command = getattr(module, _NAMES.get(cmd_name, cmd_name.replace("-", "_")))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 # as above

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .cli import BAD_INPUT
-from .cli_report import duration
+from .cli_report import counted, duration
 from .cli_request import read_spec
 from .spec.errors import SpecError, escaped
 
@@ -58,11 +58,7 @@ def spec_text(spec: SpecFile) -> str:
     task = spec.task
     name = task.op.text if task.op else "/".join(stage.name for stage in task.workload.stages)
     counts = {"staging": spec.schedule.stagings, "nest": spec.schedule.nests, "claim": spec.claims}
-    return f"{name}; {', '.join(_count(len(found), word) for word, found in counts.items())}"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'s' * (number != 1)}"
+    return f"{name}; {', '.join(counted(len(found), word) for word, found in counts.items())}"
 
 
 def claim_text(claim: Claim) -> str:

@@ -139,3 +139,8 @@ def _plain(value: Any) -> Json:
         return [_plain(entry) for entry in value]
     plain: Json = value
     return plain
+
+
+def counted(number: int, word: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {word}{'s' * (number != 1)}"

@@ -101,7 +101,7 @@ class Result:
     @property
     def spec(self) -> SpecFile:
         """The spec file's content: task, schedule, and a claim for each session."""
-        from .sharing import spec_from_record
+        from .store.claims import spec_from_record
 
         return spec_from_record(self.record)
 

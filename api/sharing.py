@@ -1,26 +1,31 @@
-"""Spec files of results: what goes to another machine, and what is claimed of it."""
+"""What goes to other machines and comes from them: spec files of results, and whole stores in files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
+
 from .result import Result
 from .spec.spec_file import SpecFile
 from .spec.spec_file import save_spec as save_spec_file
-from .store.claims import claims_from_record
+from .store.claims import spec_from_record
+from .store.exporting import export_store
+from .store.importing import import_files, rebuild_store
 from .store.records import Record
+from .tuning import StoreLike, open_store
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Collection
     from typing import TypeAlias
 
+    from .spec.task import Task
+    from .store.exporting import Exported
+    from .store.importing import Imported
+
     Specified: TypeAlias = Result | Record | SpecFile
-
-
-def spec_from_record(record: Record) -> SpecFile:
-    """The spec file's content: task, schedule, and a claim for each session; none of a schedule that fails."""
-    return SpecFile(task=record.task, schedule=record.schedule, claims=claims_from_record(record))
 
 
 def save_spec(result: Specified, path: str | os.PathLike[str]) -> None:
@@ -31,3 +36,33 @@ def save_spec(result: Specified, path: str | os.PathLike[str]) -> None:
     record = result.record if isinstance(result, Result) else result
     spec = spec_from_record(record) if isinstance(record, Record) else record
     save_spec_file(spec, Path(path))
+
+
+def export_specs(
+    path: str | os.PathLike[str], store: StoreLike = None, *, ops: Collection[str] = (), everything: bool = False
+) -> Exported:
+    """Writes the best schedules of a store, or `everything` it knows, to a file or a folder; see `export_store`."""
+    return export_store(open_store(store), path, ops=ops, everything=everything)
+
+
+def import_specs(*paths: str | os.PathLike[str], store: StoreLike = None) -> Imported:
+    """Puts what spec files, bundles and folders of them say into a store, as claims; what is bad is listed.
+
+    A task whose operator's name contradicts its workload comes in without that name.
+    """
+    return import_files(open_store(store), paths, honest)
+
+
+def rebuild(*paths: str | os.PathLike[str], store: StoreLike = None) -> Imported:
+    """Puts back what full exports of one's own hold, as it was; see `rebuild_store`."""
+    return rebuild_store(open_store(store), paths, honest)
+
+
+def honest(task: Task) -> Task:
+    """The task; without the name of its operator where its workload is another one's."""
+    if task.op is None:
+        return task
+
+    from .nn.claimed_operator import contradiction
+
+    return task if contradiction(task) is None else attrs.evolve(task, op=None)

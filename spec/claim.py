@@ -22,8 +22,13 @@ _DATE: Final = re.compile(
 
 
 def _date(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    check_date(value, attribute.name)
+
+
+def check_date(value: str, place: str) -> None:
+    """Raises SpecError unless the text at `place` is an ISO 8601 date, with or without a time, or empty."""
     if not _DATE.match(value):
-        raise SpecError(f"{value[:40]!r} is no date; write it as 2026-11-24T15:00:00Z, or leave it out", attribute.name)
+        raise SpecError(f"{value[:40]!r} is no date; write it as 2026-11-24T15:00:00Z, or leave it out", place)
 
 
 @attrs.frozen(kw_only=True)

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 
 def check_printable(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     """Raises SpecError where a text holds what does not belong on a terminal; other values pass."""
-    if type(value) is str and (found := UNPRINTABLE.search(value)) is not None:
+    if type(value) is str:
+        check_text(value, attribute.name)
+
+
+def check_text(value: str, place: str) -> None:
+    """The same for a text that no validator saw, which stands at `place`."""
+    if (found := UNPRINTABLE.search(value)) is not None:
         near = value[max(0, found.start() - 20) : found.end() + 20]
-        raise SpecError(f"found the control character U+{ord(found[0]):04X} in {near!r}; leave it out", attribute.name)
+        raise SpecError(f"found the control character U+{ord(found[0]):04X} in {near!r}; leave it out", place)
 
 
 def check_each_printable(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:

@@ -9,12 +9,7 @@ same bytes.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-import stat
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -23,11 +18,15 @@ from .check_task import check_task
 from .claim import Claim
 from .convert import structure, unstructure
 from .errors import SpecError
+from .files import opened, write_at_once
 from .json_text import MAX_BYTES, Json, read_json, write_json
 from .schedule import Schedule
 from .strict_cattrs import described
 from .task import Task
-from .versions import UPGRADES, VERSION, later_words, version_needed
+from .versions import check_words, upgraded, version_needed
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORMAT: Final = "autosched/spec"
 
@@ -54,7 +53,7 @@ def spec_from_text(text: str | bytes) -> SpecFile:
     """The spec that a file's text says, checked; SpecError, with a path into the file, where it does not say one."""
     version, content = content_from_json(read_json(text))
     spec = structure(content, SpecFile)
-    _check_version(spec, version)
+    check_words(spec, version)
     try:
         check_spec(spec)
     except RecursionError as error:
@@ -69,13 +68,6 @@ def text_from_spec(spec: SpecFile) -> str:
     return write_json({"format": FORMAT, "version": version_needed(spec), **content})
 
 
-def _check_version(spec: SpecFile, version: int) -> None:
-    """Raises SpecError where a file has words of a later version than it says: an older reader could not read it."""
-    for since, place in later_words(spec):
-        if since > version:
-            raise SpecError(f'found {version}, but {place} is of version {since}; write "version": {since}', "version")
-
-
 def content_from_json(value: Json) -> tuple[int, dict[str, Json]]:
     """The version of a spec file, and what else it holds, in the form of the latest version."""
     sample = f'a spec file begins with {{"format": "{FORMAT}", "version": 1'
@@ -87,15 +79,8 @@ def content_from_json(value: Json) -> tuple[int, dict[str, Json]]:
     if value["format"] != FORMAT:
         raise SpecError(f"found {described(value['format'])}; {sample}", "format")
     version = value["version"]
-    if type(version) is not int or version < 1:
-        raise SpecError(f"found {described(version)}; allowed: a whole number from 1 to {VERSION}", "version")
-    if version > VERSION:
-        reads = f"file is version {version}, this autosched reads up to {VERSION}"
-        raise SpecError(f"{reads}; upgrade autosched or ask for a version {VERSION} file", "version")
     content = {key: entry for key, entry in value.items() if key not in ("format", "version")}
-    for older in range(version, VERSION):
-        content = UPGRADES[older](content)
-    return version, content
+    return upgraded(content, version)
 
 
 def load_spec(path: str | Path) -> SpecFile:
@@ -105,23 +90,8 @@ def load_spec(path: str | Path) -> SpecFile:
 
 def text_from_file(path: str | Path) -> bytes:
     """The bytes of a regular file, one more than are read as a spec at most; SpecError where it cannot be read."""
-    place = Path(path)
-    try:
-        with open(place, "rb", opener=_opened_at_once) as file:  # Path.open takes no opener
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise SpecError(f"{str(path)!r} is a pipe or a device; save what comes from it in a file")
-            return file.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise SpecError(f"no file {str(path)!r}; check the name and the folder you are in") from error
-    except IsADirectoryError as error:
-        raise SpecError(f"{str(path)!r} is a folder; name a spec file in it") from error
-    except OSError as error:
-        raise SpecError(f"{str(path)!r} cannot be read: {error.strerror}; check its permissions") from error
-
-
-def _opened_at_once(path: str, flags: int) -> int:
-    """Opens a file; of a pipe to which nobody writes it would wait for ever."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    with opened(path) as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def save_spec(spec: SpecFile, path: str | Path) -> None:
@@ -130,21 +100,4 @@ def save_spec(spec: SpecFile, path: str | Path) -> None:
     SpecError where the spec would not load again, or where the file cannot be written.
     """
     check_spec(spec)
-    text = text_from_spec(spec)
-    place = Path(os.path.realpath(path))  # through links, or the link itself would be replaced
-    if place.is_dir():
-        raise SpecError(f"{str(path)!r} is a folder; name a file in it")
-    draft = place.with_name(f".{place.name[:200]}.{secrets.token_hex(4)}")
-    try:
-        with draft.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(place)
-    except FileNotFoundError as error:
-        raise SpecError(f"no folder {str(place.parent)!r}; make it first") from error
-    except OSError as error:
-        raise SpecError(f"{str(path)!r} cannot be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink()  # gone already where all went well, never there where its folder is none
+    write_at_once(path, (text_from_spec(spec),))

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from .errors import SpecError
+from .strict_cattrs import described
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -30,7 +33,29 @@ def same_words(content: dict[str, Json]) -> dict[str, Json]:
 
 
 UPGRADES: Final[dict[int, Callable[[dict[str, Json]], dict[str, Json]]]] = {1: same_words}
-"""Version → what turns a file of that version into one of the next; each comes with an old file in tests/data/specs."""
+"""Version → what turns a file of that version into one of the next; each comes with an old file in tests/data/specs.
+
+What a file holds is under ``task``, ``schedule`` and ``claims``; in bundles the parts come one by one.
+"""
+
+
+def upgraded(content: dict[str, Json], version: Json) -> tuple[int, dict[str, Json]]:
+    """`version`, and what was written in it in the form of the latest version; SpecError for one that is not known."""
+    if type(version) is not int or version < 1:
+        raise SpecError(f"found {described(version)}; allowed: a whole number from 1 to {VERSION}", "version")
+    if version > VERSION:
+        reads = f"file is version {version}, this autosched reads up to {VERSION}"
+        raise SpecError(f"{reads}; upgrade autosched or ask for a version {VERSION} file", "version")
+    for older in range(version, VERSION):
+        content = UPGRADES[older](content)
+    return version, content
+
+
+def check_words(record: object, version: int) -> None:
+    """Raises SpecError where a file has words of a later version than it says: an older reader could not read it."""
+    for since, place in later_words(record):
+        if since > version:
+            raise SpecError(f'found {version}, but {place} is of version {since}; write "version": {since}', "version")
 
 
 def version_needed(record: object) -> int:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..spec.claim import Claim
+from ..spec.spec_file import SpecFile
 from .records import CLAIMED, Measurement, Record, check_record
 
 if TYPE_CHECKING:
     from ..spec.schedule import Schedule
     from ..spec.task import Task
+
+
+def spec_from_record(record: Record) -> SpecFile:
+    """The spec file's content: task, schedule, and a claim for each session; none of a schedule that fails."""
+    return SpecFile(task=record.task, schedule=record.schedule, claims=claims_from_record(record))
 
 
 def claims_from_record(record: Record) -> tuple[Claim, ...]:

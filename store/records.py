@@ -173,8 +173,10 @@ def united(ours: AnyHistory, theirs: History) -> AnyHistory:
 
 
 def sorted_measurements(measurements: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
-    """Each measurement once, by date, ties by content."""
-    return tuple(sorted(dict.fromkeys(measurements), key=_measurement_order))
+    """Each measurement once, by date, ties by content; a claim of what was measured here is no other measurement."""
+    ours = {attrs.evolve(m, origin=CLAIMED) for m in measurements if m.origin == MEASURED}
+    kept = dict.fromkeys(m for m in measurements if m.origin == MEASURED or m not in ours)
+    return tuple(sorted(kept, key=_measurement_order))
 
 
 @attrs.frozen(kw_only=True)

@@ -218,14 +218,28 @@ class Store:
         machine, protocol = machine or this_machine(), protocol or Protocol(threads=task.threads)
         return self._entries.read(f"search/{slot(task, machine, protocol)}", _read_state)
 
-    def searches(self) -> Iterator[tuple[Task, Machine, Protocol, SearchState]]:
-        """Every search state with what it is about."""
-        for key, state in self._entries.scan("search/", _read_state):
+    def searches(self, task: Task | None = None) -> Iterator[tuple[Task, Machine, Protocol, SearchState]]:
+        """Every search state, or those of a task, with what it is about; sorted by keys."""
+        prefix = "search/" if task is None else f"search/{task_key(task)}/"
+        for key, state in self._entries.scan(prefix, _read_state):
             _, task_part, machine_part, protocol_part = key.split("/")
-            task, machine = self._tasks.get(task_part, key), self._machines.get(machine_part, key)
+            named, machine = task or self._tasks.get(task_part, key), self._machines.get(machine_part, key)
             protocol = self._protocols.get(protocol_part, key)
-            if task is not None and machine is not None and protocol is not None:
-                yield task, machine, protocol, state
+            if named is not None and machine is not None and protocol is not None:
+                yield named, machine, protocol, state
+
+    def slots(self, task: Task) -> Iterator[tuple[Machine, Protocol]]:
+        """Where a task has a best record: each machine with each protocol, sorted by keys."""
+        for key in self._entries.keys(f"best/{task_key(task)}/"):
+            *_, machine_part, protocol_part = key.split("/")
+            machine, protocol = self._machines.get(machine_part, key), self._protocols.get(protocol_part, key)
+            if machine is not None and protocol is not None:
+                yield machine, protocol
+
+    def all_speeds(self) -> Iterator[Speeds]:
+        """What was measured of each machine, sorted by keys."""
+        for _, speeds in self._speeds.values():
+            yield speeds
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -298,8 +312,8 @@ class Store:
             records += 1
         for task, machine, protocol, state in other.searches():
             self.finish_search(task, state, machine, protocol)
-        for place, speeds in other._speeds.values():
-            if self._speeds.get(place) is None:
+        for speeds in other.all_speeds():
+            if self._speeds.get(speeds_key(speeds)) is None:
                 self.put_speeds(speeds)
         return records
 

@@ -41,7 +41,7 @@ def tiled(names: str = "ABCijk", factor: int = 8, extent: int = 64) -> Schedule:
             ),
         ),
         nests=(
-            Nest(stage=f"{b}.pack", at=At(stage=c, loop=jo)),
+            Nest(stage=f"{b}.pack", at=At(stage=c, loop="p")),
             Nest(
                 stage=c,
                 splits=(Split(axis=j, into=(jo, ji), factors=(extent // factor, factor)),),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autosched.spec import spec_file, versions
+from autosched.spec import versions
 from autosched.spec.errors import SpecError
 from autosched.spec.json_text import read_json, write_json
 from autosched.spec.schedule import Inline, Schedule
@@ -169,8 +169,8 @@ def test_an_old_version_is_upgraded_step_by_step(monkeypatch: pytest.MonkeyPatch
     value: Any = read_json(GEMM.read_bytes())
     value["notes"] = "none"
     value["task"]["cores"] = value["task"].pop("threads")
-    monkeypatch.setattr(spec_file, "VERSION", 3)
-    monkeypatch.setattr(spec_file, "UPGRADES", {1: name_threads, 2: drop_notes})
+    monkeypatch.setattr(versions, "VERSION", 3)
+    monkeypatch.setattr(versions, "UPGRADES", {1: name_threads, 2: drop_notes})
     assert spec_from_text(write_json(value)) == load_spec_as(3)
     value["version"] = 2  # without the first step
     with pytest.raises(SpecError, match="unknown key 'cores'"):
