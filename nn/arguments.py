@@ -4,6 +4,8 @@ An operator says it in the annotations of its function, which also give the orde
 ``def gemm(*, N: Size, K: Size, M: Size, dtype: FloatDtype = "float32")``.
 """
 
+import math
+import re
 import reprlib
 from typing import Annotated, TypeAlias
 
@@ -12,9 +14,10 @@ import attrs
 from ..spec.dtypes import FLOATS
 from ..spec.errors import SpecError
 
-Value: TypeAlias = int | bool | str | tuple[int, ...]
+Value: TypeAlias = int | bool | str | float | tuple[int, ...]
 
 GREATEST = 2**31 - 1
+_NUMBER = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -97,18 +100,18 @@ class Flag:
 
 @attrs.frozen(kw_only=True)
 class OneOf:
-    """One of a few words."""
+    """One of a few words, or of a few whole numbers; True is not 1."""
 
-    words: tuple[str, ...]
+    words: tuple[str | int, ...]
 
     @property
     def allowed(self) -> str:
         """What may stand here, in words."""
-        return ", ".join(self.words)
+        return ", ".join(map(str, self.words))
 
     def accepts(self, value: object) -> bool:
         """True for what may stand here."""
-        return type(value) is str and value in self.words
+        return any(type(value) is type(word) and value == word for word in self.words)
 
     def normal(self, value: Value) -> Value:
         """The one form that equal values share."""
@@ -116,10 +119,32 @@ class OneOf:
 
     def read(self, text: str) -> Value:
         """The value that a text on the command line means; the text itself where it means none."""
-        return text
+        return next((word for word in self.words if str(word) == text), text)
 
 
-Kind: TypeAlias = WholeNumber | PerDimension | Flag | OneOf
+@attrs.frozen(kw_only=True)
+class PositiveNumber:
+    """A finite number above 0; whole ones are made floats."""
+
+    @property
+    def allowed(self) -> str:
+        """What may stand here, in words."""
+        return "a number above 0"
+
+    def accepts(self, value: object) -> bool:
+        """True for what may stand here."""
+        return type(value) in (int, float) and 0 < value < math.inf  # type: ignore[operator] # a number by now
+
+    def normal(self, value: Value) -> Value:
+        """The one form that equal values share."""
+        return float(value) if isinstance(value, int) else value
+
+    def read(self, text: str) -> Value:
+        """The value that a text on the command line means; the text itself where it means none."""
+        return float(text) if _NUMBER.fullmatch(text) else text
+
+
+Kind: TypeAlias = WholeNumber | PerDimension | Flag | OneOf | PositiveNumber
 
 Size: TypeAlias = Annotated[int, WholeNumber(least=1)]
 """An extent."""
@@ -137,6 +162,14 @@ Margin3d: TypeAlias = Annotated[int | tuple[int, ...], PerDimension(least=0, ran
 """Padding on both sides of (depth, rows, columns)."""
 Switch: TypeAlias = Annotated[bool, Flag()]
 """A part that may be left out."""
+Bit: TypeAlias = Annotated[int, OneOf(words=(0, 1))]
+"""One of two, by number."""
+Tile: TypeAlias = Annotated[int, OneOf(words=(2, 4))]
+"""Rows and columns of a tile of Winograd's results."""
+Positive: TypeAlias = Annotated[float, PositiveNumber()]
+"""A number that keeps a divisor from 0."""
+Arithmetic: TypeAlias = Annotated[str, OneOf(words=("multiply", "add", "subtract", "divide", "maximum", "minimum"))]
+"""What is done with two elements."""
 FloatDtype: TypeAlias = Annotated[str, OneOf(words=tuple(FLOATS))]
 """The dtype of every buffer of an operator, and of its sums."""
 
@@ -156,7 +189,7 @@ class Parameter:
         """`value` in its normal form; SpecError where it is not allowed."""
         if not self.kind.accepts(value):
             raise SpecError(f"found {reprlib.repr(value)}; allowed: {self.kind.allowed}", self.name)
-        assert isinstance(value, int | str | tuple)
+        assert isinstance(value, int | str | float | tuple)
         return self.kind.normal(value)
 
     def read(self, text: str) -> Value:

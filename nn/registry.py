@@ -17,7 +17,7 @@ from ..spec.builder import Tensor
 from ..spec.check_task import check_constants
 from ..spec.cores import available_cores
 from ..spec.errors import SpecError
-from ..spec.task import Argument, OperatorCall, Option, Target, Task, target_from_value
+from ..spec.task import Argument, OperatorCall, Option, Target, Task, ValueRange, target_from_value
 from ..spec.workload import Workload
 from .arguments import Kind, Parameter, Value
 from .near_words import did_you_mean
@@ -40,9 +40,26 @@ _MODULES: Final = {
     "conv2d": "conv",
     "conv3d": "conv",
     "depthwise_conv2d": "conv",
+    "conv2d_nhwc": "conv_layouts",
+    "conv2d_nchwc": "conv_layouts",
+    "conv2d_im2col": "im2col",
+    "conv2d_winograd": "winograd",
     "conv_transpose1d": "transposed",
     "conv_transpose2d": "transposed",
     "conv_transpose3d": "transposed",
+    "pixelcnn": "pixelcnn",
+    "gatedpixelcnn": "pixelcnn",
+    "shift_conv2d": "shift",
+    "maxunpooling1d": "unpooling",
+    "maxunpooling2d": "unpooling",
+    "mean": "norms",
+    "variance": "norms",
+    "batch_norm": "norms",
+    "layer_norm": "norms",
+    "softmax": "norms",
+    "pointwise": "pointwise",
+    "lstm_cell": "recurrent",
+    "block_circulant_matrix": "circulant",
 }
 """Operator → the module here that registers it."""
 TAKEN: Final = ("target", "threads", "constants")
@@ -83,10 +100,11 @@ class Operator:
         with _under(self.name):
             return {p.name: p.checked(given.get(p.name, p.default)) for p in self.parameters}
 
-    def workload(self, values: Mapping[str, Value]) -> Workload:
-        """The workload for a complete set of values."""
+    def computation(self, values: Mapping[str, Value]) -> tuple[Workload, tuple[ValueRange, ...]]:
+        """The workload for a complete set of values, and what its integer inputs may hold."""
         with _under(self.name):
-            return builder.build(self.define(**values))
+            params = self.define(**values)
+            return builder.build(params), builder.value_ranges(params)
 
 
 _REGISTERED: Final[dict[str, Operator]] = {}
@@ -200,8 +218,10 @@ def get_task(
     op, given = _call_named(op)
     operator = get_operator(op)
     values = operator.complete({**given, **args})
+    workload, ranges = operator.computation(values)
     task = Task(
-        workload=operator.workload(values),
+        workload=workload,
+        ranges=ranges,
         target=target_from_value(target),
         threads=available_cores() if threads is None else _checked_threads(threads),
         constants=tuple(constants),

@@ -109,9 +109,11 @@ def finished(result: Tensor, bias: bool, relu: bool = False, *, channel: int = 1
     return *vectors, rectified(result) if relu else result
 
 
-def add_bias(result: Tensor, bias: Tensor, channel: int = 1, name: str = "bias_add") -> Tensor:
-    """The stage ``bias_add[n, k, h, w] = result[n, k, h, w] + bias[k]``; dimension `channel` is k."""
-    return te.compute(result.shape, lambda *at: result[at] + bias[at[channel]], name, axes=axis_names(result))
+def add_bias(result: Tensor, bias: Tensor, *channel: int, name: str = "bias_add") -> Tensor:
+    """The stage ``bias_add[n, k, h, w] = result[n, k, h, w] + bias[k]``; the dimensions `channel` are k."""
+    return te.compute(
+        result.shape, lambda *at: result[at] + bias[tuple(at[d] for d in channel)], name, axes=axis_names(result)
+    )
 
 
 def rectified(result: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from .dtypes import DTYPES, INDEX, is_float
 from .errors import SpecError
 from .expr import Axis, Binary, Call, Cast, Compare, Const, Expr, If, Load, Logic, Select, const, const_value
 from .reducers import identity_element
+from .task import ValueRange
 from .workload import Buffer, IterAxis, Output, Reducer, Stage, Workload
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ class Tensor:
     dtype: str
     stage: Stage | None = None
     sources: tuple[Tensor, ...] = ()
+    values: tuple[int, int] | None = None
+    """Least and greatest value of an integer input, where they are known."""
 
     def __getitem__(self, indices: Number | tuple[Number, ...]) -> Value:
         entries = indices if isinstance(indices, tuple) else (indices,)
@@ -143,10 +146,12 @@ class ReduceAxis(Value):
     iter_axis: IterAxis = attrs.field(kw_only=True)
 
 
-def placeholder(shape: Sequence[int], dtype: str = "float32", name: str = "placeholder") -> Tensor:
-    """An input buffer."""
+def placeholder(
+    shape: Sequence[int], dtype: str = "float32", name: str = "placeholder", values: tuple[int, int] | None = None
+) -> Tensor:
+    """An input buffer; `values` are the least and the greatest that an integer input may hold."""
     buffer = Buffer(name=name, shape=tuple(shape), dtype=dtype)
-    return Tensor(buffer.name, buffer.shape, buffer.dtype)
+    return Tensor(buffer.name, buffer.shape, buffer.dtype, values=values)
 
 
 def reduce_axis(extent: int | tuple[int, int], name: str = "k") -> ReduceAxis:
@@ -247,8 +252,14 @@ def build(params: Sequence[Tensor], index_dtype: str = "int32") -> Workload:
         index_dtype=index_dtype,
     )
     workload = attrs.evolve(workload, stages=stage_order(workload))
-    check_workload(workload)
+    check_workload(workload, {tensor.name: tensor.values for tensor in params if tensor.values is not None})
     return workload
+
+
+def value_ranges(params: Sequence[Tensor]) -> tuple[ValueRange, ...]:
+    """What is known of the values of integer inputs, for the task of `params`."""
+    known = ((tensor.name, tensor.values) for tensor in params)
+    return tuple(ValueRange(buffer=name, low=span[0], high=span[1]) for name, span in known if span is not None)
 
 
 def if_then_else(cond: Value, then: Number, otherwise: Number) -> Value:

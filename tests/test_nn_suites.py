@@ -128,10 +128,18 @@ def test_tasks_as_json() -> None:
     assert {operator["name"] for operator in found["operators"]} >= {"gemm", "conv2d"}
     assert len(found["tasks"]) == 1259
     (gemv,) = json.loads(call("tasks", "--json", "--op", "gemv", "--suite", "gemv").stdout)["operators"]
-    assert gemv["arguments"] == [{"name": "N"}, {"name": "K"}, {"name": "dtype", "default": "float32"}]
+    assert gemv["arguments"] == [
+        {"name": "N"},
+        {"name": "K"},
+        {"name": "transposeA", "default": False},
+        {"name": "dtype", "default": "float32"},
+    ]
+
+
+GEMM = {"N": 32, "K": 32, "M": 16, "transposeA": False, "transposeB": False}
 
 
 def test_tune_takes_a_name(bench: PretendedBench, folder: Path) -> None:
     found = json.loads(call("tune", "gemm/gemm_sq32", "M=16", "--trials", 2, "--json", "-q").stdout)
-    assert (found["op"], found["args"]) == ("gemm", {"N": 32, "K": 32, "M": 16, "dtype": "float32"})
+    assert (found["op"], found["args"]) == ("gemm", {**GEMM, "dtype": "float32"})
     assert call("lookup", "gemm", "N=32", "K=32", "M=16").exit_code == 0
