@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/.installed links ## tune a matrix product, then find it in the store
 	@rm -rf .demo
@@ -42,7 +42,7 @@ bench: .venv/.bench links ## compare with peers (SUITE=spine AGAINST=torch,numpy
 ansor: .ansor/.installed ## TVM 0.19 in .ansor/, for `make bench SUITE=yolo AGAINST=torch,ansor`
 
 ##@ Check
-.PHONY: test check lint types wheel compiler properties unit slow slice pairs fuzz faults device compat examples cover
+.PHONY: test check lint types wheel compiler properties unit slow slice pairs fuzz seed-tasks faults device compat examples cover
 
 # One after another whatever -j says, and pytest's closing line last.
 test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, slice, compiler, properties, unit
@@ -75,9 +75,10 @@ slow: .venv/.test links ## the tests that take longer
 	@$(PYTEST) -m 'slow and not device'
 
 # Fresh pairs and texts each day, the same for everybody on that day: docs/testing.md.
-slice: .venv/.test links ## 3 minutes of `make pairs`, `make fuzz`, other ones each day, and `make faults`
+slice: .venv/.test links ## 3 minutes of `make pairs`, `make fuzz`, `make seed-tasks`, other ones each day, and `make faults`
 	@$(BIN)/python tests/run_pairs.py --seconds 110 --seed $$(date -u +%Y%m%d)
 	@$(BIN)/python tests/run_fuzz.py --seconds 10 --seed $$(date -u +%Y%m%d)
+	@$(BIN)/python tests/run_seed_tasks.py --slice 16 --seed $$(date -u +%Y%m%d)
 	@$(PYTEST) -m 'faults and not slow'
 
 # COUNT=20000 takes half an hour on two cores; what was done is not done again. REPORT=docs/pairs.md keeps the table.
@@ -86,6 +87,10 @@ pairs: .venv/.test links ## prove COUNT=2000 pairs of a workload and a schedule 
 
 fuzz: .venv/.test links ## read COUNT=200000 damaged spec files (SEED=0)
 	@$(BIN)/python tests/run_fuzz.py --count $(or $(COUNT),200000) --seed $(SEED)
+
+# A quarter of an hour on two cores; what was done is not done again.
+seed-tasks: .venv/.test links ## a default schedule for each of the 1055 named tasks, half of them built and compared
+	@$(BIN)/python tests/run_seed_tasks.py $(if $(REPORT),--report $(REPORT))
 
 # 8 minutes on two cores. REPORT=docs/faults.md keeps the table.
 faults: .venv/.test links ## kill 200 tuners, fill disks, run bad candidates; table it (SEED=0 REPORT=)

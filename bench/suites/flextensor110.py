@@ -18,7 +18,7 @@ from ...nn.suites import FLEXTENSOR, GROUPS, tasks_of
 from ...spec.errors import MeasureError
 from ..figures import geometric_mean
 from ..kept import circumstances, keep, read_kept
-from ..match import TUNED, play, reference_folder
+from ..match import TUNED, Match, play, reference_folder
 from ..report import Row, at_least, spread_row
 from ..rounds import Samples, ratios, spread
 from ..sweep import TORCH, wanted
@@ -105,11 +105,9 @@ def case_of(ground: Ground, each: Work) -> Case:
         return _case(each, kept[0])
     try:
         tuned = tune(ground, each, ground.options.seconds)
-        match = play(ground, each, {TUNED: tuned.spec}, sessions=None if ground.options.quick else SESSIONS)
+        match = _played(ground, each, tuned.spec)
     except MeasureError as error:
         return Case(work=each, why=str(error))
-    finally:
-        shutil.rmtree(reference_folder(ground, each), ignore_errors=True)  # those of all cases are gigabytes
     searched = tuned.is_searched
     found = {
         "samples": {label: list(samples) for label, samples in match.samples.items()},
@@ -119,6 +117,18 @@ def case_of(ground: Ground, each: Work) -> Case:
     if path is not None:
         keep(path, expected, found)
     return _case(each, found)
+
+
+def _played(ground: Ground, each: Work, spec: Path) -> Match:
+    """The match, tried again where it fails: what disturbs a machine once in an hour costs no case."""
+    sessions = None if ground.options.quick else SESSIONS
+    try:
+        return play(ground, each, {TUNED: spec}, sessions=sessions)
+    except MeasureError as error:
+        ground.say(f"{each.name}: {error}; once more")
+        return play(ground, each, {TUNED: spec}, sessions=sessions)
+    finally:
+        shutil.rmtree(reference_folder(ground, each), ignore_errors=True)  # those of all cases are gigabytes
 
 
 def _case(each: Work, found: Any) -> Case:
