@@ -8,6 +8,7 @@ import attrs
 
 from ..nn.registry import get_task
 from ..spec.flops import flop_count
+from ..spec.task import Argument
 
 if TYPE_CHECKING:
     from ..spec.task import Task
@@ -19,12 +20,12 @@ class Work:
 
     name: str
     op: str
-    args: tuple[tuple[str, int], ...]
+    args: tuple[tuple[str, int | str | float | tuple[int, ...]], ...]
 
     @property
     def words(self) -> tuple[str, ...]:
         """The task as it is written on a command line."""
-        return (self.op, *(f"{name}={value}" for name, value in self.args))
+        return (self.op, *(Argument(name=name, value=value).text for name, value in self.args))
 
     @property
     def group(self) -> str:
@@ -34,7 +35,7 @@ class Work:
     @property
     def file_name(self) -> str:
         """The name as that of a file."""
-        return self.name.replace("/", "-")
+        return self.name.replace("/", "-").replace(" ", "_")
 
     def task(self, threads: int) -> Task:
         """The task for so many threads."""
@@ -54,6 +55,6 @@ class Work:
         return count / 1e9
 
 
-def work(name: str, op: str, **args: int) -> Work:
+def work(name: str, op: str, **args: int | str) -> Work:
     """A work, written like a call of `get_task`."""
     return Work(name=name, op=op, args=tuple(args.items()))

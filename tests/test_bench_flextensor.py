@@ -14,7 +14,7 @@ from autosched.bench.commands import run_command
 from autosched.bench.contenders import TORCH_OPERATORS
 from autosched.bench.match import PEAK, TUNED, Match
 from autosched.bench.suite import SUITES, Options, open_ground
-from autosched.bench.suites import flextensor110
+from autosched.bench.suites import flextensor110, tasks
 from autosched.bench.suites.flextensor110 import GROUP_LEAST, Case, case_row, cases, closing_rows
 from autosched.bench.sweep import TORCH, wanted
 from autosched.bench.tuned import Tuned
@@ -136,7 +136,9 @@ BODY = {"N": 1, "C": 4, "D": 4, "H": 5, "W": 6, "K": 2, "T": 2, "R": 3, "S": 2}
     "each",
     [
         work("a", "gemm", N=3, K=4, M=5),
-        work("a", "gemv", N=3, K=4),
+        work("a", "gemm", N=3, K=4, M=5, transposeA=True, transposeB=True),
+        work("a", "batch_gemm", B=2, N=3, K=4, M=5, transposeB=True),
+        work("a", "gemv", N=3, K=4, transposeA=True),
         work("a", "bilinear", N=3, K1=4, K2=5, M=6),
         work("a", "mttkrp", N=3, K1=4, K2=5, M=6),
         work("a", "conv1d", **ROW, stride=2, padding=1),
@@ -147,7 +149,7 @@ BODY = {"N": 1, "C": 4, "D": 4, "H": 5, "W": 6, "K": 2, "T": 2, "R": 3, "S": 2}
         work("a", "conv_transpose3d", **BODY, stride=2, output_padding=1),
         work("a", "depthwise_conv2d", N=1, C=4, H=7, W=6, factor=2, R=3, S=3, padding=1),
     ],
-    ids=lambda each: each.op,
+    ids=lambda each: " ".join(each.words),
 )
 def test_torch_computes_what_our_operators_do(tmp_path: Path, each: Work) -> None:
     pytest.importorskip("torch")
@@ -157,6 +159,23 @@ def test_torch_computes_what_our_operators_do(tmp_path: Path, each: Work) -> Non
     named = {buffer.name: array for buffer, array in zip(workload.inputs, arrays, strict=True)}
     (expected,) = evaluate(workload, named).values()
     np.testing.assert_allclose(eager.open_contender(order).output("eager"), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_tasks_of_the_users_choice() -> None:
+    assert tasks.work_named("gemv/gemv1").words == ("gemv", "N=256", "K=256", "transposeA=False", "dtype=float32")
+    own = tasks.work_named("conv2d N=1 C=2 H=4 W=5 K=2 R=1 S=1 stride=2,1")
+    assert "stride=2,1" in own.words
+    assert own.file_name == "conv2d_N=1_C=2_H=4_W=5_K=2_R=1_S=1_stride=2,1"
+    with pytest.raises(SpecError, match="gemv: missing: K"):
+        tasks.work_named("gemv N=3")
+    with (
+        open_ground(Options(threads=1, against=()), print) as ground,
+        pytest.raises(SpecError, match="works: found none"),
+    ):
+        list(tasks.run(ground))
+    match = Match(work=own, samples={TUNED: (1e-6,), TORCH: (3e-6,), PEAK: (1.0,)}, threads={}, peak_gflop=1.0)
+    rows = {row.name.removeprefix(own.name): row.figure for row in tasks.match_rows(match)}
+    assert rows == {": tuned": 1.0, ": torch": 3.0, ": times torch": 3.0}
 
 
 @pytest.mark.slow

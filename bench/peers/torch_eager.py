@@ -33,18 +33,31 @@ def prepared_inputs(order: Order) -> list[torch.Tensor]:
     return [torch.from_numpy(array).clone() for array in input_arrays(order)]
 
 
-def gemm(_args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+def gemm(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
     """The product, into an output that is there."""
-    a, b = inputs
-    c = torch.empty(a.shape[0], b.shape[1])
+    a, b = _turned(args, inputs)
+    c = torch.empty(a.shape[0], b.shape[1], dtype=a.dtype)
     return lambda: torch.mm(a, b, out=c)
 
 
-def gemv(_args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+def batch_gemm(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """A product for each of a batch, into an output that is there."""
+    a, b = _turned(args, inputs)
+    c = torch.empty(a.shape[0], a.shape[1], b.shape[2], dtype=a.dtype)
+    return lambda: torch.bmm(a, b, out=c)
+
+
+def gemv(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
     """The product with a vector, into an output that is there."""
-    a, x = inputs
-    y = torch.empty(a.shape[0])
+    a, x = _turned(args, inputs)
+    y = torch.empty(a.shape[0], dtype=a.dtype)
     return lambda: torch.mv(a, x, out=y)
+
+
+def _turned(args: dict[str, Any], inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    """The two factors, those that are stored transposed as views."""
+    turned = (args["transposeA"], args.get("transposeB", False))
+    return [x.transpose(-2, -1) if is_turned else x for x, is_turned in zip(inputs, turned, strict=True)]
 
 
 def bilinear(_args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
@@ -94,6 +107,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 OPERATORS: dict[str, Opener] = {
     "gemm": gemm,
+    "batch_gemm": batch_gemm,
     "gemv": gemv,
     "bilinear": bilinear,
     "mttkrp": mttkrp,
