@@ -45,7 +45,7 @@ def bench(
 
     \b
     compiler       what reading, checking and lowering spec files and looking up records cost, by their size
-    flextensor110  the paper's 110 cases in 12 groups against eager PyTorch: an hour; goes on with --store and --keep
+    flextensor110  the paper's 110 cases in 12 groups against eager PyTorch: goes on with --store and --keep
     gemm           square products of 32 to 2048 rows against peers
     measuring      what a search costs beyond building and running, and whether it comes to the same end each time
     spine          search, a product and two convolutions against peers, and what commands and lookups cost

@@ -50,34 +50,27 @@ class Match:
         return label in self.samples
 
 
-def play(
-    ground: Ground,
-    work: Work,
-    specs: Mapping[str, Path],
-    extra: Sequence[Contender] = (),
-    sessions: int | None = None,
-) -> Match:
+def play(ground: Ground, work: Work, specs: Mapping[str, Path], extra: Sequence[Contender] = ()) -> Match:
     """Times our kernels, one for each of `specs`, the multiply-add peak and the peers that have the operator.
 
-    In as many `sessions` as the ground has where none are given. MeasureError where a contender gives wrong numbers,
-    unless it is one whose own search found the kernel: that one is left out. Peers that search, and have not, sit out.
+    MeasureError where a contender gives wrong numbers, unless it is one whose own search found the kernel: that one is
+    left out. Peers that search, and have not, sit out.
     """
     ours = {**specs, PEAK: peak_spec(ground)}
     peers = [peer for peer in (*ground.peers, *extra) if _takes_part(peer, work)]
-    sessions = sessions or ground.sessions
-    taken: list[Samples] = []
+    sessions: list[Samples] = []
     threads: dict[str, int] = {}
     left_out: dict[str, str] = {}
-    for number in range(sessions):
-        ground.say(f"{work.name}: timing in turn, session {number + 1} of {sessions}")
+    for number in range(ground.sessions):
+        ground.say(f"{work.name}: timing in turn, session {number + 1} of {ground.sessions}")
         samples, counted = _session(ground, work, ours, [p for p in peers if p.name not in left_out], left_out)
-        taken.append(samples)
+        sessions.append(samples)
         threads = {label: min(count, threads.get(label, count)) for label, count in counted.items()}
     for label, count in threads.items():
         if count != ground.options.threads:
             ground.note(f"{work.name}: {label} computed on {count} of {ground.options.threads} threads")
     gflop = peak_flops(peak_task(ground.options.threads)) / 1e9
-    present = [{label: s for label, s in session.items() if label not in left_out} for session in taken]
+    present = [{label: s for label, s in session.items() if label not in left_out} for session in sessions]
     return Match(work=work, samples=joined(present), threads=threads, peak_gflop=gflop, left_out=left_out)
 
 

@@ -58,7 +58,11 @@ class Options:
 
 @attrs.frozen(kw_only=True)
 class Ground:
-    """Where a suite runs."""
+    """Where a suite runs.
+
+    In `sessions` all contenders are started anew, for a library's time depends on where its memory came to lie; each
+    has so many `rounds`.
+    """
 
     options: Options
     folder: Path
@@ -67,15 +71,15 @@ class Ground:
     lock: TimingLock
     say: Callable[[str], None]
     notes: list[str]
+    sessions: int = attrs.field()
+    rounds: int = attrs.field()
 
-    @property
-    def sessions(self) -> int:
-        """How often all contenders are started anew: a library's time depends on where its memory came to lie."""
+    @sessions.default
+    def _sessions(self) -> int:
         return 1 if self.options.quick else 3
 
-    @property
-    def rounds(self) -> int:
-        """Rounds of a session."""
+    @rounds.default
+    def _rounds(self) -> int:
         return 2 if self.options.quick else 10
 
     @property

@@ -91,8 +91,8 @@ def test_what_was_kept_is_not_done_again(tmp_path: Path, monkeypatch: pytest.Mon
             raise MeasureError("nothing was measured")
         return Tuned(work=each, spec=tmp_path, source="search", trials=48, wall_s=1.0)
 
-    def play(ground: Any, each: Work, specs: Any, sessions: int) -> Match:
-        assert sessions == 2
+    def play(ground: Any, each: Work, specs: Any) -> Match:
+        assert (ground.sessions, ground.rounds) == (2, 5)
         played.append(each.name)
         if played == ["GMV/gemv0"]:
             raise MeasureError("somebody came by")

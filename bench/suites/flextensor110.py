@@ -1,6 +1,6 @@
 """The 110 cases of FlexTensor's paper (ASPLOS'20) in its twelve groups: each tuned, then in turn with eager PyTorch.
 
-It lasts an hour and more. What was tuned is in the store, and with ``--keep`` the times are in a folder, a file for
+It lasts an hour and a half. What was tuned is in the store, and with ``--keep`` the times are in a folder, a file for
 each case: a second run goes on from there, and runs of single groups (``--works C3D,T3D``) add up to a whole one.
 """
 
@@ -34,7 +34,9 @@ TRIALS: Final = 48
 SECONDS: Final = 30.0
 """Of a case's search, at most."""
 SESSIONS: Final = 2
-"""A library's time depends on where its memory came to lie: one session is too few to know its noise."""
+"""One is too few to know a library's noise."""
+ROUNDS: Final = 5
+"""Of each session."""
 LEAST: Final = 0.9
 """Of a case, unless PyTorch's own times lie further apart."""
 GROUP_LEAST: Final = {
@@ -79,6 +81,8 @@ def run(ground: Ground) -> Iterator[Row]:
     options = ground.options
     capped = attrs.evolve(options, trials=min(options.trials, TRIALS), seconds=min(options.seconds or SECONDS, SECONDS))
     ground = attrs.evolve(ground, options=capped)
+    if not options.quick:
+        ground = attrs.evolve(ground, sessions=SESSIONS, rounds=ROUNDS)
     chosen = wanted(ground, SMALL if options.quick else cases())
     found: list[Case] = []
     begin = time.monotonic()
@@ -121,12 +125,11 @@ def case_of(ground: Ground, each: Work) -> Case:
 
 def _played(ground: Ground, each: Work, spec: Path) -> Match:
     """The match, tried again where it fails: what disturbs a machine once in an hour costs no case."""
-    sessions = None if ground.options.quick else SESSIONS
     try:
-        return play(ground, each, {TUNED: spec}, sessions=sessions)
+        return play(ground, each, {TUNED: spec})
     except MeasureError as error:
         ground.say(f"{each.name}: {error}; once more")
-        return play(ground, each, {TUNED: spec}, sessions=sessions)
+        return play(ground, each, {TUNED: spec})
     finally:
         shutil.rmtree(reference_folder(ground, each), ignore_errors=True)  # those of all cases are gigabytes
 
