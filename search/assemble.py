@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..spec.expr import Load
 from ..spec.nest import plan_from_nests
 from ..spec.rewrite import apply_staging
 from ..spec.schedule import At, Inline, Nest, Schedule, Staging
+from .digits import digits_staged
 from .layouts import Layout
 from .nests import plain_nest
 from .structure import is_map, reads_elementwise, sole_reader
@@ -59,10 +61,10 @@ class _Assembly:
 
 def assemble(task: Task, choices: Mapping[str, StageChoice], hardware: Hardware) -> tuple[Schedule, Workload]:
     """The schedule in which each reduction is done as chosen, and the workload as its stagings leave it."""
-    workload = task.workload
-    made = _Assembly(workload)
+    made = _Assembly(task.workload)
     _inline_maps(made)
-    for stage in workload.stages:
+    made.stage(*digits_staged(made.workload)[0])
+    for stage in made.workload.stages:
         choice = choices.get(stage.name)
         if choice is not None and choice.layout is not None and choice.tile is not None:
             _tile(made, made.workload.stage(stage.name), choice, hardware)
@@ -104,8 +106,7 @@ def _tile(made: _Assembly, stage: Stage, choice: StageChoice, hardware: Hardware
     for nest in tiled.nests:
         made.nests[nest.stage] = nest
     copier = made.workload.stage(stage.name)
-    reader = sole_reader(made.workload, copier)
-    if is_map(copier) and reader is not None and reads_elementwise(reader, copier):
+    while (reader := _taker(made.workload, copier)) is not None:
         made.stage(Inline(stage=copier.name))
         copier = made.workload.stage(reader.name)
     if tiled.attach and _can_attach(made, copier, tiled.accumulator):
@@ -129,6 +130,14 @@ def _inline_producers(made: _Assembly, stage: Stage, choice: StageChoice) -> tup
         else:
             staged.append(buffer)
     return stage, attrs.evolve(choice, layout=attrs.evolve(choice.layout, staged=tuple(staged)))
+
+
+def _taker(workload: Workload, copier: Stage) -> Stage | None:
+    """The one reader of a copy that does as well without it: elementwise, or itself a copy."""
+    reader = sole_reader(workload, copier)
+    if not is_map(copier) or reader is None or not is_map(reader):
+        return None
+    return reader if isinstance(reader.body[0], Load) or reads_elementwise(reader, copier) else None
 
 
 def _can_attach(made: _Assembly, copier: Stage, accumulator: str) -> bool:

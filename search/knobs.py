@@ -13,9 +13,8 @@ from .packing import divisor_at_most
 from .structure import reads_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-    from ..spec.workload import Stage, Workload
+    from ..spec.workload import Stage
     from .hardware import Hardware
 
 KnobValue: TypeAlias = int | bool | tuple[int, ...]
@@ -32,17 +31,8 @@ class Knob:
     values: tuple[KnobValue, ...]
 
 
-def knobs_of(workload: Workload, layouts: Sequence[tuple[str, Layout | None]], hardware: Hardware) -> tuple[Knob, ...]:
-    """Every knob of a sketch with more than one value or whose value is needed; names start with the stage's."""
-    found: list[Knob] = []
-    for name, layout in layouts:
-        if layout is not None:
-            stage = workload.stage(name)
-            found += [attrs.evolve(knob, name=f"{name}/{knob.name}") for knob in _stage_knobs(stage, layout, hardware)]
-    return tuple(found)
-
-
-def _stage_knobs(stage: Stage, layout: Layout, hardware: Hardware) -> list[Knob]:
+def tile_knobs(stage: Stage, layout: Layout, hardware: Hardware) -> list[Knob]:
+    """Every knob of a reduction in a layout: what may be chosen of its tile."""
     knobs = [Knob(name="tile", values=register_tiles(stage, layout, hardware))]
     if layout.partial:
         return knobs

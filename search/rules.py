@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .knobs import knobs_of
+from .knobs import tile_knobs
 from .layouts import partial_layouts, vector_layouts
 from .rule import BUILT_IN, Rule
 
@@ -45,9 +45,7 @@ class Tiles(Rule):
 
     def knobs(self, reduction: Reduction, layout: Layout | None, found: tuple[Knob, ...]) -> tuple[Knob, ...]:
         """Adds the numbers of a tile where there is a layout to tile."""
-        stage = reduction.stage.name
-        made = knobs_of(reduction.task.workload, [(stage, layout)], reduction.hardware)
-        return (*found, *(attrs.evolve(knob, name=knob.name.removeprefix(f"{stage}/")) for knob in made))
+        return found if layout is None else (*found, *tile_knobs(reduction.stage, layout, reduction.hardware))
 
 
 RULES: Final[tuple[Rule, ...]] = (Vectors(), PartialSums(), Tiles())

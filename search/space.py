@@ -18,6 +18,7 @@ from ..spec.nest import Plan
 from ..spec.schedule import Schedule
 from .analytic import StageCost, call_costs
 from .assemble import StageChoice, assemble
+from .digits import digits_staged
 from .hardware import Hardware, hardware_from_machine
 from .knobs import Knob, KnobValue
 from .layouts import Layout
@@ -104,7 +105,7 @@ class Space:
         """Every structure, the first of each reduction's layouts first."""
         combined: list[tuple[tuple[str, Layout | None], ...]] = [()]
         reductions: dict[str, Reduction] = {}
-        for stage in self.task.workload.stages:
+        for stage in digits_staged(self.task.workload)[1].stages:
             if stage.reducer is None:
                 continue
             reductions[stage.name] = Reduction(task=self.task, stage=stage, hardware=self.hardware)

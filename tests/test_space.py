@@ -47,6 +47,11 @@ OPERATORS = {
     "conv2d with epilogue": {
         "N": 1, "C": 4, "H": 6, "W": 6, "K": 16, "R": 3, "S": 3, "padding": 1, "bias": True, "relu": True,
     },
+    "conv2d in groups": {"N": 1, "C": 8, "H": 6, "W": 6, "K": 32, "R": 3, "S": 3, "padding": 1, "groups": 2},
+    "conv2d in groups with epilogue": {
+        "N": 1, "C": 6, "H": 5, "W": 5, "K": 9, "R": 3, "S": 3, "stride": 2, "groups": 3, "bias": True, "relu": True,
+    },
+    "depthwise_conv2d with multiplier": {"N": 1, "C": 3, "H": 9, "W": 9, "factor": 4, "R": 3, "S": 3, "stride": 2},
     "depthwise_conv2d": {"N": 1, "C": 6, "H": 14, "W": 14, "R": 3, "S": 3, "stride": 1, "padding": 1},
 }  # fmt: skip
 

@@ -1,0 +1,69 @@
+"""Axes of which reads take digits, as of the channels of a grouped convolution: cut into those before they are tiled.
+
+``conv[k] += X[k // 48 * 16 + c] * W[k, c]`` reads with every `k`, and nothing seems to be shared along it. As
+``conv.digits[ko, ki] += X[ko * 16 + c] * W[ko * 48 + ki, c]`` it is a batch of convolutions: X stays along `ki`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..spec.expr import Axis, Binary, Const, loads, walk
+from ..spec.rewrite import apply_staging
+from ..spec.schedule import Accumulate, Split
+
+if TYPE_CHECKING:
+    from ..spec.workload import Stage, Workload
+
+
+def digits_staged(workload: Workload) -> tuple[tuple[Accumulate, ...], Workload]:
+    """A staging for each reduction whose reads take digits of its axes, and the workload that they leave."""
+    made = []
+    for stage in workload.stages:
+        staging = _staging(stage)
+        if staging is not None:
+            workload = apply_staging(workload, staging)
+            made.append(staging)
+    return tuple(made), workload
+
+
+def _staging(stage: Stage) -> Accumulate | None:
+    """The stage over digits of its axes, in the memory order of before; None where reads take none."""
+    splits = []
+    order: list[str] = []
+    taken = set(stage.extents)
+    for axis in stage.axes:
+        size = _digit_size(stage, axis.name) if stage.reducer is not None else 1
+        if size == 1:
+            order.append(axis.name)
+            continue
+        pieces = (_free(f"{axis.name}g", taken), _free(f"{axis.name}m", taken))
+        splits.append(Split(axis=axis.name, into=pieces, factors=(axis.extent // size, size)))
+        order += pieces
+    if not splits:
+        return None
+    return Accumulate(stage=stage.name, as_=f"{stage.name}.digits", splits=tuple(splits), order=tuple(order))
+
+
+def _digit_size(stage: Stage, axis: str) -> int:
+    """How many steps of an axis one of its upper digits takes, where reads agree on that; else 1."""
+    found = {
+        int(node.b.text)
+        for body in stage.body
+        for load in loads(body)
+        for position in load.indices
+        for node in walk(position)
+        if isinstance(node, Binary) and node.op in ("floordiv", "floormod")
+        if node.a == Axis(axis) and isinstance(node.b, Const)
+    }
+    size = found.pop() if len(found) == 1 else 1
+    extent = stage.extents[axis]
+    return size if 1 < size < extent and extent % size == 0 else 1
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or one like it, that nothing else has; it is taken then."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
