@@ -14,7 +14,7 @@ from .digits import digits_staged
 from .layouts import Layout
 from .nests import plain_nest
 from .structure import is_map, reads_elementwise, sole_reader
-from .tiling import Tile, tiled_reduction
+from .tiling import Tile, phases_of, tiled_reduction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,6 +99,12 @@ def _inline_maps(made: _Assembly) -> None:
 def _tile(made: _Assembly, stage: Stage, choice: StageChoice, hardware: Hardware) -> None:
     assert choice.layout is not None
     assert choice.tile is not None
+    for buffer, count in choice.layout.phased:
+        made.stage(phases_of(made.workload.buffers[buffer], stage, count))
+        producer = made.workload.writer.get(buffer)
+        if choice.inline_producers and producer is not None and _can_inline(made.workload, producer):
+            made.stage(Inline(stage=producer.name))
+    stage = made.workload.stage(stage.name)
     if choice.inline_producers:
         stage, choice = _inline_producers(made, stage, choice)
     tiled = tiled_reduction(made.workload, stage, choice.layout, choice.tile, hardware.threads)  # type: ignore[arg-type] # as above
@@ -122,7 +128,7 @@ def _inline_producers(made: _Assembly, stage: Stage, choice: StageChoice) -> tup
     staged = []
     for buffer in choice.layout.staged:
         producer = made.workload.writer.get(buffer)
-        if producer is not None and is_map(producer) and sole_reader(made.workload, producer) is stage:
+        if producer is not None and _can_inline(made.workload, producer):
             before = set(stage.reads)
             made.stage(Inline(stage=producer.name))
             stage = made.workload.stage(stage.name)
@@ -130,6 +136,11 @@ def _inline_producers(made: _Assembly, stage: Stage, choice: StageChoice) -> tup
         else:
             staged.append(buffer)
     return stage, attrs.evolve(choice, layout=attrs.evolve(choice.layout, staged=tuple(staged)))
+
+
+def _can_inline(workload: Workload, producer: Stage) -> bool:
+    """True for a map that nothing but one stage reads."""
+    return is_map(producer) and sole_reader(workload, producer) is not None
 
 
 def _taker(workload: Workload, copier: Stage) -> Stage | None:

@@ -13,7 +13,6 @@ from .packing import divisor_at_most
 from .structure import reads_of
 
 if TYPE_CHECKING:
-
     from ..spec.workload import Stage
     from .hardware import Hardware
 
@@ -47,7 +46,7 @@ def tile_knobs(stage: Stage, layout: Layout, hardware: Hardware) -> list[Knob]:
     if len(stage.reduce) > 1:
         knobs.append(Knob(name="rotate", values=tuple(range(len(stage.reduce)))))
         knobs.append(Knob(name="unroll_reduce", values=(False, True)))
-    if layout.staged:
+    if layout.staged or layout.phased:
         knobs.append(Knob(name="inline_producers", values=(False, True)))
     if hardware.threads > 1 and stage.points <= SMALL_POINTS:
         knobs.append(Knob(name="parallel", values=(True, False)))

@@ -7,7 +7,7 @@ moves is what a register tile reuses; a read that is not contiguous along the ve
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 class Layout:
     """Axes along vectors, axes of rows (empty: none), and the reads that are staged in the tile's order.
 
-    `partial` names a reduce axis whose sums are kept apart along the vector and added up at the end (rfactor); the
-    vector group is empty then.
+    `phased` are reads of every second (third, …) element, as (buffer, 2): they are staged whole, first what every
+    first step reads, then what every second one does, so that a vector reads neighbours. `partial` names a reduce axis
+    whose sums are kept apart along the vector and added up at the end (rfactor); the vector group is empty then.
     """
 
     vector: tuple[str, ...]
     rows: tuple[str, ...]
     staged: tuple[str, ...] = ()
+    phased: tuple[tuple[str, int], ...] = ()
     partial: str = ""
 
     @property
@@ -40,7 +42,8 @@ class Layout:
         along = f"partial sums along {self.partial}" if self.partial else f"vectors along {'*'.join(self.vector)}"
         rows = f", rows {'*'.join(self.rows)}" if self.rows else ""
         staged = f", {' and '.join(self.staged)} staged" if self.staged else ""
-        return f"{along}{rows}{staged}"
+        phased = f", {' and '.join(buffer for buffer, _ in self.phased)} in phases" if self.phased else ""
+        return f"{along}{rows}{staged}{phased}"
 
 
 def vector_layouts(stage: Stage, hardware: Hardware) -> tuple[Layout, ...]:
@@ -50,13 +53,18 @@ def vector_layouts(stage: Stage, hardware: Hardware) -> tuple[Layout, ...]:
     lanes = hardware.lanes(size_bytes(stage.outputs[0].dtype))
     longest = max((length_of(group, stage) for group in groups), default=1)
     found: list[Layout] = []
+    in_phases: list[Layout] = []
     for vector in groups:
         if length_of(vector, stage) < min(lanes, longest):
             continue
         partners = [rows for rows in groups if not {*rows} & {*vector} and _worth_rows(rows, reads)]
         for rows in partners or [()]:
             found += [Layout(vector=vector, rows=rows, staged=staged) for staged in _stagings(vector, rows, reads)]
-    return tuple(dict.fromkeys(found))
+            if phased := _phases(vector, reads):
+                near = [read for read in reads if read.buffer not in dict(phased)]
+                ways = _stagings(vector, rows, near)
+                in_phases += [Layout(vector=vector, rows=rows, staged=staged, phased=phased) for staged in ways]
+    return tuple(dict.fromkeys(found + in_phases))
 
 
 def partial_layouts(stage: Stage) -> tuple[Layout, ...]:
@@ -103,6 +111,18 @@ def _stagings(vector: Sequence[str], rows: Sequence[str], reads: Sequence[Read])
         yield (*must, extra)
     if len(may) > 1:
         yield (*must, *may)
+
+
+MOST_PHASES: Final = 4
+"""Reads further apart than that have too little to do with one another."""
+
+
+def _phases(vector: Sequence[str], reads: Sequence[Read]) -> tuple[tuple[str, int], ...]:
+    """The reads that go by a few elements along a vector of one axis, with how many."""
+    if len(vector) != 1:
+        return ()
+    strides = {read.buffer: read.strides.get(vector[0], 1) for read in reads if read.windowed}
+    return tuple((buffer, stride) for buffer, stride in strides.items() if 1 < stride <= MOST_PHASES)
 
 
 def _partial_sums(stage: Stage, groups: Sequence[tuple[str, ...]], reads: Sequence[Read]) -> list[Layout]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -10,8 +11,6 @@ from ..spec.expr import Axis, If, Load, axes_in, loads, walk
 from ..spec.linear import facts_from_extents, linear
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ..spec.workload import Stage, Workload
 
 
@@ -19,13 +18,15 @@ if TYPE_CHECKING:
 class Read:
     """How a stage reads one buffer.
 
-    `axes` move the element read, `contiguous` ones by one element in memory; `several` tells of more than one place
-    read, `windowed` of a dimension moved by more than one axis, so that staging by axes would copy elements repeatedly.
+    `axes` move the element read, `contiguous` ones by one element in memory, `strides` has those that move it by a few;
+    `several` tells of more than one place read, `windowed` of a dimension moved by more than one axis, so that staging
+    by axes would copy elements repeatedly.
     """
 
     buffer: str
     axes: frozenset[str]
     contiguous: frozenset[str]
+    strides: Mapping[str, int]
     several: bool
     windowed: bool
 
@@ -40,16 +41,22 @@ def reads_of(stage: Stage) -> tuple[Read, ...]:
     result = []
     for buffer, uses in found.items():
         axes = frozenset().union(*(axes_in(load) for load in uses))
-        contiguous: set[str] = set()
+        steps: dict[str, int] = {}
         if uses[0].indices:
             _, terms = linear(uses[0].indices[-1], facts)
-            contiguous = {atom.name for atom, step in terms.items() if isinstance(atom, Axis) and step == 1}
             earlier = frozenset().union(*(axes_in(position) for position in uses[0].indices[:-1]))
-            contiguous -= earlier
+            steps = {a.name: step for a, step in terms.items() if isinstance(a, Axis) and a.name not in earlier}
         several = len({load.indices for load in uses}) > 1
         windowed = any(len(axes_in(position)) > 1 for load in uses for position in load.indices)
         result.append(
-            Read(buffer=buffer, axes=axes, contiguous=frozenset(contiguous), several=several, windowed=windowed)
+            Read(
+                buffer=buffer,
+                axes=axes,
+                contiguous=frozenset(axis for axis, step in steps.items() if step == 1),
+                strides={axis: step for axis, step in steps.items() if step > 1},
+                several=several,
+                windowed=windowed,
+            )
         )
     return tuple(result)
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..spec.expr import Load, axes_in, loads
-from ..spec.schedule import Accumulate, Bind, BindFused, BindLoop, Fuse, Nest, Partial, Reindex, Split, Staging
+from ..spec.schedule import Accumulate, Bind, BindFused, BindLoop, Fuse, Nest, Pack, Partial, Reindex, Split, Staging
 from .layouts import Layout, length_of
 from .packing import copy_nest, divisor_at_most, parallel_bind, source_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..spec.workload import Stage, Workload
+    from ..spec.workload import Buffer, Stage, Workload
 
 
 @attrs.frozen(kw_only=True)
@@ -62,6 +62,19 @@ def tiled_reduction(workload: Workload, stage: Stage, layout: Layout, tile: Tile
     if layout.partial:
         return _partial_sums(stage, layout, tile, threads)
     return _Tiling(workload, stage, layout, tile, threads).made()
+
+
+def phases_of(buffer: Buffer, stage: Stage, count: int) -> Pack:
+    """The staging of a buffer whose last dimension is read by every `count`-th element: these lie together."""
+    dims = tuple(f"d{number}" for number in range(len(buffer.shape)))
+    last = dims[-1]
+    steps = -(-buffer.shape[-1] // count)
+    tail = "none" if steps * count == buffer.shape[-1] else "pad"
+    split = Split(axis=last, into=(f"{last}o", f"{last}p"), factors=(steps, count), tail=tail)
+    order = (*dims[:-1], f"{last}p", f"{last}o")
+    return Pack(
+        stage=stage.name, reads=buffer.name, as_=f"{buffer.name}.phases", dims=dims, splits=(split,), order=order
+    )
 
 
 class _Names:

@@ -118,6 +118,17 @@ def test_rules_offer_packing_and_register_tiles_for_a_matrix_product():
     assert any(split.factors[-1] % 16 == 0 for split in accumulate.splits)
 
 
+def test_grouped_channels_share_their_inputs():
+    space = Space(get_task("conv2d", threads=2, N=1, C=16, H=8, W=8, K=64, R=3, S=3, groups=2), AVX512)
+    texts = [sketch.text for sketch in space.sketches]
+    assert "conv.digits: vectors along km, rows w, W staged" in texts
+
+
+def test_strided_windows_are_read_in_phases():
+    space = Space(get_task("depthwise_conv2d", threads=2, N=1, C=4, H=34, W=34, R=3, S=3, stride=2), AVX512)
+    assert "conv: vectors along w, rows h, X in phases" in [sketch.text for sketch in space.sketches]
+
+
 def test_a_fused_tile_over_rows_of_an_image_is_offered():
     space = Space(get_task("conv2d", threads=2, N=1, C=16, H=14, W=14, K=32, R=3, S=3, padding=1), AVX512)
     assert any("vectors along h*w, rows k" in sketch.text for sketch in space.sketches)
