@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from .lowering import lower, rewrite
     from .nn.registry import get_task
-    from .result import Result
+    from .question import NothingMeasuredError
+    from .result import Answer, Result
     from .search.default import default_schedule
     from .search.tracker import Remote
     from .sharing import export_specs, import_specs, rebuild, save_spec
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from .spec.task import Target, Task, ValueRange
     from .store.records import Record
     from .store.store import Store
-    from .tuning import NothingMeasuredError, lookup, lookup_or_tune
+    from .tuning import answer, lookup, lookup_or_tune
 
 __all__ = [
+    "Answer",
     "AutoschedError",
     "Failure",
     "LoweringError",
@@ -43,6 +45,7 @@ __all__ = [
     "Target",
     "Task",
     "ValueRange",
+    "answer",
     "default_schedule",
     "export_specs",
     "get_task",
@@ -57,12 +60,13 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "Answer": "result",
     "AutoschedError": "spec.errors",
     "Failure": "spec.claim",
     "LoweringError": "spec.errors",
     "Machine": "spec.claim",
     "MeasureError": "spec.errors",
-    "NothingMeasuredError": "tuning",
+    "NothingMeasuredError": "question",
     "Protocol": "spec.claim",
     "Record": "store.records",
     "Remote": "search.tracker",
@@ -75,6 +79,7 @@ _HOMES: Final = {
     "Target": "spec.task",
     "Task": "spec.task",
     "ValueRange": "spec.task",
+    "answer": "tuning",
     "default_schedule": "search.default",
     "export_specs": "sharing",
     "get_task": "nn.registry",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "tune": ("cli_tune", "find the fastest schedule: in the store, or by a search"),
     "lookup": ("cli_lookup", "what the store knows; never measures"),
+    "why": ("cli_why", "why a lookup hits or misses, and what would make it a hit"),
     "run": ("cli_run", "build a spec file, compare it with its own reference, time it here"),
     "show": ("cli_files", "a spec file's loops, for people"),
     "check": ("cli_files", "whether spec files are well formed, a line each"),

@@ -11,16 +11,19 @@ from .spec.convert import unstructure
 from .spec.errors import escaped
 from .spec.json_text import write_json
 from .store.keys import task_key
+from .store.layers import USER
+from .store.match import EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .cli_progress import Notes
     from .cli_request import Request
-    from .result import Result
+    from .result import Answer, Result
     from .spec.claim import Failure
     from .spec.json_text import Json
     from .store.records import SearchState
+    from .store.store import Store
 
 REASON: Final = 90
 """Characters of a failure's reason that the table has room for."""
@@ -28,7 +31,7 @@ REASON: Final = 90
 
 def result_json(
     request: Request,
-    result: Result,
+    result: Answer,
     *,
     state: SearchState | None,
     failures: Sequence[Failure],
@@ -36,6 +39,9 @@ def result_json(
     notes: Notes,
 ) -> str:
     """The object that ``--json`` prints. Times are in seconds; absent values are null.
+
+    `layer`: where a stored schedule stood; `match`: how near the machine is that it was measured on; `drifted`: what is
+    another one today than when it was last timed.
 
     `drift`: how many times as long the default took than before, each time that the machine changed under this search;
     `busy_s` of its `wall_s` were spent building and running. `exhausted`: the whole space was tried; `settled`: some
@@ -51,6 +57,9 @@ def result_json(
         "key": task_key(task),
         "source": result.source,
         "origin": result.origin,
+        "layer": result.layer,
+        "match": result.match,
+        "drifted": [attrs.asdict(drift) for drift in result.drifted],
         "latency_s": result.latency_s,
         "gflops": result.gflops,
         "default_latency_s": result.default_latency_s,
@@ -72,26 +81,37 @@ def result_json(
     return write_json(_plain(content))
 
 
-def result_text(request: Request, result: Result, state: SearchState | None) -> str:
+def result_text(request: Request, result: Answer, state: SearchState | None) -> str:
     """Two lines for people."""
     task = result.task
-    found = [duration(result.latency_s)]
+    found = [] if result.latency_s is None else [duration(result.latency_s)]
     if result.gflops is not None:
         found.append(f"{result.gflops:.1f} GFLOP/s")
     if result.speedup is not None and result.default_latency_s is not None:
         found.append(f"{result.speedup:.2f} times the default ({duration(result.default_latency_s)}){_sure(result)}")
     found.append(_source(result, state))
+    if result.drifted:
+        found.append(f"taken with other tools: {', '.join(f'{d.field} {d.then}, now {d.now}' for d in result.drifted)}")
     return (
         f"{request.text} on {task.target.kind}, {task.threads} thread{'s' * (task.threads != 1)}\n  {', '.join(found)}"
     )
 
 
-def _sure(result: Result) -> str:
+def _sure(result: Answer) -> str:
     """Between which speedups the true one is; empty where that is not known."""
     interval = result.speedup_interval
     if interval is None or result.source == "default":
         return ""
     return f", {interval.low:.2f} to {interval.high:.2f} with {interval.confidence:.0%} confidence"
+
+
+def missed_text(request: Request, store: Store, match: str) -> str:
+    """The line of a miss."""
+    where = "on this machine" if match == EXACT else f"on machines down to {match!r}"
+    return (
+        f"miss: nothing known of task {task_key(request.task)[:12]} {where} in {store.path}; "
+        "autosched why says what is near, autosched tune searches"
+    )
 
 
 def failures_text(failures: Sequence[Failure], state: SearchState | None) -> str:
@@ -116,11 +136,15 @@ def _counts(failures: Sequence[Failure]) -> dict[str, int]:
     return dict(sorted(Counter(failure.kind for failure in failures).items()))
 
 
-def _source(result: Result, state: SearchState | None) -> str:
+def _source(result: Answer, state: SearchState | None) -> str:
     trials = f" after {state.trials} trials in {state.seconds:.0f} s" if state is not None else ""
+    if result.latency_s is None:
+        return "the model's schedule, which nobody has timed"
     if result.source == "default":
         return f"nothing beats the default{trials}"
-    return f"from the {result.source}{trials}, {result.origin}"
+    of = "" if result.match == EXACT else f" on another machine (match: {result.match})"
+    where = result.source if result.layer == USER else f"{result.layer} layer"
+    return f"from the {where}{trials}, {result.origin}{of}"
 
 
 def duration(seconds: float) -> str:

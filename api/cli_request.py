@@ -12,6 +12,7 @@ from .spec.check_task import check_constants
 from .spec.errors import SpecError, escaped
 from .spec.schedule import Schedule
 from .spec.task import Target, Task, target_from_value
+from .store.layers import project_folder
 from .store.store import Store
 
 if TYPE_CHECKING:
@@ -25,12 +26,13 @@ Command = TypeVar("Command", bound="Callable[..., Any]")
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """A task, how the user named it, and the schedule that came with it."""
+    """A task, how the user named it, and the schedule that came with it, from the file at `path`."""
 
     task: Task
     name: str | None
     words: tuple[str, ...]
     schedule: Schedule | None = None
+    path: str | None = None
 
     @property
     def args(self) -> dict[str, Any]:
@@ -73,6 +75,24 @@ def store_option(command: Command) -> Command:
         callback=lambda _context, _option, path: Store(path),
     )
     return option(command)
+
+
+def layers_options(command: Command) -> Command:
+    """The options by which a command is told where to look: `store`, which is a `Store`, and `project`."""
+    option = click.option(
+        "--project",
+        metavar="DIR",
+        callback=lambda _context, _option, path: named_project(path),
+        help="Spec files that a project keeps. Default: AUTOSCHED_PROJECT, or a folder autosched-specs here or above.",
+    )
+    return store_option(option(command))
+
+
+def named_project(path: str | None) -> str | None:
+    """The path, which is looked at even where the store answers; StoreError where there is no such folder."""
+    if path is not None:
+        project_folder(path)
+    return path
 
 
 def read_request(
@@ -119,7 +139,7 @@ def _request_from_file(path: str, target: str | None, threads: int | None) -> Re
     if threads is not None:
         changed["threads"] = threads
     task = attrs.evolve(spec.task, **changed) if changed else spec.task
-    return Request(task=task, name=task.op.name if task.op else None, words=(), schedule=spec.schedule)
+    return Request(task=task, name=task.op.name if task.op else None, words=(), schedule=spec.schedule, path=path)
 
 
 def read_spec(path: str) -> SpecFile:

@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 import click
 
+from .cli import MISSED
 from .cli_function import method_from_text
 from .cli_progress import Notes, open_progress, print_event
-from .cli_report import failures_text, result_json, result_text, so_far_text
-from .cli_request import read_request, request_options, store_option
+from .cli_report import failures_text, missed_text, result_json, result_text, so_far_text
+from .cli_request import layers_options, read_request, request_options
+from .question import (
+    FORGET,
+    LOOKUP,
+    LOOKUP_OR_DEFAULT,
+    LOOKUP_OR_TUNE,
+    POLICIES,
+    NothingMeasuredError,
+    Question,
+    default_answer,
+    search_failures,
+)
 from .search.budget import EFFORTS, budget_of
 from .search.methods import METHODS, check_method
 from .spec.errors import SpecError
-from .tuning import NothingMeasuredError, devices_of, finished, lookup, machine_of, search_failures, searched
+from .store.keys import task_key
+from .store.layers import Layers
+from .store.match import EXACT
+from .store.tools import DRIFTS, TRUST
+from .tuning import devices_of
 
 if TYPE_CHECKING:
     from .cli_request import Request
-    from .result import Result
-    from .search.budget import Budget
+    from .result import Answer, Result
     from .search.devices import Devices
+    from .search.methods import Method
     from .spec.claim import Machine
-    from .spec.task import Task
     from .store.store import Store
 
 
@@ -38,7 +53,21 @@ if TYPE_CHECKING:
     "--method", default="auto", show_default=True, metavar="M", help=", ".join(METHODS) + "; FILE.py:FUNCTION."
 )
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of all that is left to chance.")
-@store_option
+@layers_options
+@click.option(
+    "--policy",
+    type=click.Choice(POLICIES),
+    default=LOOKUP_OR_TUNE,
+    show_default=True,
+    help="Never measure; the model's schedule if nothing is known; search if needed; search anew; forget it all.",
+)
+@click.option(
+    "--drift",
+    type=click.Choice(DRIFTS),
+    default=TRUST,
+    show_default=True,
+    help="A time taken with other tools than today's: serve it, time it again, search anew.",
+)
 @click.option("--rpc", "tracker", metavar="HOST:PORT", help="Measure on devices of this TVM RPC tracker.")
 @click.option("--rpc-key", "rpc_key", metavar="KEY", help="The key of the devices, all of one kind.")
 @click.option("-o", "--output", metavar="FILE", help="Also write the spec file of what was found.")
@@ -58,18 +87,22 @@ def tune(
     method: str,
     seed: int,
     store: Store,
+    project: str | None,
+    policy: str,
+    drift: str,
     tracker: str | None,
     rpc_key: str | None,
     output: str | None,
     as_json: bool,
     quiet: bool,
-) -> None:
+) -> int:
     """Find the fastest schedule of a task, at once if it was searched for before.
 
     \b
     autosched tune gemm N=1024 K=1024 M=1024
     autosched tune my_file.py:my_te_function 1024 1024
     autosched tune --spec received.json
+    autosched tune gemm N=1024 K=1024 M=1024 --policy retune
     autosched tune gemm N=1024 K=1024 M=1024 --method my_search.py:my_strategy
     autosched tune gemm N=1024 K=1024 M=1024 --rpc 192.168.1.5:9190 --rpc-key board
     """  # noqa: D301 # click's mark for lines to keep is the character itself
@@ -83,44 +116,63 @@ def tune(
     devices = _devices(tracker, rpc_key, quiet)
     if devices is not None and threads is None and spec_path is None:
         request = attrs.evolve(request, task=attrs.evolve(request.task, threads=devices.cores))
-    starts = () if request.schedule is None else (request.schedule,)
-    machine = machine_of(devices)
-    result = finished(request.task, store, budget, starts, machine)
+    question = Question(
+        request.task,
+        Layers(store=store, project=project),
+        budget,
+        policy=policy,
+        drift=drift,
+        starts=() if request.schedule is None else (request.schedule,),
+        devices=devices,
+    )
+    if policy == FORGET:
+        return forget(question)
     notes = Notes()
-    if result is None:
-        options: dict[str, Any] = {"method": found_method, "seed": seed, "starts": starts, "devices": devices}
-        result = search(request.task, store, budget, notes, quiet=quiet, **options)
+    result: Answer | None = question.best() if policy in (LOOKUP, LOOKUP_OR_DEFAULT) else question.known()
+    if result is None and policy == LOOKUP:
+        click.echo(missed_text(request, store, EXACT), err=True)
+        return MISSED
+    if result is None and policy == LOOKUP_OR_DEFAULT:
+        result = default_answer(question.task, question.layers, question.machine)
+    elif result is None:
+        result = search(question, notes, quiet=quiet, method=found_method, seed=seed)
     if output is not None:
         from .sharing import save_spec
 
         save_spec(result, output)
-    report(request, result, store, as_json, begin, notes=notes, machine=machine)
+    report(request, result, store, as_json, begin, notes=notes, machine=question.machine)
+    return 0
 
 
-def search(
-    task: Task, store: Store, budget: Budget, notes: Notes, *, quiet: bool, devices: Devices | None, **options: Any
-) -> Result:
+def forget(question: Question) -> int:
+    """Removes all that the store knows of a task, and says how much that was."""
+    store = question.layers.store
+    count = store.delete_task(question.task)
+    click.echo(f"forgotten: {count} record{'s' * (count != 1)} of task {task_key(question.task)[:12]} in {store.path}")
+    return 0
+
+
+def search(question: Question, notes: Notes, *, quiet: bool, method: Method, seed: int) -> Result:
     """Searches, and says at the end how many trials failed; after Ctrl-C also what there is so far."""
-    machine = machine_of(devices)
     try:
         with open_progress(quiet) as watch:
-            result = searched(task, store, budget, watch=notes.beside(watch), devices=devices, **options)
+            result = question.search(method=method, seed=seed, watch=notes.beside(watch))
     except (KeyboardInterrupt, NothingMeasuredError) as error:
         if not quiet:
-            tell_failures(task, store, machine)
+            tell_failures(question)
         if not quiet and isinstance(error, KeyboardInterrupt):
-            click.echo(so_far_text(lookup(task, store, machine=machine), store.search_state(task, machine)), err=True)
+            click.echo(so_far_text(question.best(), question.state()), err=True)
         raise
     if not quiet:
-        tell_failures(task, store, machine)
+        tell_failures(question)
     return result
 
 
-def tell_failures(task: Task, store: Store, machine: Machine | None) -> None:
+def tell_failures(question: Question) -> None:
     """Prints the table of failures for people, if there are any."""
-    failures = search_failures(task, store, machine)
+    failures = search_failures(question.task, question.layers.store, question.machine)
     if failures:
-        click.echo(failures_text(failures, store.search_state(task, machine)), err=True)
+        click.echo(failures_text(failures, question.state()), err=True)
 
 
 def _devices(tracker: str | None, key: str | None, quiet: bool) -> Devices | None:
@@ -136,7 +188,7 @@ def _devices(tracker: str | None, key: str | None, quiet: bool) -> Devices | Non
 
 def report(
     request: Request,
-    result: Result,
+    result: Answer,
     store: Store,
     as_json: bool,
     begin: float,

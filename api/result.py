@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from .search.confidence import median_interval
-from .store.records import Record
+from .store.layers import USER
+from .store.match import EXACT
+from .store.recent import drifted
+from .store.records import CLAIMED, Record
+from .store.tools import RECHECK, TRUST
 
 if TYPE_CHECKING:
     import os
@@ -20,18 +24,30 @@ if TYPE_CHECKING:
     from .spec.task import Task
     from .spec.tvm_call import BuiltFunction
     from .store.records import Measurement
+    from .store.tools import Drift
+
+
+UNMEASURED: Final = "not measured"
+"""The origin of a schedule that nobody has timed."""
 
 
 @attrs.frozen(kw_only=True)
-class Result:
-    """A record of the store, and where it came from: "store", "search", or "default" where a search found no better.
+class Answer:
+    """A schedule for a task, and where it came from: "store", "search", or "default".
 
-    Times are those of the last session in which the schedule was timed in turn with the default one, so that their
-    ratio holds.
+    "default" is the schedule of the model alone: a search found no better one, or none was looked for and it has no
+    times at all. Times are those of the last session in which the schedule was timed in turn with the default one, so
+    that their ratio holds.
+
+    `layer` is where a stored one stood (`autosched.store.layers.LAYERS`), `match` how near the machine is that it was
+    measured on (`autosched.store.match.MATCHES`), `drift` what was asked for where its tools are others today.
     """
 
     record: Record
     source: str
+    layer: str = USER
+    match: str = EXACT
+    drift: str = TRUST
 
     @property
     def task(self) -> Task:
@@ -55,36 +71,48 @@ class Result:
 
     @property
     def origin(self) -> str:
-        """What the times are worth: "measured here", "verified" (claimed elsewhere, timed here) or "claimed"."""
-        return self.record.origin
+        """What the times are worth: "measured here", "verified" (claimed elsewhere, timed here) or "claimed".
+
+        Times of another machine are a claim here, and so are, under the policy "recheck", those that have drifted.
+        "not measured" where there are none.
+        """
+        if self._session is None:
+            return UNMEASURED
+        is_claim = self.match != EXACT or (self.drift == RECHECK and self.drifted)
+        return CLAIMED if is_claim else self.record.origin
+
+    @property
+    def drifted(self) -> tuple[Drift, ...]:
+        """What is another one today than when the schedule was last timed: TVM, LLVM, the kernel, ..."""
+        return drifted(self.record)
 
     @property
     def samples(self) -> tuple[float, ...]:
         """Seconds per call, of one session."""
-        return self._session.samples_s
+        return self._session.samples_s if self._session is not None else ()
 
     @property
-    def latency_s(self) -> float:
-        """The median sample."""
-        return statistics.median(self.samples)
+    def latency_s(self) -> float | None:
+        """The median sample; None where nobody has timed the schedule."""
+        return statistics.median(self.samples) if self.samples else None
 
     @property
     def default_latency_s(self) -> float | None:
         """The median of the default schedule in the same session; None where it could not be timed."""
-        baseline_s = self._session.baseline_s
+        baseline_s = self._session.baseline_s if self._session is not None else ()
         return statistics.median(baseline_s) if baseline_s else None
 
     @property
     def speedup(self) -> float | None:
         """How many times faster than the default schedule; None where that could not be timed."""
-        default_s = self.default_latency_s
-        return None if default_s is None else default_s / self.latency_s
+        default_s, latency_s = self.default_latency_s, self.latency_s
+        return None if default_s is None or latency_s is None else default_s / latency_s
 
     @property
     def speedup_interval(self) -> Interval | None:
         """What the speedup is with how much confidence, from samples taken in turn; None where there are none."""
         session = self._session
-        if not session.baseline_s or len(session.baseline_s) != len(session.samples_s):
+        if session is None or not session.baseline_s or len(session.baseline_s) != len(session.samples_s):
             return None
         return median_interval(
             [default_s / s for default_s, s in zip(session.baseline_s, session.samples_s, strict=True)]
@@ -92,11 +120,11 @@ class Result:
 
     @property
     def gflops(self) -> float | None:
-        """Giga operations per second, two for a multiply-add; None where nothing is multiplied."""
+        """Giga operations per second, two for a multiply-add; None where nothing is multiplied or timed."""
         from .spec.flops import flop_count
 
-        count = flop_count(self.task.workload)
-        return None if count is None else count / self.latency_s / 1e9
+        count, latency_s = flop_count(self.task.workload), self.latency_s
+        return None if count is None or latency_s is None else count / latency_s / 1e9
 
     @property
     def spec(self) -> SpecFile:
@@ -106,10 +134,10 @@ class Result:
         return spec_from_record(self.record)
 
     @property
-    def _session(self) -> Measurement:
-        """The last session with a baseline, or else the last."""
+    def _session(self) -> Measurement | None:
+        """The last session with a baseline, or else the last; None where there was none."""
         counted = self.record.counted
-        return next((m for m in reversed(counted) if m.baseline_s), counted[-1])
+        return next((m for m in reversed(counted) if m.baseline_s), counted[-1] if counted else None)
 
     def build(self) -> BuiltFunction:
         """The compiled function: call it with inputs, then outputs, as NumPy arrays, TVM tensors or through DLPack.
@@ -128,3 +156,13 @@ class Result:
         from .spec.tvm_call import export_library
 
         export_library(self.schedule, self.task, path)
+
+
+@attrs.frozen(kw_only=True)
+class Result(Answer):
+    """An answer that was timed."""
+
+    @property
+    def latency_s(self) -> float:
+        """The median sample."""
+        return statistics.median(self.samples)

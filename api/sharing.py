@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .result import Result
+from .result import Answer
 from .spec.spec_file import SpecFile
 from .spec.spec_file import save_spec as save_spec_file
 from .store.claims import spec_from_record
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .store.exporting import Exported
     from .store.importing import Imported
 
-    Specified: TypeAlias = Result | Record | SpecFile
+    Specified: TypeAlias = Answer | Record | SpecFile
 
 
 def save_spec(result: Specified, path: str | os.PathLike[str]) -> None:
@@ -33,7 +33,7 @@ def save_spec(result: Specified, path: str | os.PathLike[str]) -> None:
 
     SpecError where the file cannot be written, or would not load again.
     """
-    record = result.record if isinstance(result, Result) else result
+    record = result.record if isinstance(result, Answer) else result
     spec = spec_from_record(record) if isinstance(record, Record) else record
     save_spec_file(spec, Path(path))
 

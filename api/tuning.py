@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 import attrs
 
-from .result import Result
+from .question import (
+    FORGET,
+    LOOKUP,
+    LOOKUP_OR_DEFAULT,
+    LOOKUP_OR_TUNE,
+    Question,
+    check_policy,
+    default_answer,
+    result_of,
+)
 from .search.budget import budget_of
 from .search.methods import check_method
-from .search.rule import space_name
-from .spec.claim import Protocol
-from .spec.errors import AutoschedError
+from .store.layers import Layers
 from .store.machine import this_machine
-from .store.records import CLAIMED
+from .store.match import EXACT
 from .store.store import DEFAULT_ALLOW, Store
+from .store.tools import TRUST, check_drift
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Sequence
 
-    from .search.budget import Budget
+    from typing_extensions import Unpack
+
+    from .result import Answer, Result
     from .search.devices import Devices
     from .search.methods import Method
     from .search.progress import Watch
     from .search.rule import Rule
     from .search.tracker import Remote
-    from .spec.claim import Failure, Machine
-    from .spec.schedule import Schedule
+    from .spec.claim import Machine
     from .spec.task import Task
 
-StoreLike: TypeAlias = "Store | str | os.PathLike[str] | None"
+Folder: TypeAlias = "str | os.PathLike[str] | None"
+StoreLike: TypeAlias = "Store | Folder"
 
 
-class NothingMeasuredError(AutoschedError):
-    """No schedule of a task could be built, run and verified; `failures` counts them by kind."""
+class SearchOptions(TypedDict, total=False):
+    """How `lookup_or_tune` searches, where it does."""
 
-    def __init__(self, failures: tuple[tuple[str, int], ...]) -> None:
-        counts = ", ".join(f"{count} {kind}" for kind, count in failures) or "no trial was made"
-        super().__init__(f"nothing was measured: {counts}; see the records of the store for each one's reason")
-        self.failures = dict(failures)
+    trials: int | None
+    seconds: float | None
+    early_stopping: bool
+    effort: str | None
+    method: Method
+    seed: int
+    rules: Sequence[Rule] | None
+    rpc: Remote | None
+    watch: Watch | None
 
 
 def lookup(
@@ -48,14 +63,23 @@ def lookup(
     *,
     machine: Machine | None = None,
     allow: Collection[str] = DEFAULT_ALLOW,
+    project: Folder = None,
+    match: str = EXACT,
+    drift: str = TRUST,
 ) -> Result | None:
-    """The best that `store` knows of `task` on `machine`; None where it knows nothing. Never measures.
+    """The best that is known of `task` on `machine`; None where nothing is. Never measures.
 
     `store` is a Store or a folder; None means AUTOSCHED_STORE or ~/.cache/autosched. The machine is this one where none
-    is given. `allow` lists the accuracy classes that will do.
+    is given. `allow` lists the accuracy classes that will do. `project` is a folder of spec files; None leaves it to
+    AUTOSCHED_PROJECT or a folder ``autosched-specs`` in the working folder or above it, "" means none.
+
+    `match` is the farthest machine whose schedules will do: "exact", "model", "caches", "isa" or "portable"; the result
+    has the label that holds. `drift` says what becomes of times that were taken with other tools than today's (a newer
+    TVM, another kernel: `Result.drifted`): "trust" serves them, "recheck" serves them as claims, "reject" does not.
     """
-    record = open_store(store).best(task, machine, allow=allow)
-    return None if record is None else Result(record=record, source="store")
+    layers = Layers(store=open_store(store), project=project)
+    found = layers.best(task, machine, allow=allow, match=match, drift=drift)
+    return None if found is None else result_of(found, drift)
 
 
 def lookup_or_tune(
@@ -72,6 +96,8 @@ def lookup_or_tune(
     rules: Sequence[Rule] | None = None,
     rpc: Remote | None = None,
     watch: Watch | None = None,
+    project: Folder = None,
+    drift: str = TRUST,
 ) -> Result:
     """The best schedule of `task` for this machine: from the store if a search was finished before, else by searching.
 
@@ -87,17 +113,72 @@ def lookup_or_tune(
 
     With `rpc` it is measured on the devices of a TVM RPC tracker, looked up and stored as theirs:
     ``rpc=Remote("192.168.1.5", 9190, "board")``.
+
+    Whatever the project's files (see `lookup`) say of the task is timed here once, and a search tries first what is
+    best on other machines. `drift` says what becomes of an answer whose time was taken with other tools than today's:
+    "trust" serves it, "recheck" first times it again beside the default, "reject" searches anew.
     """
-    if threads is not None and threads != task.threads:
-        task = attrs.evolve(task, threads=threads)
-    opened = open_store(store)
-    budget = budget_of(trials, seconds, early_stopping, effort)
+    options: SearchOptions = {
+        "trials": trials, "seconds": seconds, "early_stopping": early_stopping, "effort": effort, "method": method,
+        "seed": seed, "rules": rules, "rpc": rpc, "watch": watch,
+    }  # fmt: skip
+    layers = Layers(store=open_store(store), project=project)
+    return _tuned(_with_threads(task, threads), layers, LOOKUP_OR_TUNE, drift, options)
+
+
+def answer(
+    task: Task,
+    policy: str = LOOKUP_OR_TUNE,
+    store: StoreLike = None,
+    *,
+    threads: int | None = None,
+    allow: Collection[str] = DEFAULT_ALLOW,
+    project: Folder = None,
+    match: str = EXACT,
+    drift: str = TRUST,
+    **options: Unpack[SearchOptions],
+) -> Answer | None:
+    """What `policy` gives for `task`: one call for all ways to ask. None for what is not known.
+
+    "lookup" never measures; "lookup-or-default" gives the model's schedule where nothing is known, which has no times;
+    "lookup-or-tune" searches where no search was finished; "retune" searches anew whatever is known; "forget" removes
+    all that the store knows of the task, on every machine, and gives None. `options` are those of `lookup_or_tune`,
+    which they only matter to, and `allow` and `match` those of `lookup`.
+    """
+    check_policy(policy)
+    task, layers = _with_threads(task, threads), Layers(store=open_store(store), project=project)
+    if unknown := sorted(options.keys() - SearchOptions.__annotations__.keys()):
+        raise TypeError(f"unknown option {unknown[0]!r}; allowed: {', '.join(SearchOptions.__annotations__)}")
+    if policy == FORGET:
+        layers.store.delete_task(task)
+        return None
+    if policy not in (LOOKUP, LOOKUP_OR_DEFAULT):
+        return _tuned(task, layers, policy, drift, options)
+    rpc = options.get("rpc")
+    machine = this_machine() if rpc is None else devices_of(rpc, options.get("watch")).machine
+    found = layers.best(task, machine, allow=allow, match=match, drift=drift)
+    if found is None:
+        return None if policy == LOOKUP else default_answer(task, layers, machine)
+    return result_of(found, drift)
+
+
+def _tuned(task: Task, layers: Layers, policy: str, drift: str, options: SearchOptions) -> Result:
+    budget = budget_of(
+        options.get("trials"), options.get("seconds"), options.get("early_stopping", False), options.get("effort")
+    )
+    method, rpc, watch = options.get("method", "auto"), options.get("rpc"), options.get("watch")
     check_method(method)
-    devices = None if rpc is None else devices_of(rpc, watch)
-    found = finished(task, opened, budget, machine=machine_of(devices), rules=rules)
-    if found is not None:
-        return found
-    return searched(task, opened, budget, method=method, seed=seed, rules=rules, watch=watch, devices=devices)
+    check_drift(drift)
+    question = Question(
+        task,
+        layers,
+        budget,
+        policy=policy,
+        drift=drift,
+        rules=options.get("rules"),
+        devices=None if rpc is None else devices_of(rpc, watch),
+    )
+    return question.known() or question.search(method=method, seed=options.get("seed", 0), watch=watch)
 
 
 def devices_of(rpc: Remote, watch: Watch | None) -> Devices:
@@ -108,71 +189,10 @@ def devices_of(rpc: Remote, watch: Watch | None) -> Devices:
     return find_devices(rpc, watch or unwatched)
 
 
-def machine_of(devices: Devices | None) -> Machine | None:
-    """The devices' machine; None, which means this one, where there are none."""
-    return None if devices is None else devices.machine
-
-
-def searched(
-    task: Task,
-    store: Store,
-    budget: Budget,
-    *,
-    method: Method,
-    seed: int,
-    starts: Sequence[Schedule] = (),
-    rules: Sequence[Rule] | None = None,
-    watch: Watch | None = None,
-    devices: Devices | None = None,
-) -> Result:
-    """What a search finds, or the next part of one; `starts` are schedules from elsewhere that are tried first."""
-    from .search.progress import unwatched
-    from .search.tuner import tune
-
-    options: dict[str, Any] = {"method": method, "seed": seed, "starts": starts, "watch": watch or unwatched}
-    if devices is not None:
-        options |= {"machine": devices.machine, "check": devices.check, "bench": devices.bench}
-    if rules is not None:
-        from .search.space import Space
-
-        machine = options.get("machine") or this_machine()
-        options["space"] = Space(task, machine, rules, store.speeds(machine, task.threads))
-    tuned = tune(task, store, budget, **options)
-    if tuned.record is None:
-        raise NothingMeasuredError(tuned.failures)
-    source = "default" if tuned.record.schedule == tuned.default else "search"
-    return Result(record=tuned.record, source=source)
-
-
-def search_failures(task: Task, store: Store, machine: Machine | None = None) -> tuple[Failure, ...]:
-    """How each of a task's trials on a machine, this one where none is given, failed that did."""
-    records = store.records(task, machine or this_machine(), Protocol(threads=task.threads))
-    return tuple(record.failure for record in records if record.failure is not None)
-
-
-def finished(
-    task: Task,
-    store: Store,
-    budget: Budget,
-    starts: Sequence[Schedule] = (),
-    machine: Machine | None = None,
-    *,
-    rules: Sequence[Rule] | None = None,
-) -> Result | None:
-    """What a search for as many trials in all has found; None where there was none, or it is not that far.
-
-    Also None where one of `starts`, schedules from elsewhere, was never tried here: it may be faster.
-    """
-    for schedule in starts:
-        record = store.get(task, schedule, machine)
-        if record is None or record.origin == CLAIMED:
-            return None
-    state = store.search_state(task, machine)
-    if state is None or not state.covers(budget.trials, space_name(rules), budget.early_stopping):
-        return None
-    return lookup(task, store, machine=machine)
-
-
 def open_store(store: StoreLike) -> Store:
     """The store itself, or that of a folder."""
     return store if isinstance(store, Store) else Store(store)
+
+
+def _with_threads(task: Task, threads: int | None) -> Task:
+    return task if threads is None or threads == task.threads else attrs.evolve(task, threads=threads)

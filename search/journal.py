@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import statistics
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ..spec.claim import Effort, Failure, Tool
+from ..spec.claim import Effort, Failure
 from ..spec.dtypes import is_float
+from ..store.recent import best_of, everything, reduced
 from ..store.records import CLAIMED, MEASURED, FailedTrial, Measurement, Record, SearchState, utc_now
+from ..store.store import DEFAULT_ALLOW
+from ..store.tools import compilers, tools
 from .budget import IMPROVEMENT, is_settled
 from .rule import SPACE
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ..spec.schedule import Schedule
     from ..spec.task import Task
     from ..spec.workload import Workload
+    from ..store.recent import Counts
     from ..store.store import Store
     from .budget import Budget
     from .strategy import Outcome
@@ -31,7 +34,8 @@ class Journal:
     """All trials of one task on one machine under one protocol: those of before, and those of this session.
 
     A time counts whatever tools it was taken with. A failure counts only with the tools it was seen with: another
-    compiler may do what that one could not, so the schedule is as good as untried until it is proposed again.
+    compiler may do what that one could not, so the schedule is as good as untried until it is proposed again. Where
+    `counts` is given, nothing else that is known counts at all.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Journal:
         method: str,
         seed: int,
         space: str = SPACE,
+        counts: Counts = everything,
     ) -> None:
         self.exhausted = False
         self.level = 1.0
@@ -55,11 +60,12 @@ class Journal:
         self._method = method
         self._seed = seed
         self._space = space
+        self._counts = counts
         self._begin = time.monotonic()
         self._before = store.search_state(task, machine, protocol)
         self._finished = 0
         self._settled = 0
-        self._tools = tools()
+        self._tools = tools(machine)
         self._accuracy = accuracy_of(task.workload)
         self._retracted: set[Schedule] = set()
         self._outcomes: dict[Schedule, Outcome] = {}
@@ -160,8 +166,11 @@ class Journal:
                 self.put(schedule, Failure(kind="wrong_answer", detail="it agreed with an output that was wrong"))
 
     def best(self) -> Record | None:
-        """The best record as a lookup finds it."""
-        return self._store.best(self._task, self._machine, self._protocol)
+        """The best record as a lookup finds it, or of what counts."""
+        if self._counts is everything:
+            return self._store.best(self._task, self._machine, self._protocol)
+        records = self._store.records(self._task, self._machine, self._protocol)
+        return best_of(filter(None, (reduced(record, self._counts) for record in records)), DEFAULT_ALLOW)
 
     def failures(self) -> tuple[tuple[str, int], ...]:
         """How many trials failed, by kind."""
@@ -193,9 +202,13 @@ class Journal:
 
     def _known(self, record: Record) -> Outcome | None:
         """What a record says of its schedule; None also where that is a failure seen with other tools."""
-        if record.failed is not None and record.failure is not None and record.failed.tools != self._tools:
+        counted = reduced(record, self._counts)
+        if counted is None:
             return None
-        return first_outcome(record)
+        if counted.failed is not None and counted.failure is not None:
+            same = compilers(counted.failed.tools) == compilers(self._tools)
+            return first_outcome(counted) if same else None
+        return first_outcome(counted)
 
     def _seconds(self) -> float:
         before_s = self._before.seconds if self._before is not None else 0.0
@@ -248,14 +261,3 @@ def accuracy_of(workload: Workload) -> str:
         if stage.reducer is not None and stage.reducer.op in ordered and is_float(stage.outputs[0].dtype):
             return "reassociated"
     return "exact"
-
-
-def tools() -> tuple[Tool, ...]:
-    """The programs that a time depends on, with their versions; none of them is imported."""
-    found = []
-    for name in ("autosched", "apache-tvm", "apache-tvm-ffi"):
-        try:
-            found.append(Tool(name=name, version=importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return tuple(found)

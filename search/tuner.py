@@ -17,6 +17,7 @@ from ..spec.claim import Failure, Protocol
 from ..spec.schedule import Schedule
 from ..store.folder import prepare_folder
 from ..store.machine import this_machine
+from ..store.recent import everything
 from ..store.records import Record, SearchState
 from .default import default_candidate
 from .finals import CLOSE, hold_finals
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from ..spec.claim import Machine
     from ..spec.task import Task
+    from ..store.recent import Counts
     from ..store.store import Store
     from .budget import Budget
     from .methods import Method
@@ -96,6 +98,7 @@ def tune(
     machine: Machine | None = None,
     space: Space | None = None,
     starts: Sequence[Schedule] = (),
+    counts: Counts = everything,
     watch: Watch = unwatched,
     check: Callable[[Task], None] = check_measurable,
     bench: Callable[[Task, Protocol], AbstractContextManager[Bench]] = Measurer,
@@ -103,7 +106,8 @@ def tune(
     """Searches schedules of `task` within `budget`, going on from what `store` holds.
 
     `machine` is this one and `space` that of the rules where they are not given; `starts` are schedules from
-    elsewhere, tried right after the default; `method` is a name, or makes a strategy of one's own; `check` refuses
+    elsewhere, tried right after the default; `counts` says which of the times in the store are to be relied on, all
+    unless given; `method` is a name, or makes a strategy of one's own; `check` refuses
     what `bench` cannot measure. Ctrl-C ends the search with all that was measured in the store. SpecError for a method
     or task that cannot be; StoreError for a store that cannot be written; MeasureError where the harness fails.
     """
@@ -114,7 +118,9 @@ def tune(
     protocol = Protocol(threads=task.threads)
     begin = time.monotonic()
     space = space or Space(task, machine, speeds=store.speeds(machine, task.threads))
-    journal = Journal(task, store, machine, protocol, method=name_of(method), seed=seed, space=space.name)
+    journal = Journal(
+        task, store, machine, protocol, method=name_of(method), seed=seed, space=space.name, counts=counts
+    )
     search = _Search(journal, budget, begin, watch)
     try:
         with bench(task, protocol) as open_bench:

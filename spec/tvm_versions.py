@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["DEFAULT", "PAIRS", "is_known_pair", "is_supported_pair", "minor"]
+__all__ = ["DEFAULT", "LLVM", "PAIRS", "is_known_pair", "is_supported_pair", "minor"]
 
 PAIRS: Final[dict[str, tuple[str, ...]]] = {
     "0.25.0": ("0.1.12",),
@@ -16,6 +16,9 @@ PAIRS: Final[dict[str, tuple[str, ...]]] = {
     "0.27.0.post1": ("0.1.14.post1",),
 }
 """apache-tvm → the versions of apache-tvm-ffi it was built for, the one to take first. Any other pair may crash."""
+
+LLVM: Final = {"0.27.0.post1": "22"}
+"""apache-tvm → the LLVM inside it, where that is known: to ask TVM is to import it."""
 
 DEFAULT: Final = "0.27.0.post1"
 """The one that is installed with autosched, and that everything works on."""

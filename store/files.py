@@ -12,13 +12,12 @@ import attrs
 
 from ..spec.errors import SpecError
 from ..spec.outline import Outline, outline_from_text, outline_of
-from ..spec.rename import schedule_digest, schedule_from_canonical, schedule_to_canonical
+from ..spec.rename import schedule_from_canonical, schedule_to_canonical
 from ..spec.spec_file import SpecFile, load_spec, text_from_file
 from .claims import record_from_claim
 from .keys import machine_key, protocol_key, task_key
-from .leaders import leader_from_stored, leaders_of, rank
+from .recent import best_of
 from .records import Record, united
-from .stored import StoredRecord, record_from_stored, stored_from_record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -67,23 +66,20 @@ class SpecFiles:
 
     def best(self, task: Task, machine: Machine, protocol: Protocol, allow: Collection[str]) -> Record | None:
         there = (machine_key(machine), protocol_key(protocol))
-        stored: dict[str, StoredRecord] = {}
-        for digest, claim in self._claims(task):
+        claims: dict[Schedule, Record] = {}
+        for claim in self._claims(task):
             if (machine_key(claim.machine), protocol_key(claim.protocol)) == there:
-                new = stored_from_record(claim)
-                stored[digest] = united(stored[digest], new) if digest in stored else new
-        leaders = leaders_of(leader_from_stored(record, digest) for digest, record in stored.items())
-        allowed = [leader for leader in leaders if leader.accuracy in allow]
-        return record_from_stored(min(allowed, key=rank).record, task, machine, protocol) if allowed else None
+                known = claims.get(claim.schedule)
+                claims[claim.schedule] = claim if known is None else united(known, claim)
+        return best_of(claims.values(), allow)
 
     def machines(self, task: Task, protocol: Protocol) -> Sequence[Machine]:
-        claims = [claim for _, claim in self._claims(task) if protocol_key(claim.protocol) == protocol_key(protocol)]
+        claims = [claim for claim in self._claims(task) if protocol_key(claim.protocol) == protocol_key(protocol)]
         return tuple({machine_key(claim.machine): claim.machine for claim in claims}.values())
 
     def schedules(self, task: Task) -> tuple[Schedule, ...]:
         """Every schedule that a file has for the task, in its names, also where nothing is claimed of it."""
-        canonical = (schedule_to_canonical(spec.schedule, spec.task.names) for spec in self.specs(task))
-        return tuple(schedule_from_canonical(schedule, task.names) for schedule in dict.fromkeys(canonical))
+        return tuple(dict.fromkeys(_in_names_of(task, spec) for spec in self.specs(task)))
 
     def near(self, task: Task, machine: Machine, most: int) -> Sequence[Near]:
         from .near import near_in_files
@@ -136,13 +132,18 @@ class SpecFiles:
     def _warn(self, path: str, error: SpecError) -> None:
         logger.warning("%s %s: %s is passed over: %s", self.name, self.folder, Path(path).name, error)
 
-    def _claims(self, task: Task) -> Iterator[tuple[str, Record]]:
-        """Of each claim that has a sample the schedule's digest and the record."""
+    def _claims(self, task: Task) -> Iterator[Record]:
+        """The record of each claim that has a sample, in the names of `task`."""
         for spec in self.specs(task):
-            digest = schedule_digest(spec.schedule, spec.task.names)
+            schedule = _in_names_of(task, spec)
             for claim in spec.claims:
-                if claim.samples_s and claim.protocol.threads == spec.task.threads:
-                    yield digest, record_from_claim(spec.task, spec.schedule, claim)
+                if claim.samples_s and claim.protocol.threads == task.threads:
+                    yield record_from_claim(task, schedule, claim)
+
+
+def _in_names_of(task: Task, spec: SpecFile) -> Schedule:
+    """The schedule of a spec for an equal task."""
+    return schedule_from_canonical(schedule_to_canonical(spec.schedule, spec.task.names), task.names)
 
 
 def _listed(folder: Path) -> list[tuple[str, tuple[int, int]]]:

@@ -16,11 +16,12 @@ import attrs
 
 from ..spec.claim import Machine, Protocol
 from ..spec.errors import StoreError
-from .files import SpecFiles
 from .machine import this_machine
 from .match import EXACT, check_match, nearest_first
+from .recent import best_of, drifted, reduced, undrifted
 from .records import MEASURED, Record
 from .store import DEFAULT_ALLOW, Store
+from .tools import REJECT, TRUST, check_drift
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -125,6 +126,8 @@ class Layers:
 
     def all(self) -> Iterator[Layer]:
         """Every layer there is, in order."""
+        from .files import SpecFiles  # here: what the store decides needs no file, and no check of one
+
         folder = project_folder(self.project)
         if folder is not None:
             yield SpecFiles.of(PROJECT, folder)
@@ -137,22 +140,33 @@ class Layers:
         machine: Machine | None = None,
         protocol: Protocol | None = None,
         allow: Collection[str] = DEFAULT_ALLOW,
+        *,
         match: str = EXACT,
+        drift: str = TRUST,
     ) -> Found | None:
         """The best answer on machines down to the label `match`; None where no layer knows any.
 
-        A nearer machine goes before a nearer layer. StoreError where the project's folder is named and not there.
+        A nearer machine goes before a nearer layer. With `drift` "reject" only times taken with the tools of today
+        count. StoreError where the project's folder is named and not there.
         """
         check_match(match)
+        check_drift(drift)
         machine, protocol = machine or this_machine(), protocol or Protocol(threads=task.threads)
         record = self.store.best(task, machine, protocol, allow)
+        if drift == REJECT and record is not None:
+            counts = undrifted(machine)
+            fresh = (reduced(known, counts) for known in self.store.records(task, machine, protocol))
+            record = best_of(filter(None, fresh), allow)
         if record is not None and is_timed_here(record):
             return Found(record=record)
         for layer in self.all():
             heard = record if layer.name == USER else layer.best(task, machine, protocol, allow)
-            if heard is not None:
+            if heard is not None and not (drift == REJECT and drifted(heard)):
                 return Found(record=heard, layer=layer.name)
-        return None if match == EXACT else next(self._elsewhere(task, machine, protocol, allow, match), None)
+        if match == EXACT:
+            return None
+        elsewhere = self._elsewhere(task, machine, protocol, allow, match)
+        return next((found for found in elsewhere if not (drift == REJECT and drifted(found.record))), None)
 
     def starts(
         self, task: Task, machine: Machine | None = None, protocol: Protocol | None = None
@@ -164,13 +178,16 @@ class Layers:
 
     def project_schedules(self, task: Task) -> tuple[Schedule, ...]:
         """What the project's files say of a task, whatever they claim of it."""
+        from .files import SpecFiles
+
         folder = project_folder(self.project)
         return () if folder is None else SpecFiles.of(PROJECT, folder).schedules(task)
 
-    def put(self, record: Record) -> None:
-        """Gives every layer what was measured here."""
+    def share(self, record: Record) -> None:
+        """Gives what was measured here to the layers around the store, which has it."""
         for layer in self.all():
-            layer.put(record)
+            if layer.name != USER:
+                layer.put(record)
 
     def _elsewhere(
         self, task: Task, machine: Machine, protocol: Protocol, allow: Collection[str], loosest: str = "portable"

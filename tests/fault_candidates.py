@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from autosched.search.journal import tools
 from autosched.search.measure import Limits
+from autosched.store.machine import this_machine
+from autosched.store.tools import tools
 from fault_kernels import BUILDING, Plan
 from fault_kills import outcomes
 from fault_rows import differs, row
@@ -80,7 +81,9 @@ def failure_differs(record: Record | None, kind: str, words: str) -> list[str]:
     if record is None or record.failed is None:
         return ["no failure is stored"]
     failure = record.failed.failure
-    wrong = differs(kind=(failure.kind, kind), tools=(record.failed.tools, tools()), times=(record.samples, ()))
+    wrong = differs(
+        kind=(failure.kind, kind), tools=(record.failed.tools, tools(this_machine())), times=(record.samples, ())
+    )
     return wrong + ([] if words in failure.detail else [f"message {failure.detail!r} without {words!r}"])
 
 
@@ -115,7 +118,7 @@ def known_failure_rows(seed: int) -> Iterator[Row]:
         run(site, first)
         failed, best = failures(site), site.best_digest()
         Plan().write(site.folder)  # the other compiler has none of the faults
-        newer = tuple(attrs.evolve(tool, version=f"{tool.version}.1") for tool in tools())
+        newer = tuple(attrs.evolve(tool, version=f"{tool.version}.1") for tool in tools(this_machine()))
         run(site, attrs.evolve(later, tools=newer))
         cured = outcomes(site)
         wrong = differs(failures_left=(failures(site), set()), trials=(len(cured), later.trials))

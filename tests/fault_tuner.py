@@ -254,7 +254,7 @@ def _pretend(site: Site, orders: Orders) -> None:
     patched.tune = functools.partial(tuner.tune, space=space(), bench=bench)
     if orders.tools is not None:
         patched = journal
-        patched.tools = lambda: orders.tools
+        patched.tools = lambda _: orders.tools
     if orders.prepare is not None:
         orders.prepare()
     put, count = Store.put, 0

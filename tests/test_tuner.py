@@ -179,7 +179,7 @@ def test_a_failure_counts_with_the_tools_it_was_seen_with(store: Store, monkeypa
     run(store, same, 16, method="random")
     assert not failed & set(same.measured)
 
-    monkeypatch.setattr(journal, "tools", lambda: (Tool(name="apache-tvm", version="9.9"),))
+    monkeypatch.setattr(journal, "tools", lambda _: (Tool(name="apache-tvm", version="9.9"),))
     other = PretendedBench()
     tuned = run(store, other, 20, method="random")
     assert set(other.measured) - failed - {DEFAULT} == {r.schedule for r in records(store)} - {
@@ -197,7 +197,7 @@ def test_a_failure_with_other_tools_is_not_forgotten_before_it_is_mended(
 ) -> None:
     tuned = run(store, PretendedBench(lambda s: CRASH if s != DEFAULT else 0.001), 6)
     assert dict(tuned.failures) == {"crash": 5}
-    monkeypatch.setattr(journal, "tools", lambda: (Tool(name="apache-tvm", version="9.9"),))
+    monkeypatch.setattr(journal, "tools", lambda _: (Tool(name="apache-tvm", version="9.9"),))
     again = run(store, PretendedBench(lambda s: CRASH if s != DEFAULT else 0.001), 6)
     assert dict(again.failures) == {"crash": 5}
     failed = [record.failed for record in records(store) if record.failed is not None]

@@ -1,0 +1,172 @@
+"""A question as the API and the command line ask it: a task, where to look, when to search, and how long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .result import Answer, Result
+from .search.budget import Budget
+from .search.rule import space_name
+from .spec.claim import Protocol
+from .spec.errors import AutoschedError, SpecError
+from .store.layers import Layers, is_timed_here
+from .store.machine import this_machine
+from .store.match import EXACT
+from .store.recent import everything, since, undrifted
+from .store.records import Record, utc_now
+from .store.store import DEFAULT_ALLOW
+from .store.tools import RECHECK, REJECT, TRUST
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from .search.devices import Devices
+    from .search.methods import Method
+    from .search.progress import Watch
+    from .search.rule import Rule
+    from .spec.claim import Failure, Machine
+    from .spec.schedule import Schedule
+    from .spec.task import Task
+    from .store.layers import Found
+    from .store.records import SearchState
+    from .store.store import Store
+
+LOOKUP, LOOKUP_OR_DEFAULT, LOOKUP_OR_TUNE, RETUNE, FORGET = POLICIES = (
+    "lookup", "lookup-or-default", "lookup-or-tune", "retune", "forget",
+)  # fmt: skip
+"""What to do for an answer: never measure; give the model's schedule where nothing is known; search where no search was
+finished; search anew whatever is known; remove all that the store knows of the task, which gives no answer."""
+
+
+class NothingMeasuredError(AutoschedError):
+    """No schedule of a task could be built, run and verified; `failures` counts them by kind."""
+
+    def __init__(self, failures: tuple[tuple[str, int], ...]) -> None:
+        counts = ", ".join(f"{count} {kind}" for kind, count in failures) or "no trial was made"
+        super().__init__(f"nothing was measured: {counts}; see the records of the store for each one's reason")
+        self.failures = dict(failures)
+
+
+def check_policy(policy: str) -> None:
+    """Raises SpecError unless `policy` is one of `POLICIES`."""
+    if policy not in POLICIES:
+        raise SpecError(f"unknown policy {policy!r}; allowed: {', '.join(POLICIES)}", "policy")
+
+
+def result_of(found: Found, drift: str = TRUST) -> Result:
+    """What was found in some layer, as a result."""
+    return Result(record=found.record, source="store", layer=found.layer, match=found.match, drift=drift)
+
+
+def default_answer(task: Task, layers: Layers, machine: Machine) -> Answer:
+    """The schedule of the analytic model, which nobody has timed."""
+    from .search.default import default_schedule
+
+    schedule = default_schedule(task, machine, layers.store.speeds(machine, task.threads))
+    record = Record(task=task, schedule=schedule, machine=machine, protocol=Protocol(threads=task.threads))
+    return Answer(record=record, source="default")
+
+
+def search_failures(task: Task, store: Store, machine: Machine | None = None) -> tuple[Failure, ...]:
+    """How each of a task's trials on a machine, this one where none is given, failed that did."""
+    records = store.records(task, machine or this_machine(), Protocol(threads=task.threads))
+    return tuple(record.failure for record in records if record.failure is not None)
+
+
+class Question:
+    """What is asked of a search: `starts` are schedules from elsewhere that are tried first.
+
+    The machine is this one unless there are `devices`; `rules` are those of `autosched.search.rules` unless given.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        layers: Layers,
+        budget: Budget,
+        *,
+        policy: str = LOOKUP_OR_TUNE,
+        drift: str = TRUST,
+        starts: Sequence[Schedule] = (),
+        rules: Sequence[Rule] | None = None,
+        devices: Devices | None = None,
+    ) -> None:
+        self.task = task
+        self.layers = layers
+        self.budget = budget
+        self.policy = policy
+        self.drift = drift
+        self.starts = starts
+        self.rules = rules
+        self.devices = devices
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that is asked about."""
+        return this_machine() if self.devices is None else self.devices.machine
+
+    def known(self) -> Result | None:
+        """What a search as long as this one has found before; None where one is needed, or a second look.
+
+        Also None where one of `starts`, or a schedule of the project's, was never tried here: it may be faster.
+        """
+        found = self._finished()
+        return None if found is None or (self.drift == RECHECK and found.drifted) else found
+
+    def best(self, allow: Collection[str] = DEFAULT_ALLOW, match: str = EXACT) -> Result | None:
+        """The best that some layer knows."""
+        found = self.layers.best(self.task, self.machine, allow=allow, match=match, drift=self.drift)
+        return None if found is None else result_of(found, self.drift)
+
+    def search(self, *, method: Method = "auto", seed: int = 0, watch: Watch | None = None) -> Result:
+        """What a search finds, or the next part of one.
+
+        Where a search has found something before whose time has drifted, and "recheck" is the policy for that, only
+        this and the default are timed. NothingMeasuredError where every trial failed.
+        """
+        from .search.progress import unwatched
+        from .search.tuner import tune
+
+        options: dict[str, Any] = {"method": method, "seed": seed, "watch": watch or unwatched, **self._memory()}
+        if self.devices is not None:
+            options |= {"machine": self.devices.machine, "check": self.devices.check, "bench": self.devices.bench}
+        if self.rules is not None:
+            from .search.space import Space
+
+            speeds = self.layers.store.speeds(self.machine, self.task.threads)
+            options["space"] = Space(self.task, self.machine, self.rules, speeds)
+        tuned = tune(self.task, self.layers.store, **options)
+        if tuned.record is None:
+            raise NothingMeasuredError(tuned.failures)
+        self.layers.share(tuned.record)
+        return Result(record=tuned.record, source="default" if tuned.record.schedule == tuned.default else "search")
+
+    def state(self) -> SearchState | None:
+        """How far the search for the task came."""
+        return self.layers.store.search_state(self.task, self.machine)
+
+    def _finished(self) -> Result | None:
+        """What a search as long as this one has found before, whatever has changed since."""
+        if self.policy == RETUNE:
+            return None
+        for schedule in (*self.starts, *self.layers.project_schedules(self.task)):
+            record = self.layers.store.get(self.task, schedule, self.machine)
+            if record is None or not (is_timed_here(record) or record.failed):
+                return None
+        state, budget = self.state(), self.budget
+        if state is None or not state.covers(budget.trials, space_name(self.rules), budget.early_stopping):
+            return None
+        return self.best()
+
+    def _memory(self) -> dict[str, Any]:
+        """What a search begins with: which times in the store it relies on, what it tries first, and how long it is."""
+        elsewhere = (*self.starts, *self.layers.starts(self.task, self.machine))
+        before = self.layers.store.best(self.task, self.machine)
+        winner = () if before is None else (before.schedule,)
+        if self.policy == RETUNE:
+            return {"counts": since(utc_now()), "starts": (*winner, *elsewhere), "budget": self.budget}
+        if self.drift == RECHECK and self._finished() is not None:
+            return {"counts": undrifted(self.machine), "starts": winner, "budget": Budget(trials=1)}
+        if self.drift == REJECT:
+            return {"counts": undrifted(self.machine), "starts": (*winner, *elsewhere), "budget": self.budget}
+        return {"counts": everything, "starts": elsewhere, "budget": self.budget}
