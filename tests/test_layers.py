@@ -10,35 +10,20 @@ import pytest
 
 from autosched.spec.claim import Claim
 from autosched.spec.errors import StoreError
-from autosched.spec.schedule import BindLoop, Schedule
+from autosched.spec.schedule import Schedule
 from autosched.spec.spec_file import SpecFile, save_spec
 from autosched.store import layers as layers_module
 from autosched.store.files import SpecFiles
 from autosched.store.layers import MARKER, Layers, project_folder
-from autosched.store.records import CLAIMED, Measurement, Record
+from autosched.store.records import CLAIMED
 from autosched.store.store import Store
-from store_cases import MACHINE, OTHER_MACHINE, OTHER_PROTOCOL, PROTOCOL, gemm, tiled, timed
-from store_cases import record as tiled_record
+from store_cases import MACHINE, OTHER_MACHINE, OTHER_PROTOCOL, PROTOCOL, gemm, record, tiled, timed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NEAR = attrs.evolve(MACHINE, cores=64)
 FAR = attrs.evolve(MACHINE, isa=("avx2",))
-
-
-def paneled(names: str = "ABCijk", factor: int = 8, extent: int = 64) -> Schedule:
-    """`tiled`, but only the panels are in parallel, so that it passes the checks of a file."""
-    schedule = tiled(names, factor, extent)
-    nests = [
-        attrs.evolve(nest, bind=(BindLoop(loop=f"{names[4]}o", to="parallel"), nest.bind[1])) if nest.bind else nest
-        for nest in schedule.nests
-    ]
-    return attrs.evolve(schedule, nests=tuple(nests))
-
-
-def record(*measurements: Measurement, **changes: object) -> Record:
-    return tiled_record(*measurements, **{"schedule": paneled(), **changes})
 
 
 @pytest.fixture
@@ -58,7 +43,7 @@ def spec(*samples_s: float, factor: int = 8, names: str = "ABCijk", **changes: o
         "machine": MACHINE, "protocol": PROTOCOL, "samples_s": samples_s, "verified": True,
     }  # fmt: skip
     claims = (Claim(**{**given, **changes}),) if samples_s else ()  # type: ignore[arg-type]
-    return SpecFile(task=gemm(names), schedule=paneled(names, factor), claims=claims)
+    return SpecFile(task=gemm(names), schedule=tiled(names, factor), claims=claims)
 
 
 def test_what_was_timed_here_outranks_every_claim(store: Store, project: Path) -> None:
@@ -70,7 +55,7 @@ def test_what_was_timed_here_outranks_every_claim(store: Store, project: Path) -
     store.put(record(timed(0.5)))
     found = layers.best(gemm(), MACHINE)
     assert found is not None
-    assert (found.layer, found.record.schedule) == ("user", paneled())
+    assert (found.layer, found.record.schedule) == ("user", tiled())
 
 
 def test_layers_are_asked_in_order(
@@ -95,7 +80,7 @@ def test_a_file_fits_whoever_uses_other_names(store: Store, project: Path) -> No
     save_spec(spec(0.001, names="XYZabc"), project / "x.json")
     found = Layers(store=store, project=project).best(gemm(), MACHINE)
     assert found is not None
-    assert (found.record.task, found.record.schedule) == (gemm(), paneled())
+    assert (found.record.task, found.record.schedule) == (gemm(), tiled())
 
 
 def test_only_claims_of_this_machine_and_protocol_answer(store: Store, project: Path) -> None:
@@ -106,25 +91,25 @@ def test_only_claims_of_this_machine_and_protocol_answer(store: Store, project: 
     layers = Layers(store=store, project=project)
     assert layers.best(gemm(), MACHINE) is None
     assert layers.best(gemm(), MACHINE, OTHER_PROTOCOL) is not None
-    assert set(layers.starts(gemm(), MACHINE)) == {paneled(factor=f) for f in (4, 8, 16, 32)}, "all are worth a try"
+    assert set(layers.starts(gemm(), MACHINE)) == {tiled(factor=f) for f in (4, 8, 16, 32)}, "all are worth a try"
     assert layers.starts(gemm(extent=32), MACHINE) == ()
 
 
 def test_other_machines_answer_only_where_asked_for(store: Store, project: Path) -> None:
-    store.put(record(timed(0.001), schedule=paneled(factor=4), machine=FAR))
-    store.put(record(timed(0.009), schedule=paneled(factor=16), machine=NEAR))
+    store.put(record(timed(0.001), schedule=tiled(factor=4), machine=FAR))
+    store.put(record(timed(0.009), schedule=tiled(factor=16), machine=NEAR))
     layers = Layers(store=store, project=project)
     assert layers.best(gemm(), MACHINE) is None
     assert layers.best(gemm(), OTHER_MACHINE, match="model") is None
     found = layers.best(gemm(), MACHINE, match="portable")
     assert found is not None
-    assert (found.match, found.record.machine, found.record.schedule) == ("model", NEAR, paneled(factor=16))
+    assert (found.match, found.record.machine, found.record.schedule) == ("model", NEAR, tiled(factor=16))
     save_spec(spec(0.001, machine=NEAR), project / "x.json")
     found = layers.best(gemm(), MACHINE, match="isa")
     assert found is not None
     assert (found.layer, found.match) == ("project", "model")
     starts = layers.starts(gemm(), MACHINE)
-    assert starts == (paneled(), paneled(factor=16), paneled(factor=4)), "the project's, then the nearest"
+    assert starts == (tiled(), tiled(factor=16), tiled(factor=4)), "the project's, then the nearest"
 
 
 def test_files_are_found_by_content_and_followed(project: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -134,18 +119,18 @@ def test_files_are_found_by_content_and_followed(project: Path, caplog: pytest.L
     (project / "deep").mkdir()
     save_spec(spec(0.001), project / "deep" / "any name.json")
     save_spec(SpecFile(task=gemm(extent=32), schedule=Schedule()), project / "other.json")
-    assert files.schedules(gemm()) == (paneled(),)
+    assert files.schedules(gemm()) == (tiled(),)
     assert files.status() == "2 spec files"
     (project / "bad.json").write_text('{"format": "autosched/spec", "version": 1, "task": {}}')
     (project / "worse.json").write_bytes(b"\xff")
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            assert files.schedules(gemm()) == (paneled(),)
+            assert files.schedules(gemm()) == (tiled(),)
     assert [line.split(": ")[1] for line in caplog.messages] == [
         "bad.json is passed over", "worse.json is passed over",
     ]  # fmt: skip
     save_spec(spec(factor=16), project / "deep" / "any name.json")
-    assert files.schedules(gemm()) == (paneled(factor=16),), "a file that changed is read again"
+    assert files.schedules(gemm()) == (tiled(factor=16),), "a file that changed is read again"
     (project / "deep" / "any name.json").unlink()
     assert files.schedules(gemm()) == ()
 
@@ -190,7 +175,7 @@ def test_the_projects_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_nearest_entries_say_what_differs(store: Store, project: Path) -> None:
     store.put(record(timed(0.001), machine=NEAR))
     store.put(record(timed(0.001), task=gemm(threads=1), protocol=attrs.evolve(PROTOCOL, threads=1)))
-    store.put(record(timed(0.001), task=gemm(extent=32), schedule=paneled(extent=32)))
+    store.put(record(timed(0.001), task=gemm(extent=32), schedule=tiled(extent=32)))
     store.put(record(timed(0.001)))
     save_spec(spec(), project / "x.json")
     (user,) = (layer for layer in Layers(store=store).all() if layer.name == "user")
