@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 from hypothesis import strategies as st
 
+from autosched.spec.canonical import Names, canonical, canonical_names, renamed
 from autosched.spec.claim import (
     ACCURACY_CLASSES,
     FAILURE_KINDS,
@@ -317,3 +318,28 @@ def fitting_schedules(draw: st.DrawFn, workload: Workload, *, conventional: bool
     made = tuple(fitting.staging() for _ in range(draw(st.integers(0, 3))))
     drawn = [fitting.nest(stage) for stage in fitting.some(sorted(fitting.axes))]
     return Schedule(stagings=made, nests=tuple(fitting.placed(nest) for nest in drawn))
+
+
+@st.composite
+def other_names(draw: st.DrawFn, workload: Workload) -> Workload:
+    """A workload equal to `workload`, under other names."""
+    form = canonical(workload)
+    word = st.from_regex(r"[a-zA-Z][a-zA-Z0-9]{0,2}", fullmatch=True).filter(
+        lambda name: name not in RESERVED and NAME.match(name)
+    )
+
+    def drawn(names: list[str]) -> dict[str, str]:
+        new = draw(st.lists(word, min_size=len(names), max_size=len(names), unique=True))
+        return dict(zip(names, new, strict=True))
+
+    stages = [stage.name for stage in form.stages]
+    both = drawn(sorted({*form.buffers, *stages}))
+    return renamed(
+        form,
+        Names(
+            buffers={name: both[name] for name in form.buffers},
+            stages={name: both[name] for name in stages},
+            axes={stage.name: drawn(list(stage.extents)) for stage in form.stages},
+            outputs=canonical_names(form).outputs,
+        ),
+    )

@@ -16,7 +16,7 @@ from autosched.spec.canonical import Names, canonical, canonical_names, identity
 from autosched.spec.check import check_schedule
 from autosched.spec.convert import structure, unstructure
 from autosched.spec.errors import SpecError
-from autosched.spec.expr_text import NAME, RESERVED
+from autosched.spec.expr_text import RESERVED
 from autosched.spec.rename import _renamed as renamed_by
 from autosched.spec.rename import following, schedule_digest, schedule_from_canonical, schedule_to_canonical
 from autosched.spec.rewrite import rewrite
@@ -35,7 +35,7 @@ from autosched.spec.schedule import (
     Split,
 )  # fmt: skip
 from autosched.spec.spec_file import load_spec
-from schedule_strategies import fitting_schedules
+from schedule_strategies import fitting_schedules, other_names
 from strategies import workloads
 
 if TYPE_CHECKING:
@@ -49,31 +49,6 @@ def gemm(A: str, B: str, C: str, *, i: str, j: str, k: str) -> Workload:
     axes = {"p2": {"a0": i, "a1": j, "a2": k}}
     names = Names(buffers={"p0": A, "p1": B, "p2": C}, stages={"p2": C}, axes=axes, outputs={"p2": ("p2",)})
     return renamed(form, names)
-
-
-@st.composite
-def other_names(draw: st.DrawFn, workload: Workload) -> Workload:
-    """A workload equal to `workload`, under other names."""
-    form = canonical(workload)
-    word = st.from_regex(r"[a-zA-Z][a-zA-Z0-9]{0,2}", fullmatch=True).filter(
-        lambda name: name not in RESERVED and NAME.match(name)
-    )
-
-    def drawn(names: list[str]) -> dict[str, str]:
-        new = draw(st.lists(word, min_size=len(names), max_size=len(names), unique=True))
-        return dict(zip(names, new, strict=True))
-
-    stages = [stage.name for stage in form.stages]
-    both = drawn(sorted({*form.buffers, *stages}))
-    return renamed(
-        form,
-        Names(
-            buffers={name: both[name] for name in form.buffers},
-            stages={name: both[name] for name in stages},
-            axes={stage.name: drawn(list(stage.extents)) for stage in form.stages},
-            outputs=canonical_names(form).outputs,
-        ),
-    )
 
 
 small = workloads(max_stages=2)

@@ -13,7 +13,7 @@ from autosched import cli_doctor
 from autosched.spec import tvm_names
 from autosched.spec.errors import LoweringError
 from autosched.spec.task import Task
-from autosched.spec.tvm_versions import DEFAULT, PAIRS, is_known_pair, is_supported_pair, minor
+from autosched.spec.tvm_versions import DEFAULT, LLVM, PAIRS, is_known_pair, is_supported_pair, minor
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = {path.stem.removeprefix("tvm_names_"): path for path in sorted((ROOT / "spec").glob("tvm_names_*.py"))}
@@ -40,6 +40,10 @@ def test_a_pair_is_known_as_a_pair() -> None:
 @pytest.mark.parametrize(("version", "numbers"), [("0.27.0.post1", (0, 27)), ("0.26.dev3", (0, 26)), ("1.0", (1, 0))])
 def test_the_numbers_that_names_depend_on(version: str, numbers: tuple[int, int]) -> None:
     assert minor(version) == numbers
+
+
+def test_llvm_is_what_tvm_has_inside() -> None:
+    assert str(tvm.get_global_func("target.llvm_version_major")()) == LLVM[DEFAULT]
 
 
 def test_what_is_no_version_has_no_numbers() -> None:
@@ -93,7 +97,7 @@ def _defined(path: Path) -> set[str]:
 
 
 def test_only_the_choice_of_the_table_asks_for_a_version() -> None:
-    allowed = {"tvm_names.py", "tvm_versions.py", "cli_doctor.py"}
+    allowed = {"tvm_names.py", "tvm_versions.py", "cli_doctor.py", "tools.py"}  # the last asks for LLVM's
     modules = [path for folder in ("spec", "store", "search", "nn", "api") for path in (ROOT / folder).glob("*.py")]
     assert [path.name for path in modules if "tvm_versions" in path.read_text() and path.name not in allowed] == []
 
