@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from .errors import SpecError
-from .json_text import read_json
-from .spec_file import content_from_json
 
 if TYPE_CHECKING:
     from .json_text import Json
@@ -40,12 +38,6 @@ def outline_of(task: Task) -> Outline:
         stages=len(task.workload.stages),
         inputs=tuple(sorted(inputs)),
     )
-
-
-def outline_from_text(text: str | bytes) -> Outline:
-    """The outline of the task in a spec file's text; SpecError where it has none. The file may be bad all the same."""
-    _, content = content_from_json(read_json(text))
-    return outline_from_json(content.get("task"))
 
 
 def outline_from_json(task: Json) -> Outline:

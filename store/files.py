@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ..spec.errors import SpecError
-from ..spec.outline import Outline, outline_from_text, outline_of
+from ..spec.json_text import read_json
+from ..spec.outline import Outline, outline_from_json, outline_of
 from ..spec.rename import schedule_from_canonical, schedule_to_canonical
-from ..spec.spec_file import SpecFile, load_spec, text_from_file
+from ..spec.spec_file import SpecFile, content_from_json, load_spec, text_from_file
 from .claims import record_from_claim
 from .keys import machine_key, protocol_key, task_key
 from .recent import best_of
@@ -124,7 +125,8 @@ class SpecFiles:
 
     def _outline(self, path: str) -> Outline | None:
         try:
-            return outline_from_text(text_from_file(path))
+            _, content = content_from_json(read_json(text_from_file(path)))
+            return outline_from_json(content.get("task"))
         except SpecError as error:
             self._warn(path, error)
             return None
