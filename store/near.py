@@ -10,17 +10,19 @@ import attrs
 from ..spec.claim import Machine
 from ..spec.outline import Outline, outline_of
 from ..spec.task import Task
-from .keys import Difference, differences, key_from_task, task_key
+from .keys import Difference, differences, key_from_task
 from .match import MATCHES, match_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from .files import SpecFiles
     from .store import Store
 
 MOST_LOOKED_AT: Final = 5000
 """Tasks of which so much as an outline is read; the first by key where a store holds more."""
+MOST_THREADS: Final = 128
+"""Numbers of threads with which the same task is looked for."""
 _READ: Final = 32
 """Tasks that are read whole: those whose outlines are most alike."""
 
@@ -45,13 +47,25 @@ class Near:
 
 
 def near_in_store(store: Store, task: Task, machine: Machine, most: int) -> tuple[Near, ...]:
-    """The nearest entries of a store, nearest first; those of the task itself on that very machine are none."""
+    """The nearest entries of a store, nearest first; those of the task itself on that very machine are none.
+
+    What differs in threads, constants or options alone is found in a store of any size; of other tasks not all are
+    looked at.
+    """
     wanted = outline_of(task)
     outlines = itertools.islice(store.outlines(), MOST_LOOKED_AT)
     alike = sorted((unlikeness(wanted, outline), key) for key, outline in outlines)[:_READ]
-    keys = [*(key for _, key in alike), task_key(task)]
+    keys = [*_sibling_keys(task, machine), *(key for _, key in alike)]
     tasks = [found for key in dict.fromkeys(keys) if (found := store.task(key)) is not None]
     return nearest(task, machine, ((each, other) for each in tasks for other in store.machines_of(each)), most)
+
+
+def _sibling_keys(task: Task, machine: Machine) -> Iterator[str]:
+    """The task's key, and those of the same workload with other threads, or nothing constant, or no options."""
+    ours = key_from_task(task, machine)
+    for plain in (ours, attrs.evolve(ours, constants=()), attrs.evolve(ours, target_options=())):
+        yield plain.task
+        yield from (attrs.evolve(plain, threads=threads).task for threads in range(1, MOST_THREADS + 1))
 
 
 def near_in_files(files: SpecFiles, task: Task, machine: Machine, most: int) -> tuple[Near, ...]:

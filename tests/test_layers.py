@@ -13,6 +13,7 @@ from autosched.spec.errors import StoreError
 from autosched.spec.schedule import Schedule
 from autosched.spec.spec_file import SpecFile, save_spec
 from autosched.store import layers as layers_module
+from autosched.store import near as near_module
 from autosched.store.files import SpecFiles
 from autosched.store.layers import MARKER, Layers, project_folder
 from autosched.store.records import CLAIMED
@@ -186,3 +187,17 @@ def test_the_nearest_entries_say_what_differs(store: Store, project: Path) -> No
     assert [near.match for near in found] == ["exact", "model", "exact"]
     assert len(user.near(gemm(), MACHINE, 2)) == 2
     assert len(SpecFiles("project", project).near(gemm(threads=1), MACHINE, 5)) == 1
+
+
+def test_the_same_task_with_other_threads_is_near_in_a_store_of_any_size(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(near_module, "MOST_LOOKED_AT", 0)
+    weights = attrs.evolve(gemm(threads=1), constants=("B",))
+    store.put(record(timed(0.001), task=gemm(threads=1), protocol=attrs.evolve(PROTOCOL, threads=1)))
+    store.put(record(timed(0.001), task=weights, protocol=attrs.evolve(PROTOCOL, threads=1)))
+    found = near_module.near_in_store(store, gemm(threads=96), MACHINE, 5)
+    assert [[difference.field for difference in near.differences] for near in found] == [["threads"]]
+    found = near_module.near_in_store(store, attrs.evolve(weights, threads=96), MACHINE, 5)
+    fields = [[difference.field for difference in near.differences] for near in found]
+    assert fields == [["threads"], ["threads", "constants"]]
