@@ -224,7 +224,7 @@ def project_folder(project: str | os.PathLike[str] | None = None) -> Path | None
         folder = Path(named).expanduser()
         if not folder.is_dir():
             raise StoreError(f"project {named!r}: no such folder; make it, or mend --project or AUTOSCHED_PROJECT")
-        return folder
+        return folder.absolute()
     try:
         here = os.getcwd()  # noqa: PTH109 # text is twice as fast to walk up, and every search comes by here
     except OSError:  # the working folder is gone
