@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from autosched.cli import main
 from autosched.search import tuner
 from pretended_bench import PretendedBench
+from shared_spaces import shared_space
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +28,13 @@ def call(*words: object) -> Result:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> PretendedBench:
     """What measures in place of this machine."""
+    return pretended(monkeypatch)
+
+
+def pretended(patch: pytest.MonkeyPatch) -> PretendedBench:
     bench = PretendedBench()
-    monkeypatch.setattr(tuner, "tune", functools.partial(tuner.tune, bench=bench))
+    patch.setattr(tuner, "tune", functools.partial(tuner.tune, bench=bench))
+    patch.setattr(tuner, "Space", shared_space)
     return bench
 
 
@@ -45,8 +51,7 @@ def tuned_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store and a spec file of one search, made once and copied for each test."""
     made = tmp_path_factory.mktemp("tuned")
     with pytest.MonkeyPatch.context() as patch:
-        bench = PretendedBench()
-        patch.setattr(tuner, "tune", functools.partial(tuner.tune, bench=bench))
+        bench = pretended(patch)
         patch.setenv("AUTOSCHED_STORE", str(made / "store"))
         assert call("tune", *GEMM, "--trials", 3, "-q", "-o", made / "best.json").exit_code == 0
         assert bench.measured

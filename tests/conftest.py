@@ -7,19 +7,33 @@ processes, run in one and the same.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
 pytest_plugins = ["cli_calls"]  # the fixtures that the tests of the command line share
+
+# As in the workers: tvm_ffi would import torch where it is installed, for two seconds in each process.
+sys.modules["torch"] = None  # type: ignore[assignment] # documented: "import halts with ModuleNotFoundError"
 
 # Both are random from run to run, so that CI sees more over time; a failure prints what reproduces it.
 settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None, max_examples=50)
 settings.register_profile("dev", derandomize=False, print_blob=True, deadline=None, max_examples=15)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture(scope="session")
+def torch() -> ModuleType:
+    """The peer itself, from here on for all tests of this process; what asks for it is skipped where there is none."""
+    sys.modules.pop("torch", None)
+    return pytest.importorskip("torch")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import statistics
 import subprocess
 import sys
@@ -14,14 +13,14 @@ import numpy as np
 import pytest
 
 import autosched as at
-from autosched.search import tuner
 from autosched.spec.claim import Failure
 from autosched.store.records import CLAIMED, SearchState
-from pretended_bench import PretendedBench
 from store_cases import MACHINE, record, timed
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pretended_bench import PretendedBench
 
 TASK = at.get_task("gemm", N=24, K=20, M=40)
 
@@ -35,14 +34,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> at.Store:
 def tuned(store: at.Store) -> at.Result:
     """Really measured, the only one in this file."""
     return at.lookup_or_tune(TASK, store=store, trials=3)
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> PretendedBench:
-    """What measures in place of this machine."""
-    bench = PretendedBench()
-    monkeypatch.setattr(tuner, "tune", functools.partial(tuner.tune, bench=bench))
-    return bench
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

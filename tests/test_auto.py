@@ -16,21 +16,21 @@ from autosched.search.features import as_mapping, features_of
 from autosched.search.history import PastTask
 from autosched.search.methods import strategy_named
 from autosched.search.past_file import trees_path
-from autosched.search.space import Space
 from autosched.search.tuner import tune
 from autosched.spec.claim import Failure, Protocol
 from autosched.store.store import Store
 from pretended_bench import LARGE, PretendedBench
+from shared_spaces import shared_space
 from store_cases import MACHINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from autosched.search.space import Candidate
+    from autosched.search.space import Candidate, Space
     from autosched.search.strategy import Outcome, Strategy
 
-SPACE = Space(LARGE, MACHINE)
+SPACE = shared_space(LARGE, MACHINE)
 CRASH = Failure(kind="crash", detail="")
 
 
@@ -50,7 +50,7 @@ def by_features(candidate: Candidate, space: Space = SPACE) -> float:
 
 
 def past_of(task_arguments: dict[str, int], count: int = 120) -> PastTask:
-    space = Space(get_task("gemm", threads=1, **task_arguments), MACHINE)
+    space = shared_space(get_task("gemm", threads=1, **task_arguments), MACHINE)
     rng = random.Random(1)
     made = {c.schedule: c for c in (space.candidate(space.sample(rng)) for _ in range(count)) if c is not None}
     trials = tuple((schedule, by_features(candidate, space)) for schedule, candidate in made.items())
@@ -132,6 +132,7 @@ def test_the_second_task_begins_with_what_the_first_taught(tmp_path: Path) -> No
         assert kept.exists() == (number > 1)
         if kept.exists():
             kept.write_text("damaged")
-        tune(task, store, Budget(trials=12), machine=MACHINE, bench=PretendedBench())
+        space = shared_space(task, MACHINE)
+        tune(task, store, Budget(trials=12), machine=MACHINE, space=space, bench=PretendedBench())
     assert kept.read_text().startswith('{"')
     assert len(list(store.records())) == 36

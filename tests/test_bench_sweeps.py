@@ -27,6 +27,7 @@ from autosched.spec.errors import SpecError
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
 PRODUCT = work("gemm_8", "gemm", N=8, K=8, M=8)
 
@@ -137,8 +138,7 @@ def order_of(folder: Path, each: Work) -> tuple[Order, list[np.ndarray]]:
     ],
     ids=lambda each: each.name,
 )
-def test_every_layout_computes_the_same(tmp_path: Path, each: Work) -> None:
-    pytest.importorskip("torch")
+def test_every_layout_computes_the_same(tmp_path: Path, each: Work, torch: ModuleType) -> None:
     layouts: Any = importlib.import_module("autosched.bench.peers.torch_layouts")
     order, _ = order_of(tmp_path, each)
     opened = layouts.open_contender(order)
@@ -166,8 +166,7 @@ def test_the_products_run_on_small_shapes() -> None:
 
 
 @pytest.mark.slow
-def test_the_layers_run_on_small_shapes() -> None:
-    pytest.importorskip("torch")
+def test_the_layers_run_on_small_shapes(torch: ModuleType) -> None:
     found = run_command(("bench", "yolo", "--quick", "--trials", "3", "--against", "torch", "--json")).json()
     rows = {row["name"]: row for row in found["rows"]}
     assert found["suite"] == "yolo"

@@ -11,7 +11,6 @@ from click.testing import CliRunner
 
 from autosched.cli import main
 from autosched.nn import registry
-from autosched.search.tuner import tune
 from autosched.store.store import Store
 from language_page import blocks
 from pretended_bench import LARGE, PretendedBench
@@ -22,10 +21,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "extending.md"
 
 
-def test_all_that_the_page_shows_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "autosched.search.tuner.tune.__kwdefaults__", {**tune.__kwdefaults__, "bench": PretendedBench()}
-    )
+def test_all_that_the_page_shows_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: PretendedBench) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     for module in ("my_search", "my_operators"):

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from autosched.search.features import NAMES, as_mapping, features_of
 from autosched.search.hardware import hardware_from_machine
-from autosched.search.space import Space, candidate_from_plan
+from autosched.search.space import candidate_from_plan
 from autosched.spec.check import check_schedule
 from autosched.spec.testing import schedules, tasks
 from pretended_bench import LARGE
+from shared_spaces import shared_space
 from store_cases import MACHINE
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from autosched.spec.schedule import Schedule
     from autosched.spec.task import Task
 
-SPACE = Space(LARGE, MACHINE)
+SPACE = shared_space(LARGE, MACHINE)
 
 
 def features(schedule: Schedule, task: Task) -> Features:

@@ -17,16 +17,16 @@ from autosched.search.history import PastTask
 from autosched.search.learned import LEAST_ROWS, LearnedModel, Row, Trees, lightgbm, past_trees
 from autosched.search.past import past_model
 from autosched.search.past_file import read_trees, write_trees
-from autosched.search.space import Space
 from autosched.spec.claim import Failure
 from pretended_bench import LARGE, SMALL, pretended_s
+from shared_spaces import shared_space
 from store_cases import MACHINE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CRASH = Failure(kind="crash", detail="")
-SPACE = Space(LARGE, MACHINE)
+SPACE = shared_space(LARGE, MACHINE)
 
 
 def row(rng: random.Random, scale: float = 1.0) -> Row:

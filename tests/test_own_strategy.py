@@ -14,19 +14,21 @@ from autosched.cli_function import method_from_text
 from autosched.search.budget import Budget
 from autosched.search.default import default_candidate
 from autosched.search.methods import check_method, name_of, strategy_named
-from autosched.search.space import Candidate, Space
 from autosched.search.strategy import Outcome, Untried
 from autosched.search.tuner import Tuned, tune
 from autosched.spec.errors import SpecError
 from autosched.store.store import Store
 from pretended_bench import LARGE, SMALL, PretendedBench
+from shared_spaces import shared_space
 from store_cases import MACHINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SPACES = {task: Space(task, MACHINE) for task in (SMALL, LARGE)}
+    from autosched.search.space import Candidate, Space
+
+SPACES = {task: shared_space(task, MACHINE) for task in (SMALL, LARGE)}
 
 
 @pytest.fixture

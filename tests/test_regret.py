@@ -12,10 +12,10 @@ from autosched.bench.regret import WARM, Curve, curves_of, main, recordings_in
 from autosched.bench.regret_page import BEGIN, END, page_with, plot, table, trials_to
 from autosched.nn.registry import get_task
 from autosched.search.recording import Heading, record_space
-from autosched.search.space import Space
 from autosched.spec.claim import Protocol
 from autosched.spec.errors import SpecError
 from pretended_bench import LARGE, PretendedBench
+from shared_spaces import shared_space
 from store_cases import MACHINE
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("recordings")
     for name, task in (("a", LARGE), ("b", get_task("gemm", N=64, M=64, K=32, threads=1))):
         heading = Heading(task=task, machine=MACHINE, protocol=Protocol(threads=1))
-        record_space(Space(task, MACHINE), heading, place / f"{name}.space", 24, bench=PretendedBench())
+        record_space(shared_space(task, MACHINE), heading, place / f"{name}.space", 24, bench=PretendedBench())
     (place / "b.space.gz").write_bytes(gzip.compress((place / "b.space").read_bytes()))
     (place / "b.space").unlink()
     return place

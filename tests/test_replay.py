@@ -28,12 +28,13 @@ from autosched.spec.errors import SpecError
 from autosched.spec.schedule import Schedule
 from autosched.store.store import Store
 from pretended_bench import LARGE, SMALL, PretendedBench, pretended_s
+from shared_spaces import shared_space
 from store_cases import MACHINE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SPACE = Space(LARGE, MACHINE)
+SPACE = shared_space(LARGE, MACHINE)
 HEADING = Heading(task=LARGE, machine=MACHINE, protocol=Protocol(threads=1))
 CRASH = Failure(kind="crash", detail="on purpose")
 
@@ -44,13 +45,13 @@ def record(path: Path, count: int, bench: PretendedBench | None = None, **option
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    """120 candidates, one in seven of which crashes."""
+    """60 candidates, one in seven of which crashes."""
     seen: dict[Schedule, float | Failure] = {}
 
     def first(schedule: Schedule) -> float | Failure:
         return seen.setdefault(schedule, CRASH if len(seen) % 7 == 6 else pretended_s(schedule))
 
-    return record(tmp_path_factory.mktemp("recording") / "a.space", 120, PretendedBench(first))
+    return record(tmp_path_factory.mktemp("recording") / "a.space", 60, PretendedBench(first))
 
 
 # --- recording --------------------------------------------------------------------------------------------------------
@@ -59,8 +60,8 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 def test_the_default_comes_first_and_each_schedule_once(recording: Recording) -> None:
     schedules = [trial.schedule for trial in recording.trials]
     assert schedules[0] == default_schedule(LARGE, MACHINE)
-    assert len(set(schedules)) == len(schedules) == 120
-    assert sum(isinstance(trial, FailedTrial) for trial in recording.trials) == 120 // 7
+    assert len(set(schedules)) == len(schedules) == 60
+    assert sum(isinstance(trial, FailedTrial) for trial in recording.trials) == 60 // 7
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -177,8 +178,8 @@ def test_no_file_and_an_empty_one(tmp_path: Path) -> None:
 def test_a_replay_is_the_same_for_the_same_seed_and_finds_more_with_more_trials(
     method: str, recording: Recording
 ) -> None:
-    first = replay(recording, trials=60, method=method, seed=3)
-    assert first == replay(recording, trials=60, method=method, seed=3)
+    first = replay(recording, trials=40, method=method, seed=3)
+    assert first == replay(recording, trials=40, method=method, seed=3)
     assert first.best_after_s[:20] == replay(recording, trials=20, method=method, seed=3).best_after_s
     best = [seconds for seconds in first.best_after_s if seconds is not None]
     assert best == sorted(best, reverse=True)
@@ -208,12 +209,12 @@ def test_the_tuner_searches_a_recording(recording: Recording, tmp_path: Path) ->
     store = Store(tmp_path / "store")
     space = RecordedSpace(recording)
     tuned = tune(
-        LARGE, store, Budget(trials=120), method="random", machine=MACHINE, space=space, bench=Replay(recording)
+        LARGE, store, Budget(trials=60), method="random", machine=MACHINE, space=space, bench=Replay(recording)
     )
     assert tuned.record is not None
-    least_s = replay(recording, trials=120, method="random").least_s
+    least_s = replay(recording, trials=60, method="random").least_s
     assert tuned.record.latency_s == pytest.approx(least_s, rel=0.01), "what is as fast in three digits may win"
-    assert dict(tuned.failures) == {"crash": 120 // 7}
+    assert dict(tuned.failures) == {"crash": 60 // 7}
 
 
 @settings(max_examples=20)

@@ -117,10 +117,7 @@ def test_an_exhausted_space_says_nothing_of_other_rules(tmp_path: Path) -> None:
     assert len(bench.measured) == 10
 
 
-def test_rules_are_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "autosched.search.tuner.tune.__kwdefaults__", {**tune.__kwdefaults__, "bench": PretendedBench()}
-    )
+def test_rules_are_handed_on(tmp_path: Path, bench: PretendedBench) -> None:
     result = at.lookup_or_tune(SMALL, tmp_path, trials=40, method="random", rules=(*RULES, UnrollLimit()))
     assert result.source == "search"
     limits = {n.unroll_limit for r in Store(tmp_path).records(SMALL) for n in r.schedule.nests}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from autosched.search.tuner import tune
 from autosched.spec.check import check_schedule
 from autosched.store.store import Store
 from pretended_bench import PretendedBench, Timing, pretended_s
+from shared_spaces import shared_space
 from store_cases import MACHINE, PROTOCOL, gemm, tiled
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from autosched.spec.task import Task
 
 SPACES = {
-    task: Space(task, MACHINE)
+    task: shared_space(task, MACHINE)
     for task in (
         gemm(extent=48),
         get_task("gemv", N=64, K=128, threads=2),
@@ -45,7 +47,7 @@ def some_candidate(space: Space, seed: int) -> Candidate:
 
 
 def past(task: Task, seed: int = 0) -> PastTask:
-    return PastTask(task=task, trials=((some_candidate(Space(task, MACHINE), seed).schedule, 0.001),))
+    return PastTask(task=task, trials=((some_candidate(shared_space(task, MACHINE), seed).schedule, 0.001),))
 
 
 @settings(deadline=None, max_examples=12)
@@ -112,7 +114,7 @@ def test_a_search_measures_them_right_after_the_default_and_trusts_nothing(tmp_p
 def hidden(task: Task) -> Timing:
     """Times that the analytic model has the wrong way round: what it likes best is slowest."""
     hardware = hardware_from_machine(MACHINE, task.threads)
-    return lambda schedule: 1e-9 / predict_s(check_schedule(schedule, task), hardware)
+    return functools.cache(lambda schedule: 1e-9 / predict_s(check_schedule(schedule, task), hardware))
 
 
 def test_what_other_shapes_taught_saves_trials(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from autosched.spec.schedule import Accumulate, Reindex
 from autosched.spec.task import Task
 from autosched.spec.testing import workloads
 from autosched.spec.testing_lowering import assert_lowers_correctly, assert_rewrites_correctly
+from shared_spaces import shared_space
 
 AVX512 = Machine(
     arch="x86_64",
@@ -63,7 +64,7 @@ def task_of(name: str, threads: int = 2) -> Task:
 @pytest.mark.parametrize("name", OPERATORS)
 def test_sampled_candidates_compute_the_task(name):
     task = task_of(name)
-    space = Space(task, AVX512)
+    space = shared_space(task, AVX512)
     rng = random.Random(7)
     seen = set()
     for number in range(len(space.sketches)):
@@ -161,7 +162,7 @@ def test_points_are_counted_and_enumerated_once():
 
 
 def test_neighbours_differ_in_one_knob():
-    space = Space(task_of("gemm"), AVX512)
+    space = shared_space(task_of("gemm"), AVX512)
     point = space.sample(random.Random(0))
     near = list(space.neighbours(point))
     assert near
@@ -175,7 +176,7 @@ def test_the_default_is_the_same_every_time():
 
 
 def test_the_model_prefers_tiles_that_fit_registers():
-    space = Space(get_task("gemm", threads=2, N=512, K=512, M=512), AVX512)
+    space = shared_space(get_task("gemm", threads=2, N=512, K=512, M=512), AVX512)
     number = next(i for i, s in enumerate(space.sketches) if s.text == "C: vectors along j, rows i, B staged")
     tiles = space.sketches[number].knobs[0].values
     rest = tuple(0 for _ in space.sketches[number].knobs[1:])
@@ -190,7 +191,7 @@ def test_the_model_prefers_tiles_that_fit_registers():
 
 
 def test_the_model_charges_packing_and_tells_its_bounds():
-    space = Space(get_task("gemm", threads=2, N=512, K=512, M=512), AVX512)
+    space = shared_space(get_task("gemm", threads=2, N=512, K=512, M=512), AVX512)
     candidate = default_candidate(space)
     costs = stage_costs(candidate.plan, space.hardware)
     assert {cost.stage for cost in costs} == {stage.name for stage in candidate.plan.workload.stages}
@@ -200,7 +201,7 @@ def test_the_model_charges_packing_and_tells_its_bounds():
 
 def test_more_threads_predict_less_time():
     task = get_task("gemm", threads=4, N=512, K=512, M=512)
-    plan = default_candidate(Space(task, AVX512)).plan
+    plan = default_candidate(shared_space(task, AVX512)).plan
     one, four = (predict_s(plan, hardware_from_machine(AVX512, threads)) for threads in (1, 4))
     assert four < one / 2
 

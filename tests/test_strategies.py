@@ -19,6 +19,7 @@ from autosched.search.space import Candidate, Space
 from autosched.spec.claim import Failure
 from autosched.spec.errors import SpecError
 from pretended_bench import LARGE, SMALL, pretended_s
+from shared_spaces import shared_space
 from store_cases import MACHINE
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from autosched.search.strategy import Outcome
 
-SPACE = Space(LARGE, MACHINE)  # it remembers the candidates it made, so one for all
+SPACE = shared_space(LARGE, MACHINE)  # it remembers the candidates it made, so one for all
 CRASH = Failure(kind="crash", detail="")
 
 methods = pytest.mark.parametrize("method", METHODS)
