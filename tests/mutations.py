@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _AXIS: Final = re.compile(r"([A-Za-z_][\w.]*): (\d+)\Z")
 _WORDS: Final = (tuple(DTYPES), TAILS, BINDINGS, REDUCERS)
 """Closed sets of words: one of a set becomes another of it."""
-_EXPRESSIONS: Final = frozenset({"body", "init"})
+_EXPRESSIONS: Final = frozenset({"body", "init", "load"})
 _SAFE_OPS: Final = ("add", "sub", "mul", "min", "max")
 """Operators with a value for any operands: a division by what may be 0 is the workload's own fault."""
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 import autosched as at
 from autosched.cli import main
 from autosched.search.budget import EFFORTS, LIMIT, Budget, budget_of, is_settled
-from autosched.search.space import Space
 from autosched.search.tuner import Tuned, tune
 from autosched.spec.convert import unstructure
 from autosched.spec.errors import SpecError
 from autosched.store.records import SearchState
 from autosched.store.store import Store
 from pretended_bench import LARGE, PretendedBench, Timing, pretended_s
+from shared_spaces import shared_space
 from store_cases import MACHINE
 
 if TYPE_CHECKING:
@@ -28,19 +28,12 @@ if TYPE_CHECKING:
     from autosched.spec.claim import Failure
     from autosched.spec.schedule import Schedule
 
-SPACE = Space(LARGE, MACHINE)
+SPACE = shared_space(LARGE, MACHINE)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> PretendedBench:
-    bench = PretendedBench()
-    monkeypatch.setattr("autosched.search.tuner.tune.__kwdefaults__", {**tune.__kwdefaults__, "bench": bench})
-    return bench
 
 
 def search(store: Store, bench: PretendedBench, budget: Budget = EFFORTS["full"]) -> Tuned:
@@ -79,6 +72,14 @@ def test_contradictory_options_are_refused(options: dict[str, Any], message: str
     with pytest.raises(SpecError) as caught:
         budget_of(**options)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("trials", 0), ("trials", True), ("trials", 2.0), ("seconds", 0), ("seconds", -1.0)]
+)
+def test_budgets_that_cannot_be(field: str, value: object) -> None:
+    with pytest.raises(SpecError, match=f"{field}: found {value}; allowed: "):
+        Budget(**{field: value})  # type: ignore[arg-type]
 
 
 @given(st.integers(0, 500), st.integers(0, 500))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import statistics
 import tempfile
 import time
 from collections import Counter
@@ -11,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from autosched.search import journal
 from autosched.search.budget import Budget
@@ -404,28 +400,3 @@ def test_an_unknown_method_is_refused(store: Store) -> None:
     ):
         run(store, PretendedBench(), 4, method="luck")
     assert not store.path.exists()
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("trials", 0), ("trials", True), ("trials", 2.0), ("seconds", 0), ("seconds", -1.0)]
-)
-def test_budgets_that_cannot_be(field: str, value: object) -> None:
-    with pytest.raises(SpecError, match=f"{field}: found {value}; allowed: "):
-        Budget(**{field: value})  # type: ignore[arg-type]
-
-
-@settings(max_examples=15)
-@given(seed=st.integers(0, 2**32), trials=st.integers(1, 7), noise=st.floats(0, 10))
-def test_tuned_never_loses_to_the_default(seed: int, trials: int, noise: float) -> None:
-    """However far off the first times are: what a lookup finds then was no slower in turn with the default."""
-    luck = random.Random(seed)
-
-    def first(schedule: Schedule) -> float:
-        return pretended_s(schedule) * (1 + noise * luck.random())
-
-    with tempfile.TemporaryDirectory() as folder:
-        tuned = run(Store(folder), PretendedBench(first, pretended_s), trials, method="random", seed=seed)
-    assert tuned.record is not None
-    last = tuned.record.last
-    assert last is not None
-    assert statistics.median(last.samples_s) <= statistics.median(last.baseline_s)

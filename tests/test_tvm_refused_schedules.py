@@ -7,24 +7,9 @@ from typing import Any
 import pytest
 import tvm
 
-from autosched.spec.errors import LoweringError
-from autosched.spec.tvm_read import workload_from_primfunc
-from autosched.spec.tvm_te import workload_from_te
 from autosched.spec.tvm_write import primfunc_from_workload
+from refusals import refusal
 from sample_workloads import gemm, softmax
-
-
-def refusal(func: Any) -> str:
-    with pytest.raises(LoweringError) as caught:
-        workload_from_primfunc(func)
-    return str(caught.value)
-
-
-def te_refusal(*tensors: Any) -> str:
-    with pytest.raises(LoweringError) as caught:
-        workload_from_te(tensors)
-    return str(caught.value)
-
 
 # --- already scheduled ------------------------------------------------------------------------------------------------
 
