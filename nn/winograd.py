@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from ..spec import builder as te
-from ..spec.builder import Reduction, Tensor, Value
+from ..spec.builder import Tensor, Value
 from ..spec.errors import SpecError
 from .arguments import FloatDtype, Margin2d, Size, Step2d, Switch, Tile
 from .registry import register_operator
@@ -71,9 +71,9 @@ def conv2d_winograd(
     """Convolution by Winograd's F(m by m, 3 by 3): ``product[a, b, k, x] += kernel[a, b, k, c] * image[a, b, c, x]``.
 
     m is `tile`, x the number of a tile of m by m results, a and b run over m + 2. ``kernel`` is G W G', ``image`` is
-    B' D B of each tile's window D of the image, and ``conv`` is A' product A, with G, B' and A' of this module.
-    Arguments, shapes and result are `conv2d`'s, of which it takes kernels of 3 by 3, and 1 for stride, dilation and
-    groups.
+    B' D B of each tile's window D of the image, and ``conv`` is A' product A, rows first, then columns, with G, B' and
+    A' of this module. Arguments, shapes and result are `conv2d`'s, of which it takes kernels of 3 by 3, and 1 for
+    stride, dilation and groups.
     """
     given = {"R": R, "S": S, "stride": stride, "dilation": dilation, "groups": groups}
     for name, value in given.items():
@@ -90,44 +90,77 @@ def conv2d_winograd(
         count * tile + 2 - size - first for count, size, first in zip((rows, columns), (H, W), before, strict=True)
     ]
     padded = zero_pad(X, (0, 0, *before), (0, 0, *after), axes=image_axes(2))
-    r, s = te.reduce_axis(R, name="r"), te.reduce_axis(S, name="s")
-
-    def transformed_kernel(a: Value, b: Value, k: Value, c: Value) -> Reduction:
-        g = KERNEL[tile]
-        return te.sum(_entry(g, a, r, dtype) * _entry(g, b, s, dtype) * weight[k, c, r, s], axis=[r, s])
-
-    kernel = te.compute((wide, wide, K, C), transformed_kernel, name="kernel")
-    i, j = te.reduce_axis(wide, name="i"), te.reduce_axis(wide, name="j")
-
-    def transformed_image(a: Value, b: Value, c: Value, x: Value) -> Reduction:
-        top, left = x // columns % rows * tile, x % columns * tile
-        point = padded[x // (rows * columns), c, top + i, left + j]
-        return te.sum(_entry(IMAGE[tile], a, i, dtype) * _entry(IMAGE[tile], b, j, dtype) * point, axis=[i, j])
-
-    image = te.compute((wide, wide, C, N * rows * columns), transformed_image, name="image")
+    kernel = _kernel(_constant("G", KERNEL[tile], dtype), weight)
+    image = _image(_constant("B", IMAGE[tile], dtype), padded, tile, (rows, columns))
     c = te.reduce_axis(C, name="c")
     product = te.compute(
         (wide, wide, K, N * rows * columns),
         lambda a, b, k, x: te.sum(kernel[a, b, k, c] * image[a, b, c, x], axis=c),
         name="product",
     )
-    a, b = te.reduce_axis(wide, name="a"), te.reduce_axis(wide, name="b")
+    back = _constant("A", RESULT[tile], dtype)
+    lines = te.compute(
+        (tile, wide, K, N * rows * columns),
+        lambda i, b, k, x: _dot(back, i, [product[a, b, k, x] for a in range(wide)]),
+        name="lines",
+    )
 
-    def back(n: Value, k: Value, h: Value, w: Value) -> Reduction:
+    def point(n: Value, k: Value, h: Value, w: Value) -> Value:
         x = (n * rows + h // tile) * columns + w // tile
-        over, across = _entry(RESULT[tile], h % tile, a, dtype), _entry(RESULT[tile], w % tile, b, dtype)
-        return te.sum(over * across * product[a, b, k, x], axis=[a, b])
+        return _dot(back, w % tile, [lines[h % tile, b, k, x] for b in range(wide)])
 
-    conv = te.compute((N, K, P, Q), back, name="conv")
+    conv = te.compute((N, K, P, Q), point, name="conv")
     return X, weight, *finished(conv, bias, relu)
 
 
-def _entry(matrix: Matrix, row: Value, column: Value, dtype: str) -> Value:
-    """An element of a constant matrix: selected by its row and column, which are constants where loops are unrolled."""
-    value = te.constant(0.0, dtype)
-    for i, entries in enumerate(matrix):
-        for j, entry in enumerate(entries):
-            if entry:
-                here = te.all(row.equal(i), column.equal(j))
-                value = te.select(here, te.constant(entry, dtype), value)
-    return value
+def _kernel(matrix: Tensor, weight: Tensor) -> Tensor:
+    """``kernel[a, b, k, c]``, the sum over r and s of ``G[a, r] * G[b, s] * W[k, c, r, s]``."""
+    K, C, R, S = weight.shape
+    wide = matrix.shape[0]
+    half = te.compute(
+        (wide, S, K, C),
+        lambda a, s, k, c: _dot(matrix, a, [weight[k, c, r, s] for r in range(R)]),
+        name="kernel_rows",
+    )
+    return te.compute(
+        (wide, wide, K, C), lambda a, b, k, c: _dot(matrix, b, [half[a, s, k, c] for s in range(S)]), name="kernel"
+    )
+
+
+def _image(matrix: Tensor, padded: Tensor, tile: int, grid: tuple[int, int]) -> Tensor:
+    """``image[a, b, c, x]``, the sum over i and j of ``B'[a, i] * B'[b, j]`` and point (i, j) of tile x's window."""
+    N, C, *_ = padded.shape
+    (rows, columns), wide = grid, tile + 2
+    count = N * rows * columns
+
+    def half(a: Value, j: Value, c: Value, x: Value) -> Value:
+        top, left = x // columns % rows * tile, x % columns * tile
+        return _dot(matrix, a, [padded[x // (rows * columns), c, top + i, left + j] for i in range(wide)])
+
+    over = te.compute((wide, wide, C, count), half, name="image_rows")
+    return te.compute(
+        (wide, wide, C, count), lambda a, b, c, x: _dot(matrix, b, [over[a, j, c, x] for j in range(wide)]), "image"
+    )
+
+
+def _dot(matrix: Tensor, row: Value, values: Sequence[Value]) -> Value:
+    """A row of a matrix times a vector, written out: no reduction with a loop of its own."""
+    first, *others = (matrix[row, column] * value for column, value in enumerate(values))
+    for term in others:
+        first += term
+    return first
+
+
+def _constant(name: str, matrix: Matrix, dtype: str) -> Tensor:
+    """A stage that makes a constant matrix, each element selected by its row and column."""
+
+    def entry(i: Value, j: Value) -> Value:
+        value = te.constant(0.0, dtype)
+        for row, entries in enumerate(matrix):
+            for column, number in enumerate(entries):
+                if number:
+                    here = te.all(i.equal(row), j.equal(column))
+                    value = te.select(here, te.constant(number, dtype), value)
+        return value
+
+    return te.compute((len(matrix), len(matrix[0])), entry, name=name)

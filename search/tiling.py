@@ -165,6 +165,8 @@ class _Tiling:
             ends.append((inner, self.width))
         loops += [(name, self.stage.extents[name]) for name in self.reduce if name in axes]
         name = f"{buffer}.pack"
+        if name in self.workload.buffers:  # another reduction has a copy of its own
+            name = f"{self.stage.name}.{name}"
         staging = Reindex(
             stage=self.accumulator, reads=buffer, as_=name, order=tuple(loop for loop, _ in (*loops, *ends))
         )

@@ -8,14 +8,16 @@ import numpy as np
 
 from .dtypes import integer_bounds, is_float
 from .errors import SpecError
-from .expr import Call, Cast, Expr, If, Load, loads, walk
+from .evaluate_expr import Points, evaluate_expr
+from .expr import Call, Cast, Compare, Expr, If, Load, axes_in, loads, walk
 from .numerics import Array, array_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from .linear import Range
     from .task import ValueRange
-    from .workload import Buffer, Workload
+    from .workload import Buffer, Stage, Workload
 
 MODEST: Final = 9
 """Greatest size of a random integer input: products of two fit int8, and no value hides another."""
@@ -48,7 +50,8 @@ def random_inputs(workload: Workload, seed: int, ranges: Sequence[ValueRange] = 
     Floats have either sign and sizes of 0.5 to 1.5: no element is so small that leaving it out goes unseen, and none so
     large that it covers another. Inputs under a root or a logarithm are positive. Integers are uniform in their range
     of `ranges`, else from -9 to 9 without 0, which would hide a factor (unsigned: 1 to 9); those that index a buffer
-    run over its extent and a little beyond. Bools are fair.
+    run over its extent and a little beyond, and most of those that are compared with a place are the place at which
+    they are. Bools are fair.
     """
     positive = _positive_inputs(workload)
     spans = {**_index_spans(workload), **{r.buffer: (r.low, r.high) for r in ranges}}
@@ -59,6 +62,8 @@ def random_inputs(workload: Workload, seed: int, ranges: Sequence[ValueRange] = 
             arrays[buffer.name] = _random_floats(generator, buffer, buffer.name in positive)
         else:
             arrays[buffer.name] = _random_integers(generator, buffer, spans.get(buffer.name))
+            span = spans.get(buffer.name, integer_bounds(buffer.dtype))
+            _set_places(arrays[buffer.name], buffer.name, workload, generator, span)
     return arrays
 
 
@@ -83,6 +88,37 @@ def _random_integers(generator: np.random.Generator, buffer: Buffer, span: tuple
     if integer_bounds(buffer.dtype)[0] < 0:
         values *= 1 - 2 * generator.integers(0, 1, size=buffer.shape, dtype=np.int8, endpoint=True)
     return values.astype(dtype)
+
+
+def _set_places(array: Array, name: str, workload: Workload, generator: np.random.Generator, span: Range) -> None:
+    """Sets elements to the place they are compared with, as ``index[n, h // 2] == h``: random ones would seldom be it.
+
+    As many points are drawn as there are elements, so that about two in three are set; none beyond `span`.
+    """
+    for stage, load, place in _comparisons(workload):
+        if load.buffer != name:
+            continue
+        axes = {axis: generator.integers(0, extent, array.size) for axis, extent in stage.extents.items()}
+        points = Points(axes=axes, load=_no_load, index_dtype=workload.index_dtype)
+        value, *at = np.broadcast_arrays(*(evaluate_expr(entry, points) for entry in (place, *load.indices)))
+        inside = (value >= span[0]) & (value <= span[1])
+        for position, extent in zip(at, array.shape, strict=True):
+            inside &= (position >= 0) & (position < extent)
+        array[tuple(position[inside] for position in at)] = value[inside]
+
+
+def _comparisons(workload: Workload) -> Iterator[tuple[Stage, Load, Expr]]:
+    """Where loads are compared with what axes alone give."""
+    for stage in workload.stages:
+        for node in (node for body in stage.body for node in walk(body)):
+            if isinstance(node, Compare) and node.op == "eq":
+                for load, place in ((node.a, node.b), (node.b, node.a)):
+                    if isinstance(load, Load) and axes_in(place) and not any(map(loads, (place, *load.indices))):
+                        yield stage, load, place
+
+
+def _no_load(node: Load, *_: object) -> Array:
+    raise AssertionError(f"{node.buffer} is read where only axes are")
 
 
 def _bodies(workload: Workload) -> Iterator[Expr]:

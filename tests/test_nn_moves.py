@@ -98,6 +98,14 @@ def test_max_unpooling(args: dict[str, Any], seed: int) -> None:
     np.testing.assert_array_equal(result, np.where(np.isinf(expected), 0, expected))
 
 
+@pytest.mark.parametrize("window", [{"R": 2, "stride": 2}, {"R": 3, "stride": 2, "padding": 1}])
+def test_random_indices_are_of_their_windows(window: dict[str, int]) -> None:
+    task = get_task("maxunpooling1d", N=4, C=8, L=60, **window)
+    inputs = random_inputs(task.workload, 0, task.ranges)
+    (result,) = evaluate(task.workload, inputs).values()
+    assert np.count_nonzero(result) > 4 * 8 * 60 / 2
+
+
 def masks(R: int, S: int, with_middle: bool) -> np.ndarray:
     """1 for the taps before the middle one in reading order."""
     middle = R // 2 * S + S // 2
