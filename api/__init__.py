@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from .lowering import lower, rewrite
     from .nn.registry import get_task
+    from .other_formats import export_metaschedule, import_flextensor
     from .question import NothingMeasuredError
     from .result import Answer, Result
     from .search.default import default_schedule
@@ -47,8 +48,10 @@ __all__ = [
     "ValueRange",
     "answer",
     "default_schedule",
+    "export_metaschedule",
     "export_specs",
     "get_task",
+    "import_flextensor",
     "import_specs",
     "load_spec",
     "lookup",
@@ -81,8 +84,10 @@ _HOMES: Final = {
     "ValueRange": "spec.task",
     "answer": "tuning",
     "default_schedule": "search.default",
+    "export_metaschedule": "other_formats",
     "export_specs": "sharing",
     "get_task": "nn.registry",
+    "import_flextensor": "other_formats",
     "import_specs": "sharing",
     "load_spec": "spec.spec_file",
     "lookup": "tuning",

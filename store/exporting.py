@@ -121,7 +121,7 @@ def _write_all(place: Path, groups: Iterable[list[Record | Searched]], speeds: l
     else:
         for group in map(counted, groups):
             task = group[0].task
-            _write_inside(place, f"{_task_name(task)}.jsonl", bundle_lines(group))
+            _write_inside(place, f"{task_name(task)}.jsonl", bundle_lines(group))
             files += 1
         if speeds:
             _write_inside(place, SPEEDS_NAME, bundle_lines(speeds))
@@ -144,7 +144,7 @@ def _spec_text(record: Record) -> str:
     return text_from_spec(spec)
 
 
-def _task_name(task: Task) -> str:
+def task_name(task: Task) -> str:
     """What the files of a task are called: an operator's name may be anybody's text, a key is not."""
     name = _UNFIT.sub("_", task.op.name)[:MAX_NAME] if task.op is not None else "task"
     return f"{name}-{task_key(task)[:12]}"
@@ -152,7 +152,7 @@ def _task_name(task: Task) -> str:
 
 def _spec_name(record: Record) -> str:
     """The name of a best record's file: the same for whatever is the best there later."""
-    parts = [_task_name(record.task), machine_key(record.machine)[:8]]
+    parts = [task_name(record.task), machine_key(record.machine)[:8]]
     if record.protocol != Protocol(threads=record.task.threads):
         parts.append(protocol_key(record.protocol)[:8])
     return f"{'-'.join(parts)}.json"
