@@ -61,7 +61,7 @@ def schedule_from_config(workload: Workload, config: Json, reduce_order: Sequenc
     count = min(len(operators), len(workload.stages))
     stagings: list[Inline | Accumulate] = []
     nests: list[Nest] = []
-    # The seed pads by 0 too, which is no stage here: what is missing is missing in front.
+    # The seed pads by 0 too, and spreads before it pads, where one stage does both here: what is missing is in front.
     for number, stage in zip(range(len(operators) - count, len(operators)), workload.stages[-count:], strict=True):
         is_last, place = number == len(operators) - 1, f"config[0][{number}]"
         if inlined[number] and not is_last:

@@ -56,6 +56,10 @@ CATEGORIES: Final = {
     "conv1d": Category(op="conv1d", args=("N", "C", "L", "K", "R", *_TAIL)),
     "conv2d": Category(op="conv2d", args=("N", "C", "H", "W", "K", "RS", *_TAIL), reduce_order=(0, 2, 1)),
     "conv3d": Category(op="conv3d", args=("N", "C", "D", "H", "W", "K", "TRS", *_TAIL), reduce_order=(0, 1, 3, 2)),
+    "conv_transpose1d": Category(op="conv_transpose1d", args=("N", "C", "L", "K", "R", *_TAIL)),
+    "conv_transpose3d": Category(
+        op="conv_transpose3d", args=("N", "C", "D", "H", "W", "K", "TRS", *_TAIL), reduce_order=(0, 1, 3, 2)
+    ),
     "conv2d_depthwise": Category(
         op="depthwise_conv2d", args=("N", "C", "H", "W", "factor", "RS", *_STEPS), reduce_order=(1, 0)
     ),

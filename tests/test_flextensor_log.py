@@ -28,6 +28,8 @@ GEMM = "gemm_gemm_(64, 32, 48)_llvm(0)"
 CONV = "conv2d_yolo1_(1, 8, 7, 7, 16, 3, 1, 1, 1, 1)_llvm(0)"
 DEPTHWISE = "conv2d_depthwise_(1, 4, 8, 8, 2, 3, 2, 1, 1)_llvm(3)"
 
+SPREAD = "conv_transpose1d_a_(1, 4, 5, 6, 3, 2, 1, 1, 1)_llvm(0)"
+
 
 def operator(spatial: list[list[int]], reduce: list[list[int]] | None = None) -> dict[str, Any]:
     """A config of an operator, with all the keys that the seed writes."""
@@ -89,6 +91,15 @@ def test_padding_by_nothing_is_no_stage() -> None:
     read = read_line(line(key, operator([[1], [8], [7], [7]]), unpadded), threads=2)
     assert read.spec is not None
     assert [stage.name for stage in read.spec.task.workload.stages] == ["conv"]
+
+
+def test_spreading_and_padding_are_one_stage_of_a_transposed_convolution() -> None:
+    spread, padded = operator([[1], [4], [9]]), operator([[1, 1], [2, 2], [1, 11]])
+    convolved = operator([[1, 1], [2, 3], [1, 9]], [[4, 1], [1, 3]])
+    read = read_line(line(SPREAD, spread, padded, convolved), threads=2)
+    assert read.spec is not None
+    assert [stage.name for stage in read.spec.task.workload.stages] == ["expand", "conv"]
+    assert [nest.stage for nest in read.spec.schedule.nests] == ["expand", "conv", "conv.acc"]
 
 
 def test_a_spec_of_a_line_is_a_spec_file() -> None:
@@ -162,7 +173,15 @@ def test_a_log_is_read_line_by_line(tmp_path: Path) -> None:
 
 TASKS = [
     task_from_key(key, threads=2)
-    for key in (GEMM, CONV, DEPTHWISE, "gemv_gemv_(64, 48)_llvm(0)", CONV.replace("3, 1, 1, 1, 1", "3, 1, 0, 1, 1"))
+    for key in (
+        GEMM,
+        CONV,
+        CONV.replace("3, 1, 1, 1, 1", "3, 1, 0, 1, 1"),
+        DEPTHWISE,
+        SPREAD,
+        "gemv_gemv_(64, 48)_llvm(0)",
+        "conv3d_a_(1, 4, 3, 4, 4, 2, 3, 1, 1, 1, 1)_llvm(0)",
+    )
 ]
 
 
