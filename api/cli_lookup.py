@@ -53,6 +53,7 @@ def lookup(
     key: str | None,
     store: Store,
     project: str | None,
+    server: str | None,
     match: str,
     drift: str,
     as_json: bool,
@@ -75,7 +76,7 @@ def lookup(
         request = Request(task=task, name=task.op.name if task.op else None, words=())
     else:
         request = read_request(what, spec_path, target, threads, constants)
-    result = look_up(request.task, store, project=project, match=match, drift=drift)
+    result = look_up(request.task, store, project=project, server=server, match=match, drift=drift)
     if result is None:
         click.echo(missed_text(request, store, match), err=True)
         return MISSED

@@ -13,6 +13,7 @@ from .spec.errors import SpecError, escaped
 from .spec.schedule import Schedule
 from .spec.task import Target, Task, target_from_value
 from .store.layers import project_folder
+from .store.link import read_url
 from .store.store import Store
 
 if TYPE_CHECKING:
@@ -78,14 +79,27 @@ def store_option(command: Command) -> Command:
 
 
 def layers_options(command: Command) -> Command:
-    """The options by which a command is told where to look: `store`, which is a `Store`, and `project`."""
+    """The options by which a command is told where to look: `store`, which is a `Store`, `project` and `server`."""
+    server = click.option(
+        "--server",
+        metavar="URL",
+        callback=lambda _context, _option, url: named_server(url),
+        help="A shared server, redis://HOST:6379/0. Default: AUTOSCHED_SERVER, or none.",
+    )
     option = click.option(
         "--project",
         metavar="DIR",
         callback=lambda _context, _option, path: named_project(path),
         help="Spec files that a project keeps. Default: AUTOSCHED_PROJECT, or a folder autosched-specs here or above.",
     )
-    return store_option(option(command))
+    return store_option(option(server(command)))
+
+
+def named_server(url: str | None) -> str | None:
+    """The URL, which is looked at even where the store answers; StoreError where it is none."""
+    if url:
+        read_url(url)
+    return url
 
 
 def named_project(path: str | None) -> str | None:

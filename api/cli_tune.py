@@ -88,6 +88,7 @@ def tune(
     seed: int,
     store: Store,
     project: str | None,
+    server: str | None,
     policy: str,
     drift: str,
     tracker: str | None,
@@ -118,7 +119,7 @@ def tune(
         request = attrs.evolve(request, task=attrs.evolve(request.task, threads=devices.cores))
     question = Question(
         request.task,
-        Layers(store=store, project=project),
+        Layers(store=store, project=project, server=server),
         budget,
         policy=policy,
         drift=drift,

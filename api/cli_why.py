@@ -14,7 +14,7 @@ from .spec.convert import unstructure
 from .spec.errors import escaped
 from .spec.json_text import write_json
 from .store.keys import differences, key_from_task, task_key
-from .store.layers import LAYERS, MARKER, PROJECT, Layers, is_timed_here
+from .store.layers import LAYERS, MARKER, PROJECT, SERVER, Layers, is_timed_here
 from .store.machine import this_machine
 from .store.match import EXACT
 from .store.store import DEFAULT_ALLOW
@@ -45,6 +45,7 @@ def why(
     threads: int | None,
     store: Store,
     project: str | None,
+    server: str | None,
     match: str,
     drift: str,
     as_json: bool,
@@ -58,7 +59,7 @@ def why(
     from .store.why import explained
 
     request = read_request(what, spec_path, target, threads, constants)
-    layers = Layers(store=store, project=project)
+    layers = Layers(store=store, project=project, server=server)
     said = explained(layers, request.task, this_machine(), DEFAULT_ALLOW, match=match, drift=drift)
     hint = "" if said.found is not None and is_timed_here(said.found.record) else _command(request, target, threads)
     click.echo(_json(request, said, hint) if as_json else "\n".join(_lines(request, said, hint)), nl=not as_json)
@@ -90,7 +91,11 @@ def _lines(request: Request, said: Why, hint: str) -> Iterator[str]:
 def _layer_text(name: str, tried: Tried | None) -> str:
     """What a layer says: where it is, what it holds, and of the task what."""
     if tried is None:
-        return f"none: no --project, AUTOSCHED_PROJECT or folder {MARKER}" if name == PROJECT else "none"
+        absent = {
+            PROJECT: f": no --project, AUTOSCHED_PROJECT or folder {MARKER}",
+            SERVER: ": no --server or AUTOSCHED_SERVER",
+        }
+        return f"none{absent.get(name, '')}"
     if tried.record is not None:
         latency_s = tried.record.latency_s
         known = f"{tried.record.origin}, {duration(latency_s)}" if latency_s is not None else tried.record.origin

@@ -64,6 +64,7 @@ def lookup(
     machine: Machine | None = None,
     allow: Collection[str] = DEFAULT_ALLOW,
     project: Folder = None,
+    server: str | None = None,
     match: str = EXACT,
     drift: str = TRUST,
 ) -> Result | None:
@@ -71,13 +72,14 @@ def lookup(
 
     `store` is a Store or a folder; None means AUTOSCHED_STORE or ~/.cache/autosched. The machine is this one where none
     is given. `allow` lists the accuracy classes that will do. `project` is a folder of spec files; None leaves it to
-    AUTOSCHED_PROJECT or a folder ``autosched-specs`` in the working folder or above it, "" means none.
+    AUTOSCHED_PROJECT or a folder ``autosched-specs`` in the working folder or above it, "" means none. `server` is the
+    URL of a shared server (docs/server.md); None leaves it to AUTOSCHED_SERVER, "" means none.
 
     `match` is the farthest machine whose schedules will do: "exact", "model", "caches", "isa" or "portable"; the result
     has the label that holds. `drift` says what becomes of times that were taken with other tools than today's (a newer
     TVM, another kernel: `Result.drifted`): "trust" serves them, "recheck" serves them as claims, "reject" does not.
     """
-    layers = Layers(store=open_store(store), project=project)
+    layers = Layers(store=open_store(store), project=project, server=server)
     found = layers.best(task, machine, allow=allow, match=match, drift=drift)
     return None if found is None else result_of(found, drift)
 
@@ -97,6 +99,7 @@ def lookup_or_tune(
     rpc: Remote | None = None,
     watch: Watch | None = None,
     project: Folder = None,
+    server: str | None = None,
     drift: str = TRUST,
 ) -> Result:
     """The best schedule of `task` for this machine: from the store if a search was finished before, else by searching.
@@ -122,7 +125,7 @@ def lookup_or_tune(
         "trials": trials, "seconds": seconds, "early_stopping": early_stopping, "effort": effort, "method": method,
         "seed": seed, "rules": rules, "rpc": rpc, "watch": watch,
     }  # fmt: skip
-    layers = Layers(store=open_store(store), project=project)
+    layers = Layers(store=open_store(store), project=project, server=server)
     return _tuned(_with_threads(task, threads), layers, LOOKUP_OR_TUNE, drift, options)
 
 
@@ -134,6 +137,7 @@ def answer(
     threads: int | None = None,
     allow: Collection[str] = DEFAULT_ALLOW,
     project: Folder = None,
+    server: str | None = None,
     match: str = EXACT,
     drift: str = TRUST,
     **options: Unpack[SearchOptions],
@@ -146,7 +150,7 @@ def answer(
     which they only matter to, and `allow` and `match` those of `lookup`.
     """
     check_policy(policy)
-    task, layers = _with_threads(task, threads), Layers(store=open_store(store), project=project)
+    task, layers = _with_threads(task, threads), Layers(store=open_store(store), project=project, server=server)
     if unknown := sorted(options.keys() - SearchOptions.__annotations__.keys()):
         raise TypeError(f"unknown option {unknown[0]!r}; allowed: {', '.join(SearchOptions.__annotations__)}")
     if policy == FORGET:

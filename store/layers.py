@@ -7,6 +7,7 @@ knows the task: a project says what its people agreed on, so its claims go befor
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ import attrs
 
 from ..spec.claim import Machine, Protocol
 from ..spec.errors import StoreError
+from .link import server_url
 from .machine import this_machine
 from .match import EXACT, check_match, nearest_first
 from .recent import best_of, drifted, reduced, undrifted
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from ..spec.schedule import Schedule
     from ..spec.task import Task
     from .near import Near
+
+logger = logging.getLogger("autosched.store")
 
 PROJECT, USER, SERVER, SHIPPED = LAYERS = ("project", "user", "server", "shipped")
 """The layers by name, in the order in which they are asked."""
@@ -118,11 +122,13 @@ class Layers:
     """The user's store and what stands around it. The others are only looked for where the store does not decide.
 
     `project` names the folder of the project's spec files; None leaves it to AUTOSCHED_PROJECT, then to a folder
-    ``autosched-specs`` in the working folder or above it; the empty text stands for no project.
+    ``autosched-specs`` in the working folder or above it; the empty text stands for no project. `server` is the URL of
+    a shared server; None leaves it to AUTOSCHED_SERVER, the empty text stands for none.
     """
 
     store: Store
     project: str | os.PathLike[str] | None = None
+    server: str | None = None
 
     def all(self) -> Iterator[Layer]:
         """Every layer there is, in order."""
@@ -132,6 +138,10 @@ class Layers:
         if folder is not None:
             yield SpecFiles.of(PROJECT, folder)
         yield StoreLayer(store=self.store)
+        if (url := server_url(self.server)) is not None:
+            from .server import Server  # brings the client of the extra autosched[server]
+
+            yield Server.of(url)
         yield SpecFiles.of(SHIPPED, SHIPPED_FOLDER)
 
     def best(
@@ -162,6 +172,8 @@ class Layers:
         for layer in self.all():
             heard = record if layer.name == USER else layer.best(task, machine, protocol, allow)
             if heard is not None and not (drift == REJECT and drifted(heard)):
+                if layer.name == SERVER:
+                    self._keep(heard)
                 return Found(record=heard, layer=layer.name)
         if match == EXACT:
             return None
@@ -188,6 +200,13 @@ class Layers:
         for layer in self.all():
             if layer.name != USER:
                 layer.put(record)
+
+    def _keep(self, heard: Record) -> None:
+        """Puts into the store what a server said, so that it need not be asked again; it goes on without, too."""
+        try:
+            self.store.put(heard)
+        except StoreError as error:
+            logger.warning("what the server knew is not kept: %s", error)
 
     def _elsewhere(
         self, task: Task, machine: Machine, protocol: Protocol, allow: Collection[str], loosest: str = "portable"

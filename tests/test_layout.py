@@ -34,7 +34,7 @@ TVM_MODULES = {"search/worker.py", "bench/peers/ansor.py", "bench/peers/example.
 """The other modules that may. When TVM renames something, these files follow and no other."""
 TVM_PACKAGES = {"tvm", "tvm_ffi"}
 
-HEAVY = ("tvm", "tvm_ffi", "torch", "scipy", "hypothesis", "rich", "matplotlib", "xgboost", "optuna")
+HEAVY = ("tvm", "tvm_ffi", "torch", "scipy", "hypothesis", "rich", "matplotlib", "xgboost", "optuna", "redis")
 """What a lookup by key must not pay for."""
 
 MODULES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
