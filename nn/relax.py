@@ -88,22 +88,25 @@ def schedule_module(
     cores that this process may use unless given.
     """
     from ..spec.tvm_build import tvm_target
-    from ..spec.tvm_relax import primfuncs_of, with_primfuncs
+    from ..spec.tvm_relax import primfuncs_of, with_functions
+    from ..spec.tvm_relax_calls import constant_arguments
 
+    functions, constants = primfuncs_of(mod), constant_arguments(mod)
     kind, cores = target_from_value(target), available_cores() if threads is None else threads
     seek = _Search(store or Store(), _budget(trials, seconds), allow)
     reports, changed = [], {}
-    for name, func in primfuncs_of(mod).items():
+    for name, func in functions.items():
         try:
             task = Task.from_primfunc(func, target=kind, threads=cores, ranges=(ranges or {}).get(name, ()))
         except (LoweringError, SpecError) as error:
             reports.append(FunctionReport(name=name, state=REFUSED, reason=str(error)))
             continue
-        report, scheduled = _scheduled(name, func, task, seek)
+        known = tuple(task.workload.params[place] for place in sorted(constants.get(name, ())))
+        report, scheduled = _scheduled(name, func, attrs.evolve(task, constants=known), seek)
         reports.append(report)
         if scheduled is not None:
             changed[name] = scheduled
-    return ScheduledModule(mod=with_primfuncs(mod, changed), target=tvm_target(kind, cores), functions=tuple(reports))
+    return ScheduledModule(mod=with_functions(mod, changed), target=tvm_target(kind, cores), functions=tuple(reports))
 
 
 def schedule_pass(report: Callable[[ScheduledModule], None] | None = None, **options: Any) -> Any:
@@ -151,10 +154,13 @@ class _Search:
     allow: Collection[str]
 
     def record(self, task: Task) -> tuple[Record | None, str]:
-        """The best of what is known of a task, or else of the one with narrower indices; why there is none."""
+        """The best that is known of a task, or else with narrower indices or without constants; why there is none."""
         layers, narrow = Layers(store=self.store), with_index_dtype(task, "int32")
-        for known in (task, narrow):
-            found = None if known is None else layers.best(known, allow=self.allow)
+        asked = [form for form in (task, narrow) if form is not None]
+        if task.constants:
+            asked += [attrs.evolve(form, constants=()) for form in asked]
+        for known in asked:
+            found = layers.best(known, allow=self.allow)
             if found is not None:
                 return found.record, ""
         if self.budget is None:

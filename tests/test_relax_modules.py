@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 import pytest
 import tvm
@@ -17,7 +19,7 @@ from autosched.nn.relax import REFUSED, REPLACED, UNKNOWN, ScheduledModule, sche
 from autosched.search import tuner
 from autosched.search.default import default_schedule
 from autosched.spec.narrow import with_index_dtype
-from autosched.spec.schedule import Schedule
+from autosched.spec.schedule import BindLoop, Nest, Reindex, Schedule, Split
 from autosched.spec.task import Task
 from autosched.spec.tvm_relax import primfuncs_of
 from autosched.store.machine import this_machine
@@ -25,6 +27,7 @@ from pretended_bench import PretendedBench
 from store_cases import record, timed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 op, nn = relax.op, relax.op.nn
@@ -48,12 +51,16 @@ def network(*, fused: bool = True) -> tvm.IRModule:
     return tvm.transform.Sequential([getattr(relax.transform, change)() for change in changes])(mod)
 
 
-def run(mod: tvm.IRModule, target: Any = "llvm") -> np.ndarray[Any, Any]:
-    """What the virtual machine makes of the network's inputs."""
+def run(mod: tvm.IRModule, target: Any = "llvm", shapes: Iterable[tuple[int, ...]] = SHAPES.values()) -> Any:
+    """What the virtual machine makes of random inputs, the network's unless others are given."""
     machine = relax.VirtualMachine(tvm.compile(mod, target=target), tvm.cpu())
     rng = np.random.default_rng(0)
-    arrays = [rng.standard_normal(shape).astype("float32") for shape in SHAPES.values()]
-    return machine["main"](*map(tvm.runtime.tensor, arrays)).numpy()
+    arrays = [rng.standard_normal(shape).astype("float32") for shape in shapes]
+    allowed = os.sched_getaffinity(0)
+    try:
+        return machine["main"](*map(tvm.runtime.tensor, arrays)).numpy()
+    finally:
+        os.sched_setaffinity(0, allowed)  # TVM's pool leaves its caller on one core
 
 
 def put(store: at.Store, task: Task, schedule: Schedule | None = None) -> None:
@@ -143,6 +150,68 @@ def test_what_is_known_of_an_operator_serves_relax_which_counts_in_wider_indices
     scheduled = schedule_module(mod, store, threads=2)
     assert states(scheduled)["conv2d"] == REPLACED
     np.testing.assert_allclose(run(scheduled.mod, scheduled.target), run(mod), rtol=1e-5, atol=1e-6)
+
+
+@functools.cache
+def layers(*, bound: bool = True) -> tvm.IRModule:
+    """Two products with one weight; where it is `bound`, that is a constant, and the rows are the only parameter."""
+    builder = relax.BlockBuilder()
+    rows, weight = (relax.Var(n, relax.TensorType(s, "float32")) for n, s in (("x", (16, 32)), ("w", (32, 32))))
+    with builder.function("main", [rows, weight]):
+        with builder.dataflow():
+            output = builder.emit_output(op.matmul(op.matmul(rows, weight), weight))
+        builder.emit_func_output(output)
+    mod = builder.get()
+    if bound:
+        matrix = np.random.default_rng(1).standard_normal((32, 32)).astype("float32")
+        mod = relax.transform.BindParams("main", {"w": matrix})(mod)
+    return relax.transform.LegalizeOps()(mod)
+
+
+def packed_once(task: Task) -> Schedule:
+    """The weight laid in panels of 8 columns, once."""
+    (stage,), (weight,) = task.workload.stages, task.constants
+    rows, columns = (axis.name for axis in stage.axes)
+    split = Split(axis=columns, into=("jo", "ji"), factors=(4, 8))
+    panels = Reindex(
+        stage=stage.name, reads=weight, as_="panels", splits=(split,), order=("jo", stage.reduce[0].name, "ji")
+    )
+    order = ("jo", rows, stage.reduce[0].name, "ji")
+    nest = Nest(stage=stage.name, splits=(split,), order=order, bind=(BindLoop(loop="ji", to="vectorize"),))
+    parallel = Nest(stage="panels", bind=(BindLoop(loop="jo", to="parallel"),))
+    return Schedule(stagings=(panels,), once=("panels",), nests=(parallel, nest))
+
+
+def constant_task() -> Task:
+    task = Task.from_primfunc(primfuncs_of(layers())["matmul"], threads=2)
+    return attrs.evolve(task, constants=(task.workload.params[1],))
+
+
+def test_what_is_computed_once_of_weights_is_computed_before(store: at.Store) -> None:
+    mod, task = layers(), constant_task()
+    put(store, task, packed_once(task))
+    allowed = os.sched_getaffinity(0)
+    scheduled = schedule_module(mod, store, threads=2)
+    assert states(scheduled) == {"matmul": REPLACED}
+    assert os.sched_getaffinity(0) == allowed, "no pool of TVM's was started here"
+    assert list(primfuncs_of(scheduled.mod)) == ["matmul_once"]
+    (func,) = primfuncs_of(scheduled.mod).values()
+    assert len(func.params) == 4
+    assert func.params[3].name == primfuncs_of(mod)["matmul"].params[2].name, "outputs are last"
+    new, old = (run(each, scheduled.target, [(16, 32)]) for each in (scheduled.mod, mod))
+    np.testing.assert_allclose(new, old, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_that_come_with_each_call_are_no_constants(store: at.Store) -> None:
+    put(store, constant_task(), packed_once(constant_task()))
+    assert schedule_module(layers(bound=False), store, threads=2).replaced == 0
+
+
+def test_what_is_known_without_constants_serves_where_nothing_better_is(store: at.Store) -> None:
+    put(store, attrs.evolve(constant_task(), constants=()))
+    scheduled = schedule_module(layers(), store, threads=2)
+    assert states(scheduled) == {"matmul": REPLACED}
+    assert len(primfuncs_of(scheduled.mod)["matmul"].params) == 3
 
 
 @pytest.mark.parametrize("name", ["argmax", "one_hot"])
