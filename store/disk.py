@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from diskcache import Cache, Disk, Timeout
-from diskcache.core import MODE_PICKLE, MODE_RAW
+from diskcache.core import DEFAULT_SETTINGS, MODE_PICKLE, MODE_RAW
 
 from ..spec.errors import StoreError
+from .database import MAX_BYTES, bound
 from .folder import TIMEOUT_S, locked, prepare_folder, store_error
+from .layout import check_layout
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SETTINGS: Final = {
+    **DEFAULT_SETTINGS,  # else diskcache would take from the file what is not named here
     "eviction_policy": "none",  # by default diskcache drops the oldest entries above 1 GiB
     "cull_limit": 0,
     "statistics": 0,  # else every read is a write
+    "sqlite_mmap_size": 0,  # a page that cannot be read is an error, not the death of the process
     "sqlite_synchronous": 1,  # what was acknowledged survives the death of the process, not a power cut
 }
 
@@ -49,6 +53,48 @@ class TextDisk(Disk):  # type: ignore[misc] # diskcache has no types
         """The text of a row; DamageError for all else, which is never loaded."""
         return text_of_row(mode, filename, None if read else value)
 
+    def remove(self, file_path: object) -> None:
+        """Nothing: no entry has a file, and a name that stands in the database must not decide what is deleted."""
+
+
+class TextCache(Cache):  # type: ignore[misc] # diskcache has no types
+    """A diskcache of texts whose rows are read as they are: no time at which they expire hides one."""
+
+    @property
+    def _con(self) -> Any:
+        connection = super()._con
+        if connection is not getattr(self._local, "bounded", None):
+            self._local.bounded = bound(connection)
+        return connection
+
+    def text(self, key: str) -> str | None:
+        """The text under a key, None where there is none.
+
+        DamageError for what is no text of the store's, also where the index of keys beside that key is damaged: what
+        it lacks may be there.
+        """
+        try:
+            row = self._sql(_SELECT, (key,)).fetchone()
+        except sqlite3.DataError as error:
+            raise DamageError(f"it is larger than {MAX_BYTES} bytes") from error
+        if row is not None:
+            return text_of_row(*row)
+        for sides in _NEIGHBOURS:
+            for indexed, kept in self._sql(sides, (key,)):
+                if indexed != kept:
+                    raise DamageError("the index of keys is damaged beside it")
+        return None
+
+
+_SELECT: Final = "SELECT mode, filename, value FROM Cache WHERE key = ? AND raw = 1"
+_BEFORE: Final = (
+    "SELECT beside.key, Cache.key FROM (SELECT rowid AS place, key FROM Cache INDEXED BY Cache_key_raw"
+    " WHERE key < ? ORDER BY key DESC, raw DESC LIMIT 1) AS beside LEFT JOIN Cache ON Cache.rowid = beside.place"
+)
+_AFTER: Final = _BEFORE.replace("<", ">").replace(" DESC", "")
+_NEIGHBOURS: Final = (_BEFORE, _AFTER)
+"""The keys before and after one: as the index has them, which finds rows, and as the rows themselves have them."""
+
 
 def text_of_row(mode: object, filename: object, value: object) -> str:
     """The text of a database row; DamageError where it holds something else."""
@@ -57,14 +103,15 @@ def text_of_row(mode: object, filename: object, value: object) -> str:
     return value
 
 
-def open_cache(folder: Path) -> Cache:
-    """The diskcache of a folder, made where it is absent; StoreError where that cannot be.
+def open_cache(folder: Path) -> TextCache:
+    """The diskcache of a folder, made where it is absent; StoreError where that cannot be, or something else is there.
 
     diskcache writes its settings whenever it is opened, and two processes that do so at once can fail: hence the lock.
     """
     prepare_folder(folder)
     try:
         with locked(folder):
-            return Cache(str(folder), timeout=TIMEOUT_S, disk=TextDisk, **SETTINGS)
+            check_layout(folder)
+            return TextCache(str(folder), timeout=TIMEOUT_S, disk=TextDisk, **SETTINGS)
     except (sqlite3.Error, Timeout, OSError) as error:
         raise store_error(folder, error) from error

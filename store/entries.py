@@ -12,18 +12,19 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from diskcache import Timeout
+from diskcache.core import MODE_RAW
 
 from ..spec.errors import SpecError, StoreError
 from ..spec.json_text import Json, compact_json
+from .database import MAX_BYTES, connect
 from .disk import DamageError, open_cache, text_of_row
-from .folder import DATABASE, TIMEOUT_S, has_store, store_error
+from .folder import BrokenError, file_of, has_store, store_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from diskcache import Cache
-
+    from .disk import TextCache
 T = TypeVar("T")
 
 logger = logging.getLogger("autosched.store")
@@ -32,8 +33,14 @@ _HEAD: Final = '{"sha256":"'
 _MIDDLE: Final = '","entry":'
 _DIGITS: Final = 16  # 64 bits: against damage, not against an enemy, who could write a right checksum anyway
 _PAGE: Final = 500
+_SPARE: Final = 4096
+"""Bytes of a row beside its entry: the key and some numbers."""
 _LAST: Final = "\U0010ffff"
 """Comes after whatever a key may go on with."""
+
+_KEYS: Final = "SELECT key FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND typeof(key) = 'text' ORDER BY key"
+_LIMIT: Final = " LIMIT ?"
+_ROWS: Final = _KEYS.replace("SELECT key", "SELECT key, mode, filename, value") + _LIMIT
 
 FORMAT_KEY: Final = "format"
 FORMAT: Final[Json] = {"format": "autosched/store", "version": 1}
@@ -44,7 +51,14 @@ def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
 
 
-_DECODER: Final = json.JSONDecoder(parse_constant=_no_number)
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
 
 
 def seal(key: str, entry: Json) -> str:
@@ -56,8 +70,9 @@ def seal(key: str, entry: Json) -> str:
 def unseal(key: str, sealed: str) -> Json:
     """The entry in a sealed text; DamageError where it is not what was sealed under `key`."""
     begin = len(_HEAD) + _DIGITS
-    checksum, text = sealed[len(_HEAD) : begin], sealed[begin + len(_MIDDLE) : -1]
-    if sealed != f"{_HEAD}{checksum}{_MIDDLE}{text}}}" or checksum != _checksum(key, text):
+    is_sealed = sealed.startswith(_HEAD) and sealed.startswith(_MIDDLE, begin) and sealed.endswith("}")
+    text = sealed[begin + len(_MIDDLE) : -1]
+    if not is_sealed or sealed[len(_HEAD) : begin] != _checksum(key, text):
         raise DamageError("its checksum is wrong")
     try:
         entry: Json = _DECODER.decode(text)
@@ -71,7 +86,8 @@ class Entries:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._cache: Cache | None = None
+        self._cache: TextCache | None = None
+        self._file: tuple[int, int] | None = None
         self._opening = threading.Lock()
         self._warned: set[str] = set()
 
@@ -104,25 +120,38 @@ class Entries:
         """The keys that begin with `prefix`, sorted."""
         if self._opened() is None:
             return []
-        select = "SELECT key FROM Cache WHERE key > ? AND key < ? AND raw = 1 AND typeof(key) = 'text' ORDER BY key"
-        return [key for (key,) in self._select(select, (prefix, prefix + _LAST))]
+        return [key for (key,) in self._select(_KEYS, (prefix, prefix + _LAST))]
+
+    def count(self) -> int:
+        """How many entries there are."""
+        if self._opened() is None:
+            return 0
+        ((count,),) = self._select("SELECT COUNT(*) FROM Cache", ())
+        return int(count)
 
     def has(self, key: str) -> bool:
         """True where there is an entry under `key`, whole or damaged."""
         cache = self._opened()
+        if cache is None:
+            return False
         try:
-            return cache is not None and key in cache
+            return cache.text(key) is not None
+        except DamageError:
+            return True
         except (sqlite3.Error, Timeout) as error:
-            raise store_error(self.folder, error) from error
+            self._check_undecoded(error)
+            return True
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """All writes inside happen, or none; the folder is made where it is absent; other writers wait."""
+        if self._is_moved():
+            self.forget()
         cache = self._opened(make=True)
         assert cache is not None
         try:
             with cache.transact():
-                if FORMAT_KEY not in cache:
+                if not self.has(FORMAT_KEY):
                     cache.set(FORMAT_KEY, seal(FORMAT_KEY, FORMAT))
                 yield
         except (sqlite3.Error, Timeout, OSError) as error:
@@ -132,9 +161,15 @@ class Entries:
             raise store_error(self.folder, error) from error
 
     def write(self, key: str, entry: Json) -> None:
-        """Puts an entry, over an older one; inside a transaction only."""
+        """Puts an entry, over an older one; inside a transaction only. StoreError for one too large to be read."""
+        self.write_sealed(key, seal(key, entry))
+
+    def write_sealed(self, key: str, sealed: str) -> None:
+        """Like `write`, of an entry that is sealed already."""
         assert self._cache is not None
-        self._cache.set(key, seal(key, entry))
+        if len(sealed) > MAX_BYTES - _SPARE:
+            raise StoreError(f"store {self.folder}: {key} would take {len(sealed)} bytes; at most {MAX_BYTES} are kept")
+        self._cache.set(key, sealed)
         self._warned.discard(key)
 
     def delete(self, key: str) -> bool:
@@ -147,9 +182,28 @@ class Entries:
         if self._cache is not None:
             self._cache.close()
 
+    def _is_moved(self) -> bool:
+        """True where the database that is open is no longer the one in the folder: what went there would be lost."""
+        try:
+            return self._file is not None and self._file != file_of(self.folder)
+        except OSError:
+            return True
+
+    def forget(self) -> None:
+        """Closes the database for good; the next use opens the one that is in the folder then."""
+        with self._opening:
+            self.close()
+            self._cache = self._file = None
+
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Key and reason of each entry that cannot be read, then what SQLite finds wrong, under an empty key."""
-        yield from self._damaged("")
+        """Key and reason of each entry that cannot be read; under an empty key, what is wrong with the database."""
+        try:
+            yield from self._damaged("")
+            yield from self._database_problems()
+        except BrokenError as error:
+            yield "", str(error)
+
+    def _database_problems(self) -> Iterator[tuple[str, str]]:
         if not has_store(self.folder):
             return
         found = self._select("PRAGMA integrity_check", ())
@@ -179,16 +233,17 @@ class Entries:
                 self.folder, key, reason,
             )  # fmt: skip
 
-    def _opened(self, make: bool = False) -> Cache | None:
+    def _opened(self, make: bool = False) -> TextCache | None:
         # Not `if not self._cache`: a cache has a length, so an empty one is false.
         if self._cache is None and (make or has_store(self.folder)):
             # One cache for all threads: with two, a thread could wait in one for the transaction it holds in the other.
             with self._opening:
                 if self._cache is None:
                     self._cache = self._open()
+                    self._file = file_of(self.folder)
         return self._cache
 
-    def _open(self) -> Cache:
+    def _open(self) -> TextCache:
         cache = open_cache(self.folder)
         weakref.finalize(self, cache.close)
         if self._read(cache, FORMAT_KEY, unseal) not in (None, FORMAT):
@@ -198,17 +253,21 @@ class Entries:
             )
         return cache
 
-    def _read(self, cache: Cache, key: str, parse: Callable[[str, str], T]) -> T | None:
+    def _read(self, cache: TextCache, key: str, parse: Callable[[str, str], T]) -> T | None:
         try:
-            sealed = cache.get(key)
+            sealed = cache.text(key)
             return None if sealed is None else parse(key, sealed)
         except (DamageError, SpecError) as error:
             self.warn(key, str(error))
             return None
         except (sqlite3.Error, Timeout) as error:
-            if "decode" in str(error):  # how sqlite3 calls text that is not UTF-8
-                self.warn(key, "it is not UTF-8")
-                return None
+            self._check_undecoded(error)
+            self.warn(key, "it is not UTF-8")
+            return None
+
+    def _check_undecoded(self, error: Exception) -> None:
+        """Raises StoreError for what sqlite3 said, unless it says that a text is not UTF-8."""
+        if "decode" not in str(error):
             raise store_error(self.folder, error) from error
 
     def _rows(self, prefix: str) -> Iterator[tuple[str, tuple[object, ...]]]:
@@ -217,31 +276,49 @@ class Entries:
         if self._opened() is None:
             return
         after, end = prefix, prefix + _LAST
-        select = (
-            "SELECT key, mode, filename, value FROM Cache"
-            " WHERE key > ? AND key < ? AND raw = 1 AND typeof(key) = 'text' ORDER BY key LIMIT ?"
-        )
-        while True:
-            rows = self._select(select, (after, end, _PAGE))
-            for key, mode, filename, value in rows:
-                yield key, (mode, filename, value)
-            if len(rows) < _PAGE:
-                return
+        while rows := self._page(after, end):
+            yield from rows
+            if rows[-1][0] <= after:  # or a damaged index would send this round for ever
+                raise store_error(self.folder, sqlite3.DatabaseError("malformed: the index of keys is out of order"))
             after = rows[-1][0]
 
+    def _page(self, after: str, end: str) -> list[tuple[str, tuple[object, ...]]]:
+        """The next rows between two keys, not more than fit in memory; of one that is too large, only its key."""
+        rows: list[tuple[str, tuple[object, ...]]] = []
+        size = 0
+        with self._connection() as connection:
+            try:
+                for key, *row in connection.execute(_ROWS, (after, end, _PAGE)):
+                    rows.append((key, tuple(row)))
+                    size += len(row[-1]) if type(row[-1]) is str else 0
+                    if size > MAX_BYTES:
+                        break
+            except sqlite3.DataError:
+                rows = rows or _single_row(connection, after, end)
+        return rows
+
     def _select(self, statement: str, arguments: tuple[str | int, ...]) -> list[Any]:
+        with self._connection() as connection:
+            return connection.execute(statement, arguments).fetchall()
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection beside diskcache's, which sees what was committed."""
         try:
-            with contextlib.closing(sqlite3.connect(self.folder / DATABASE, timeout=TIMEOUT_S)) as connection:
-                connection.text_factory = _text
-                return connection.execute(statement, arguments).fetchall()
+            with contextlib.closing(connect(self.folder)) as connection:
+                yield connection
         except sqlite3.Error as error:
             raise store_error(self.folder, error) from error
 
 
+def _single_row(connection: sqlite3.Connection, after: str, end: str) -> list[tuple[str, tuple[object, ...]]]:
+    """The first row between two keys, or only its key where the row is too large: sqlite3 looks one row ahead."""
+    try:
+        found = connection.execute(_ROWS, (after, end, 1)).fetchall()
+    except sqlite3.DataError:
+        found = [(key, MODE_RAW, None, None) for (key,) in connection.execute(_KEYS + _LIMIT, (after, end, 1))]
+    return [(key, tuple(row)) for key, *row in found]
+
+
 def _checksum(key: str, text: str) -> str:
     return hashlib.sha256(f"{key}\n{text}".encode()).hexdigest()[:_DIGITS]
-
-
-def _text(data: bytes) -> str:
-    # Damage must not stop a scan: the checksum finds it.
-    return data.decode("utf-8", "replace")

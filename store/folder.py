@@ -18,6 +18,7 @@ from ..spec.errors import StoreError
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
+    from typing import BinaryIO
 
 if sys.platform != "win32":
     import fcntl
@@ -26,6 +27,9 @@ DATABASE: Final = "cache.db"
 LOCK: Final = "lock"
 TIMEOUT_S: Final = 60.0
 """How long one process waits for another that is writing."""
+_FIRST_SHARED: Final = 0x40000002
+_SHARED_BYTES: Final = 510
+"""The bytes of a database that SQLite locks to read; they are beyond most files' end."""
 
 # SQLite's write-ahead log is shared memory: two machines that write through one of these lose each other's entries.
 NETWORK_TYPES: Final = frozenset((
@@ -33,7 +37,20 @@ NETWORK_TYPES: Final = frozenset((
     "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs", "pvfs2", "smb3", "smbfs", "wekafs",
 ))  # fmt: skip
 
+_SAID_OF_DAMAGE: Final = ("malformed", "not a database", "no such table", "no such column", "file format", "I/O error")
 _ELSEWHERE: Final = "name another folder with --store or AUTOSCHED_STORE"
+
+
+class BrokenError(StoreError):
+    """A database that cannot be read as one; a repair saves what is whole in it."""
+
+
+def broken(folder: Path, reason: str) -> BrokenError:
+    """The error for a database of which `reason` is wrong."""
+    return BrokenError(
+        f"store {folder}: {DATABASE} is damaged, or no store's ({reason}); autosched doctor --repair saves the entries "
+        f"that can still be read, or {_ELSEWHERE}"
+    )
 
 
 def store_folder(path: str | os.PathLike[str] | None) -> Path:
@@ -56,6 +73,12 @@ def has_store(folder: Path) -> bool:
     if is_file:
         raise StoreError(f"store {folder}: found a file, need a folder; {_ELSEWHERE}")
     return False
+
+
+def file_of(folder: Path) -> tuple[int, int]:
+    """What tells the database of a folder from another one that takes its place; OSError where there is none."""
+    found = (folder / DATABASE).stat()
+    return found.st_dev, found.st_ino
 
 
 def prepare_folder(folder: Path) -> None:
@@ -129,15 +152,29 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[BinaryIO]:
+    """The database's file, while no other process has the store open or opens it; StoreError where one has.
+
+    Nobody in this process may have it open either: the kernel asks who the process is, not which connection.
+    """
+    with locked(folder), (folder / DATABASE).open("r+b") as file:
+        if sys.platform != "win32":
+            try:
+                # SQLite holds some of these bytes for as long as a connection is open: fileformat2.html, "lock-byte".
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_BYTES, _FIRST_SHARED)
+            except OSError as error:
+                raise StoreError(f"store {folder}: another process has it open; end it, then repair") from error
+        yield file
+
+
 def store_error(folder: Path, error: sqlite3.Error | Timeout | OSError) -> StoreError:
     """The StoreError for what SQLite or the system said: one line with what to do."""
     said = " / ".join(_messages(error))
     if "full" in said or "No space" in said or "too large" in said or "quota" in said:
         return StoreError(f"store {folder}: the disk is full ({said}); free some space, or {_ELSEWHERE}")
-    if "malformed" in said or "not a database" in said:
-        return StoreError(
-            f"store {folder}: {DATABASE} is not a database any more ({said}); move the folder away, or {_ELSEWHERE}"
-        )
+    if any(words in said for words in _SAID_OF_DAMAGE) or ("readonly" in said and is_writable(folder)):
+        return broken(folder, said)
     if "readonly" in said or not is_writable(folder):
         return StoreError(f"store {folder}: not writable for this user, or moved away ({said}); {_ELSEWHERE}")
     if isinstance(error, Timeout) or "locked" in said:

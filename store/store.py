@@ -26,6 +26,7 @@ from .leaders import (
 )
 from .machine import this_machine
 from .records import Record, SearchState, check_record, further, united
+from .salvage import salvage
 from .shelf import Shelf
 from .speeds import Speeds, speeds_key, speeds_place
 from .stored import check_version, read_stored, record_from_stored, stored_from_record
@@ -318,25 +319,48 @@ class Store:
         return records
 
     def check(self, repair: bool = False) -> tuple[str, ...]:
-        """What is wrong with the store, a line each; `repair` removes damaged entries and ranks the leaders anew."""
-        found = [(key, f"{key or 'database'}: {reason}") for key, reason in self._entries.problems()]
-        places = {key.split("/", 1)[1].rpartition("/")[0] for key in self._entries.keys("record/")}
-        places |= {key.split("/", 1)[1] for key in self._entries.keys("best/")}
-        stale = []
-        for place in sorted(places):
-            kept = self._entries.read(f"best/{place}", read_leaders)
-            if sorted(kept or (), key=rank) != sorted(self._ranked(place), key=rank):
-                stale.append(place)
-        if repair and (found or stale):
+        """What is wrong with the store, a line each; `repair` removes damaged entries and ranks the leaders anew.
+
+        Where the database itself is damaged, a repair puts what is whole into a new one and keeps the old file: the
+        lines then also say how much was saved, and the keys of what was lost.
+        """
+        found = list(self._entries.problems())
+        lines = [f"{key or 'database'}: {reason}" for key, reason in found]
+        if any(not key for key, _ in found):
+            if not repair:
+                return tuple(lines)
+            self._entries.forget()
+            lines += salvage(self.path).lines
+        elif repair and found:
             with self._entries.transaction():
                 for key, _ in found:
                     # Others write meanwhile: what one of them has mended since it was looked at stays.
-                    if key and self._entries.is_damaged(key):
+                    if self._entries.is_damaged(key):
                         self._entries.delete(key)
+        stale = list(self._stale_places())
+        if repair:
             for place in stale:
-                with self._entries.transaction():
-                    self._write_leaders(place, self._ranked(place))
-        return (*(line for _, line in found), *(f"best/{place}: is not the best record" for place in stale))
+                self._rank_anew(place)
+        return (*lines, *(f"best/{place}: is not the best record" for place in stale))
+
+    def _stale_places(self) -> Iterator[str]:
+        """The slots whose leaders are not the best of their records."""
+        places = {key.split("/", 1)[1].rpartition("/")[0] for key in self._entries.keys("record/")}
+        places |= {key.split("/", 1)[1] for key in self._entries.keys("best/")}
+        for place in sorted(places):
+            kept = self._entries.read(f"best/{place}", read_leaders)
+            if sorted(kept or (), key=rank) != sorted(self._ranked(place), key=rank):
+                yield place
+
+    def _rank_anew(self, place: str) -> None:
+        """Writes the leaders of a slot anew; a leader holds its record whole, so one that was lost comes back."""
+        with self._entries.transaction():
+            for leader in self._entries.read(f"best/{place}", read_leaders) or ():
+                key = f"record/{place}/{leader.digest}"
+                if not self._entries.has(key):
+                    self._entries.write(key, unstructure(leader.record))
+        with self._entries.transaction():
+            self._write_leaders(place, self._ranked(place))
 
     def _introduce(self, task: Task, machine: Machine, protocol: Protocol) -> None:
         """Writes what the store lacks of the three; a task stays as it is, but learns the name of its operator."""

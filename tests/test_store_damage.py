@@ -273,7 +273,9 @@ def test_long_text_stays_in_the_database(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "cache.db").write_bytes(b"once upon a time " * 1000)
-    with pytest.raises(StoreError, match=rf"store {tmp_path}: cache.db is not a database any more .*; move the folder"):
+    with pytest.raises(
+        StoreError, match=rf"store {tmp_path}: cache.db is damaged.*not a database\); autosched doctor --repair saves"
+    ):
         Store(tmp_path).best(gemm())
 
 
