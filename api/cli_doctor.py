@@ -11,7 +11,7 @@ import click
 from .cli import FAILED
 from .cli_request import store_option
 from .spec.cores import available_cores
-from .spec.errors import MeasureError
+from .spec.errors import MeasureError, StoreError
 from .spec.tvm_versions import DEFAULT, PAIRS, is_known_pair, is_supported_pair
 from .store.keys import machine_key
 from .store.machine import this_machine
@@ -28,7 +28,7 @@ LEAST_SCALING: Final = 0.6
 
 @click.command()
 @store_option
-@click.option("--repair", is_flag=True, help="Remove damaged entries of the store and rank its records anew.")
+@click.option("--repair", is_flag=True, help="Save what is whole of a damaged store, remove the rest.")
 @click.option("--no-peak", is_flag=True, help="Do not measure the machine's speeds, which takes some seconds.")
 def doctor(*, store: Store, repair: bool, no_peak: bool) -> int:
     """Say what tuning depends on here: the TVM pair, threads, the machine, the store, the machine's speeds.
@@ -46,11 +46,14 @@ def doctor(*, store: Store, repair: bool, no_peak: bool) -> int:
     click.echo(f"{'vector flags':16} {' '.join(f for f in machine.isa if 'avx' in f or 'sve' in f) or 'none'}")
     click.echo(f"{'cores':16} {machine.cores}, this process may use {available_cores()}")
     problems = store.check(repair=repair)
-    click.echo(f"{'store':16} {store.path}, {sum(1 for _ in store.tasks())} tasks")
+    click.echo(f"{'store':16} {store.path}, {tasks_text(store)}")
     if problems and repair:
         click.echo(f"{'repaired':16} {len(problems)} entries")
+        for line in problems:
+            click.echo(f"{'':16} {line}")
     elif problems:
-        wrong += [f"store: {problem}; autosched doctor --repair removes it" for problem in problems]
+        wrong += [f"store: {problem}" for problem in problems]
+        wrong.append("store: autosched doctor --repair saves what is whole of it and removes the rest")
     if not no_peak:
         try:
             wrong += speeds_lines(store)
@@ -59,6 +62,14 @@ def doctor(*, store: Store, repair: bool, no_peak: bool) -> int:
     for line in wrong:
         click.echo(f"wrong: {line}", err=True)
     return FAILED if wrong else 0
+
+
+def tasks_text(store: Store) -> str:
+    """How many tasks the store knows."""
+    try:
+        return f"{sum(1 for _ in store.tasks())} tasks"
+    except StoreError:
+        return "cannot be read"
 
 
 def speeds_lines(store: Store) -> Iterator[str]:

@@ -10,8 +10,9 @@ from diskcache.core import DEFAULT_SETTINGS, MODE_PICKLE, MODE_RAW
 
 from ..spec.errors import StoreError
 from .database import MAX_BYTES, bound
-from .folder import TIMEOUT_S, locked, prepare_folder, store_error
+from .folder import TIMEOUT_S, broken, locked, prepare_folder, store_error
 from .layout import check_layout
+from .log import has_lost_commits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +112,8 @@ def open_cache(folder: Path) -> TextCache:
     prepare_folder(folder)
     try:
         with locked(folder):
+            if has_lost_commits(folder):
+                raise broken(folder, "its log has entries that SQLite would drop")
             check_layout(folder)
             return TextCache(str(folder), timeout=TIMEOUT_S, disk=TextDisk, **SETTINGS)
     except (sqlite3.Error, Timeout, OSError) as error:

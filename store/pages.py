@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import attrs
 
+from .log import PAGE_BYTES, frames
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-PAGE_BYTES: Final = 4096
-"""SQLite's own size of a page, which diskcache leaves as it is."""
 TABLE_LEAF: Final = 0x0D
 INDEX_LEAF: Final = 0x0A
 INDEX_NODE: Final = 0x02
 
 _FILE_HEADER: Final = 100
-_LOG_HEADER: Final = 32
-_FRAME_HEADER: Final = 24
 _INTEGERS: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 """Serial type of a column → bytes of the whole number."""
 
@@ -40,15 +37,22 @@ class Pages:
 
     file: BinaryIO
     count: int
+    """Pages of the file."""
     log: BinaryIO | None = None
-    frames: dict[int, int] = attrs.field(factory=dict)
+    logged: dict[int, int] = attrs.field(factory=dict)
     """Page → where its latest content begins in the log."""
+
+    @property
+    def numbers(self) -> Iterator[int]:
+        """The number of each page that there is."""
+        yield from range(1, self.count + 1)
+        yield from (number for number in self.logged if number > self.count)
 
     def page(self, number: int) -> bytes:
         """A page by its number, from 1; PageError where there is none."""
         file, place = self.file, (number - 1) * PAGE_BYTES
-        if self.log is not None and number in self.frames:
-            file, place = self.log, self.frames[number]
+        if self.log is not None and number in self.logged:
+            file, place = self.log, self.logged[number]
         if number < 1:
             raise PageError(f"there is no page {number}")
         file.seek(place)
@@ -159,22 +163,6 @@ def pages_of(file: BinaryIO) -> Pages:
 
 
 def logged_pages(file: BinaryIO, log: BinaryIO) -> Pages:
-    """Those of a file with its write-ahead log; of the log, all that was written since it was last begun anew."""
-    frames: dict[int, int] = {}
-    size, place = log.seek(0, 2), _LOG_HEADER
-    salt = b""
-    while place + _FRAME_HEADER + PAGE_BYTES <= size:
-        log.seek(place)
-        header = log.read(_FRAME_HEADER)
-        salt = salt or header[8:16]
-        if header[8:16] != salt:
-            break
-        frames[int.from_bytes(header[:4], "big")] = place + _FRAME_HEADER
-        place += _FRAME_HEADER + PAGE_BYTES
-    return Pages(file, max(pages_of(file).count, *frames, 0), log, frames)
-
-
-def open_log(database: Path) -> BinaryIO | None:
-    """The write-ahead log of a database, if it has one."""
-    log = database.with_name(database.name + "-wal")
-    return log.open("rb") if log.exists() else None
+    """Those of a file with its write-ahead log, of which all is taken that was written since it was last begun anew."""
+    latest = {frame.page: frame.place for frame in frames(log)}
+    return Pages(file, pages_of(file).count, log, latest)

@@ -14,7 +14,8 @@ from .database import MAX_BYTES
 from .disk import DamageError
 from .entries import Entries, unseal
 from .folder import DATABASE, alone, store_error
-from .pages import INDEX_LEAF, INDEX_NODE, TABLE_LEAF, logged_pages, open_log, pages_of
+from .log import log_of
+from .pages import INDEX_LEAF, INDEX_NODE, TABLE_LEAF, logged_pages, pages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,10 +62,9 @@ def salvage(folder: Path) -> Salvaged:
 def _salvaged(folder: Path) -> Salvaged:
     beside = folder / _BESIDE
     with alone(folder) as file, contextlib.ExitStack() as stack:
-        log = open_log(folder / DATABASE)
         views = [pages_of(file)]
-        if log is not None:
-            stack.enter_context(log)
+        if log_of(folder).exists():
+            log = stack.enter_context(log_of(folder).open("rb"))
             views.append(logged_pages(file, log))  # later, so that what it has goes over what the file has
         shutil.rmtree(beside, ignore_errors=True)
         new = Entries(beside)
@@ -85,7 +85,7 @@ def _salvaged(folder: Path) -> Salvaged:
 def _whole_entries(views: list[Pages]) -> Iterator[tuple[str, str]]:
     """Key and sealed text of every row that is what the store wrote."""
     for view in views:
-        for number in range(1, view.count + 1):
+        for number in view.numbers:
             for row in view.rows(number, (TABLE_LEAF,), MAX_BYTES):
                 if len(row) != _COLUMNS or row[_RAW] != 1:
                     continue
@@ -100,7 +100,7 @@ def _whole_entries(views: list[Pages]) -> Iterator[tuple[str, str]]:
 def _known_keys(views: list[Pages]) -> Iterator[str]:
     """The keys that the index of keys still has, or rows whose text is damaged."""
     for view in views:
-        for number in range(1, view.count + 1):
+        for number in view.numbers:
             for row in view.rows(number, (INDEX_LEAF, INDEX_NODE), MAX_BYTES):
                 if len(row) == 3 and row[1] == 1 and type(row[0]) is str:
                     yield row[0]
@@ -118,7 +118,7 @@ def _swap(folder: Path, beside: Path) -> Path:
     """Puts the new database in the place of the old one, which is kept with its log; where it is."""
     numbers = itertools.count(1)
     aside = next(path for n in numbers if not (path := folder / f"{DATABASE}.damaged-{n}").exists())
-    database, log = folder / DATABASE, folder / f"{DATABASE}-wal"
+    database, log = folder / DATABASE, log_of(folder)
     aside.hardlink_to(database)
     if log.exists():
         log.rename(aside.with_name(f"{aside.name}-wal"))  # or it would be taken for the new database's

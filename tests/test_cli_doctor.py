@@ -73,7 +73,7 @@ def test_doctor_says_what_is_wrong_and_repairs(spec_file: Path, folder: Path, mo
     done = call("doctor")
     assert done.exit_code == 1
     assert "wrong: ceiling: the workers cannot start" in done.stderr
-    assert "autosched doctor --repair removes it" in done.stderr
+    assert "autosched doctor --repair saves what is whole" in done.stderr
     assert "repaired" in call("doctor", "--repair", "--no-peak").stdout
     assert call("doctor", "--no-peak").exit_code == 0
     assert call("lookup", "--spec", spec_file).exit_code == 0
