@@ -49,6 +49,7 @@ def bench(
     gemm           square products of 32 to 2048 rows against peers
     measuring      what a search costs beyond building and running, and whether it comes to the same end each time
     spine          search, a product and two convolutions against peers, and what commands and lookups cost
+    store          lookups among a thousand records and a million, in a process and as commands; keeps them with --store
     tasks          those that --works names, as for tune: 'yolo/yolo3,gemv N=64 K=32'
     yolo           the 15 convolutions of YOLO-v1 at batch 1 against peers
     """  # noqa: D301 # click's mark for lines to keep is the character itself

@@ -63,7 +63,11 @@ _DECODER: Final = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=
 
 def seal(key: str, entry: Json) -> str:
     """The text to store: a JSON object with a checksum over the key and the entry."""
-    text = compact_json(entry)
+    return sealed_text(key, compact_json(entry))
+
+
+def sealed_text(key: str, text: str) -> str:
+    """The same of an entry that is compact JSON already."""
     return f"{_HEAD}{_checksum(key, text)}{_MIDDLE}{text}}}"
 
 

@@ -1,9 +1,11 @@
-"""The store against a dict: a state machine of what two processes may do with one folder."""
+"""The store against a dict: a state machine of what two processes do with one folder."""
 
 from __future__ import annotations
 
 import tempfile
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -15,16 +17,23 @@ from autosched.store.records import Record, SearchState, further, united
 from autosched.store.store import Store
 from autosched.store.stored import stored_from_record
 from store_cases import gemm, named, tiled
+from store_process import OtherProcess, OtherStore
 from store_strategies import ACCURACIES, EXTENTS, FACTORS, NAMES, places, records, states
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class AgainstDict(RuleBasedStateMachine):
-    """Two `Store` objects on one folder, as two processes would have, beside a dict of records."""
+    """Two `Store` objects on one folder, beside a dict of records."""
+
+    def opened(self, which: int) -> Any:  # the other machine's second store is elsewhere
+        return Store(self.folder.name + "/store")
 
     @initialize()
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
-        self.stores = [Store(self.folder.name + "/store") for _ in range(2)]
+        self.stores = [self.opened(0), self.opened(1)]
         self.model: dict[tuple[str, str], Record] = {}
         self.searches: dict[str, SearchState] = {}
 
@@ -58,7 +67,7 @@ class AgainstDict(RuleBasedStateMachine):
         else:
             expected = self.model[here, min(allowed, key=rank).digest]
             assert found == named(expected, names)
-            assert found.task is task
+            assert found.task is task or isinstance(self.stores[which], OtherStore)
 
     @rule(place=places, factor=st.sampled_from(FACTORS), which=st.integers(0, 1))
     def get(self, place: tuple[str, int, object, object], factor: int, which: int) -> None:
@@ -99,7 +108,7 @@ class AgainstDict(RuleBasedStateMachine):
     def reopen(self, which: int) -> None:
         assert self.stores[which].check() == ()
         self.stores[which].close()
-        self.stores[which] = Store(self.folder.name + "/store")
+        self.stores[which] = self.opened(which)
 
     @invariant()
     def holds_what_the_dict_holds(self) -> None:
@@ -116,5 +125,27 @@ class AgainstDict(RuleBasedStateMachine):
                 assert found == expected
 
 
+class TwoProcesses(AgainstDict):
+    """The same, the second store in another process: each sees at once what the other has written."""
+
+    process: OtherProcess | None = None
+
+    def opened(self, which: int) -> Any:
+        if which == 0:
+            return super().opened(which)
+        if TwoProcesses.process is None:
+            TwoProcesses.process = OtherProcess()
+        return OtherStore(TwoProcesses.process, self.folder.name + "/store")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _process_ends() -> Iterator[None]:
+    yield
+    if TwoProcesses.process is not None:
+        TwoProcesses.process.end()
+
+
 TestAgainstDict = AgainstDict.TestCase
 TestAgainstDict.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
+TestTwoProcesses = TwoProcesses.TestCase
+TestTwoProcesses.settings = settings(max_examples=8, stateful_step_count=15, deadline=None)
