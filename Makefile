@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/.installed links ## tune a matrix product, then find it in the store
 	@rm -rf .demo
@@ -42,7 +42,7 @@ bench: .venv/.bench links ## compare with peers (SUITE=spine AGAINST=torch,numpy
 ansor: .ansor/.installed ## TVM 0.19 in .ansor/, for `make bench SUITE=yolo AGAINST=torch,ansor`
 
 ##@ Check
-.PHONY: test check lint types wheel compiler properties unit slow slice pairs fuzz seed-tasks faults device compat examples cover
+.PHONY: test check lint types wheel compiler properties unit slow slice pairs fuzz seed-tasks faults store-faults device compat examples cover
 
 # One after another whatever -j says, and pytest's closing line last.
 test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, slice, compiler, properties, unit
@@ -95,6 +95,10 @@ seed-tasks: .venv/.test links ## a default schedule for each of the 1055 named t
 # 8 minutes on two cores. REPORT=docs/faults.md keeps the table.
 faults: .venv/.test links ## kill 200 tuners, fill disks, run bad candidates; table it (SEED=0 REPORT=)
 	@$(BIN)/python tests/run_faults.py --seed $(SEED) $(if $(REPORT),--report $(REPORT))
+
+# REPORT=docs/store-faults.md keeps the table.
+store-faults: .venv/.test links ## 16 writers, 50 kills and 1,000 changed bytes on a store; table it (SEED=0 REPORT=)
+	@$(BIN)/python tests/run_store_faults.py --seed $(SEED) $(if $(REPORT),--report $(REPORT))
 
 device: .venv/.test links ## the tests that need a GPU
 	@$(PYTEST) -m device

@@ -1,0 +1,96 @@
+"""``make store-faults``: a store under many writers, readers and kills, and with single bytes changed; tables it.
+
+Exit status 1 where anything was lost, torn or wrong. SHORT does a little of each, as the unit suite does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import store_flips
+import store_load
+from fault_rows import Row, row, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONG: Final = store_load.Load(writers=16, writes=2000, readers=2, kills=50)
+SHORT: Final = store_load.Load(writers=4, writes=25, readers=1, kills=3)
+FLIPS: Final = 1000
+FEW_FLIPS: Final = 8
+
+
+def load_rows(seed: int, load: store_load.Load) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        found = store_load.run(Path(folder), load, seed)
+    wrong = [f"{len(found.lost)} lost"] if found.lost else []
+    yield row(
+        f"{load.writers} processes, {load.writes} writes each", found.acknowledged, "all acknowledged writes are there",
+        f"so; {found.acknowledged / found.seconds:.0f} writes a second", wrong,
+    )  # fmt: skip
+    yield row("`kill -9` of a writer, meanwhile", found.kills, "nothing acknowledged is lost, no lock stays", "so")
+    yield row(
+        f"{load.readers} readers, meanwhile", found.reads, "each value whole, and never an older one than before",
+        f"so; the slowest took {found.slowest_read_s * 1e3:.0f} ms", found.wrong,
+    )  # fmt: skip
+
+
+def flip_rows(seed: int, flips: int) -> Iterator[Row]:
+    """Half of the changes in a store that was closed, half in one whose process was killed."""
+    for logged, what in ((False, "a closed store"), (True, "the store of a killed process, with its log")):
+        with tempfile.TemporaryDirectory() as name:
+            whole, folder = Path(name, "whole"), Path(name, "damaged")
+            store_flips.make(whole, logged=logged)
+            seen: Counter[str] = Counter()
+            lost, wrong = 0, []
+            for flip in store_flips.random_flips(whole, flips // 2, random.Random(seed)):
+                shutil.copytree(whole, folder)
+                store_flips.apply(flip, folder)
+                found = store_flips.outcome(folder)
+                seen[found.seen] += 1
+                lost += found.lost
+                wrong += [f"{flip}: {line}" for line in found.wrong]
+                shutil.rmtree(folder)
+        yield row(
+            f"a byte changed in {what}", flips // 2,
+            "the right value, a miss with a warning, or one line; the doctor saves the rest and names what is lost",
+            f"{seen['right']} read right, {seen['missing']} with misses, {seen['error']} refused; of "
+            f"{len(store_flips.keys()) * (flips // 2)} entries {lost} lost", wrong,
+        )  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--report", type=Path, help="write the table here, as docs/store-faults.md")
+    given = parser.parse_args()
+    begin = time.monotonic()
+    load, flips = (SHORT, FEW_FLIPS) if given.short else (LONG, FLIPS)
+    rows = [*load_rows(given.seed, load), *flip_rows(given.seed, flips)]
+    text = "\n".join([
+        "<!-- Written by `make store-faults`; do not edit. -->",
+        "# The store under load and damage",
+        "",
+        f"Seed {given.seed}, {time.monotonic() - begin:.0f} s. What each row does: [testing.md](testing.md).",
+        "",
+        *table("What was done to it", rows),
+    ])  # fmt: skip
+    print(text)
+    if given.report is not None:
+        given.report.write_text(text.rstrip() + "\n")
+    wrong = [line for each in rows for line in each.wrong]
+    print(*wrong, sep="\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
