@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -98,6 +99,15 @@ def _is_canonical(names: Names) -> bool:
 
 def following(old: str, stems: Stems, taken: Collection[str]) -> str:
     """A name that follows the stem it begins with, or stays, and is not taken."""
+    new = _followed(old, stems)
+    while new in taken or new in RESERVED:
+        new += "_"
+    return new
+
+
+@lru_cache(maxsize=4096)
+def _followed(old: str, stems: Stems) -> str:
+    """The same name, taken or not; remembered, because the names of a store's schedules are few."""
     bare = _bare(old) if old[-1] == "_" else old
     for stem, now in stems:
         if old.startswith(stem):
@@ -109,11 +119,7 @@ def following(old: str, stems: Stems, taken: Collection[str]) -> str:
         for _, now in stems:
             if new.startswith(now):  # told apart from a name that does follow, or the way back would rename it
                 new = "_" + new
-    if len(new) > MAX_NAME - 8:
-        new = old
-    while new in taken or new in RESERVED:
-        new += "_"
-    return new
+    return old if len(new) > MAX_NAME - 8 else new
 
 
 def _bare(name: str) -> str:

@@ -6,11 +6,15 @@ import sqlite3
 import sys
 from typing import TYPE_CHECKING, Final
 
+from diskcache import Timeout
+
 from .folder import DATABASE, TIMEOUT_S
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+ERRORS: Final = (sqlite3.Error, Timeout, UnicodeDecodeError)
+"""What reading a database raises; the last where SQLite's complaint quotes something that is not UTF-8."""
 MAX_BYTES: Final = 32 * 2**20
 """Of a key or an entry: four leaders as long as the longest spec file. SQLite alone would read a gigabyte."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
-from diskcache import Cache, Disk, Timeout
+from diskcache import Cache, Disk
 from diskcache.core import DEFAULT_SETTINGS, MODE_PICKLE, MODE_RAW
 
 from ..spec.errors import StoreError
-from .database import MAX_BYTES, bound
+from .database import ERRORS, MAX_BYTES, bound
 from .folder import TIMEOUT_S, broken, locked, prepare_folder, store_error
 from .layout import check_layout
 from .log import has_lost_commits
@@ -116,5 +116,5 @@ def open_cache(folder: Path) -> TextCache:
                 raise broken(folder, "its log has entries that SQLite would drop")
             check_layout(folder)
             return TextCache(str(folder), timeout=TIMEOUT_S, disk=TextDisk, **SETTINGS)
-    except (sqlite3.Error, Timeout, OSError) as error:
+    except (*ERRORS, OSError) as error:
         raise store_error(folder, error) from error

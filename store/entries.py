@@ -11,12 +11,11 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from diskcache import Timeout
 from diskcache.core import MODE_RAW
 
 from ..spec.errors import SpecError, StoreError
 from ..spec.json_text import Json, compact_json
-from .database import MAX_BYTES, connect
+from .database import ERRORS, MAX_BYTES, connect
 from .disk import DamageError, open_cache, text_of_row
 from .folder import BrokenError, file_of, has_store, store_error
 
@@ -142,7 +141,7 @@ class Entries:
             return cache.text(key) is not None
         except DamageError:
             return True
-        except (sqlite3.Error, Timeout) as error:
+        except ERRORS as error:
             self._check_undecoded(error)
             return True
 
@@ -158,7 +157,7 @@ class Entries:
                 if not self.has(FORMAT_KEY):
                     cache.set(FORMAT_KEY, seal(FORMAT_KEY, FORMAT))
                 yield
-        except (sqlite3.Error, Timeout, OSError) as error:
+        except (*ERRORS, OSError) as error:
             # diskcache leaves a transaction open whose COMMIT failed; closing rolls it back.
             with contextlib.suppress(sqlite3.Error):
                 cache.close()
@@ -264,14 +263,14 @@ class Entries:
         except (DamageError, SpecError) as error:
             self.warn(key, str(error))
             return None
-        except (sqlite3.Error, Timeout) as error:
+        except ERRORS as error:
             self._check_undecoded(error)
             self.warn(key, "it is not UTF-8")
             return None
 
     def _check_undecoded(self, error: Exception) -> None:
         """Raises StoreError for what sqlite3 said, unless it says that a text is not UTF-8."""
-        if "decode" not in str(error):
+        if "Could not decode" not in str(error):
             raise store_error(self.folder, error) from error
 
     def _rows(self, prefix: str) -> Iterator[tuple[str, tuple[object, ...]]]:
@@ -311,7 +310,7 @@ class Entries:
         try:
             with contextlib.closing(connect(self.folder)) as connection:
                 yield connection
-        except sqlite3.Error as error:
+        except ERRORS as error:
             raise store_error(self.folder, error) from error
 
 

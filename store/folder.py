@@ -37,7 +37,9 @@ NETWORK_TYPES: Final = frozenset((
     "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs", "pvfs2", "smb3", "smbfs", "wekafs",
 ))  # fmt: skip
 
-_SAID_OF_DAMAGE: Final = ("malformed", "not a database", "no such table", "no such column", "file format", "I/O error")
+_SAID_OF_DAMAGE: Final = (
+    "malformed", "not a database", "no such table", "no such column", "file format", "I/O error", "codec can't decode",
+)  # fmt: skip
 _ELSEWHERE: Final = "name another folder with --store or AUTOSCHED_STORE"
 
 
@@ -168,7 +170,7 @@ def alone(folder: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def store_error(folder: Path, error: sqlite3.Error | Timeout | OSError) -> StoreError:
+def store_error(folder: Path, error: sqlite3.Error | Timeout | OSError | UnicodeDecodeError) -> StoreError:
     """The StoreError for what SQLite or the system said: one line with what to do."""
     said = " / ".join(_messages(error))
     if "full" in said or "No space" in said or "too large" in said or "quota" in said:

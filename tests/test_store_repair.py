@@ -192,6 +192,17 @@ def test_a_store_that_another_has_open_is_not_repaired(whole: Path, tmp_path: Pa
     assert "entries saved into a new one" in " ".join(Store(folder).check(repair=True))
 
 
+def test_a_layout_whose_name_is_not_utf8_is_damage(whole: Path, tmp_path: Path) -> None:
+    folder = copy(whole, tmp_path)
+    with changed(folder) as data:
+        place = data.index(b"indexCache_key_raw")
+        data[place + 8] = 0xAD
+    with pytest.raises(StoreError, match=r"cache\.db is damaged"):
+        Store(folder).best(gemm(extent=16), MACHINE)
+    Store(folder).check(repair=True)
+    assert read_all(folder).missing == 0
+
+
 def test_what_is_written_after_the_folder_was_replaced_is_not_lost(tmp_path: Path) -> None:
     with Store(tmp_path / "store") as store:
         store.put(numbered(1))
