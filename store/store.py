@@ -14,17 +14,9 @@ from ..spec.task import Task
 from .entries import Entries
 from .folder import store_folder
 from .keys import KEY_DIGITS, machine_key, protocol_key, record_key, slot, task_key
-from .leaders import (
-    Leader,
-    entry_from_leaders,
-    leader_from_stored,
-    leaders_of,
-    rank,
-    read_best,
-    read_later_leaders,
-    read_leaders,
-)
+from .leaders import rank, read_best
 from .machine import this_machine
+from .ranking import Ranking
 from .records import Record, SearchState, check_record, further, united
 from .salvage import salvage
 from .shelf import Shelf
@@ -42,7 +34,6 @@ if TYPE_CHECKING:
     from ..spec.json_text import Json
     from ..spec.outline import Outline
     from ..spec.schedule import Schedule
-    from .stored import StoredRecord
 
 DEFAULT_ALLOW: Final = ("exact", "reassociated")
 """The accuracy classes that are served to who asks for none."""
@@ -62,6 +53,7 @@ class Store:
         self._tasks = Shelf(self._entries, "task", Task, task_key)
         self._machines = Shelf(self._entries, "machine", Machine, machine_key)
         self._protocols = Shelf(self._entries, "protocol", Protocol, protocol_key)
+        self._ranking = Ranking(self._entries)
         self._speeds = Shelf(self._entries, "speeds", Speeds, speeds_key)
 
     @property
@@ -107,7 +99,7 @@ class Store:
             (stored,) = found
         elif self._entries.has(f"best/{place}"):
             # Damaged, which was logged, or led by what a later version wrote: the records are still there to rank.
-            leaders = [leader for leader in self._ranked(place) if leader.accuracy in allow]
+            leaders = [leader for leader in self._ranking.ranked(place) if leader.accuracy in allow]
             stored = min(leaders, key=rank).record if leaders else None
         else:
             stored = None
@@ -261,7 +253,7 @@ class Store:
             old = self._entries.read(key, read_stored)
             stored = new if old is None else united(old, new)
             self._entries.write(key, unstructure(stored))
-            self._lead(place, key.rpartition("/")[2], stored)
+            self._ranking.lead(place, key.rpartition("/")[2], stored)
         return record_from_stored(stored, task, machine, protocol)
 
     def finish_search(
@@ -289,7 +281,7 @@ class Store:
         with self._entries.transaction():
             found = self._entries.delete(key)
             if found:
-                self._write_leaders(place, self._ranked(place, without=key.rpartition("/")[2]))
+                self._ranking.write(place, self._ranking.ranked(place, without=key.rpartition("/")[2]))
         return found
 
     def delete_task(self, task: Task) -> int:
@@ -337,30 +329,11 @@ class Store:
                     # Others write meanwhile: what one of them has mended since it was looked at stays.
                     if self._entries.is_damaged(key):
                         self._entries.delete(key)
-        stale = list(self._stale_places())
+        stale = list(self._ranking.stale_places())
         if repair:
             for place in stale:
-                self._rank_anew(place)
+                self._ranking.rank_anew(place)
         return (*lines, *(f"best/{place}: is not the best record" for place in stale))
-
-    def _stale_places(self) -> Iterator[str]:
-        """The slots whose leaders are not the best of their records."""
-        places = {key.split("/", 1)[1].rpartition("/")[0] for key in self._entries.keys("record/")}
-        places |= {key.split("/", 1)[1] for key in self._entries.keys("best/")}
-        for place in sorted(places):
-            kept = self._entries.read(f"best/{place}", read_leaders)
-            if sorted(kept or (), key=rank) != sorted(self._ranked(place), key=rank):
-                yield place
-
-    def _rank_anew(self, place: str) -> None:
-        """Writes the leaders of a slot anew; a leader holds its record whole, so one that was lost comes back."""
-        with self._entries.transaction():
-            for leader in self._entries.read(f"best/{place}", read_leaders) or ():
-                key = f"record/{place}/{leader.digest}"
-                if not self._entries.has(key):
-                    self._entries.write(key, unstructure(leader.record))
-        with self._entries.transaction():
-            self._write_leaders(place, self._ranked(place))
 
     def _introduce(self, task: Task, machine: Machine, protocol: Protocol) -> None:
         """Writes what the store lacks of the three; a task stays as it is, but learns the name of its operator."""
@@ -370,38 +343,6 @@ class Store:
         known = self._tasks.get(task_key(task)) if task.op is not None else None
         if known is not None and known.op is None:
             self._tasks.replace(task)
-
-    # --- leaders ------------------------------------------------------------------------------------------------------
-
-    def _lead(self, place: str, digest: str, stored: StoredRecord) -> None:
-        """Updates the leaders of a slot after one of its records became `stored`; inside a transaction."""
-        key = f"best/{place}"
-        kept = self._entries.read(key, read_leaders)
-        if kept is None and not self._entries.has(key):
-            kept = ()
-        new = leader_from_stored(stored, digest)
-        before = [leader for leader in kept or () if leader.digest == digest]
-        if kept is None or any(new is None or new.accuracy != old.accuracy or rank(new) > rank(old) for old in before):
-            # The leaders are damaged, or one may have fallen behind a record that is not among them.
-            leaders = leaders_of([new, *self._ranked(place, without=digest)])
-        else:
-            leaders = leaders_of([new, *(leader for leader in kept if leader.digest != digest)])
-        if leaders != kept:
-            self._write_leaders(place, leaders)
-
-    def _ranked(self, place: str, without: str = "") -> tuple[Leader, ...]:
-        """The leaders among the committed records of a slot, but for the one with the digest `without`."""
-        found = self._entries.scan(f"record/{place}/", read_stored)
-        digests = ((key.rpartition("/")[2], stored) for key, stored in found)
-        return leaders_of(leader_from_stored(stored, digest) for digest, stored in digests if digest != without)
-
-    def _write_leaders(self, place: str, leaders: tuple[Leader, ...]) -> None:
-        """Writes the leaders of a slot, and beside them those that only a later version reads; in a transaction."""
-        later = self._entries.read(f"best/{place}", read_later_leaders) or ()
-        if leaders or later:
-            self._entries.write(f"best/{place}", entry_from_leaders(leaders, later))
-        else:
-            self._entries.delete(f"best/{place}")
 
 
 def _read_state(entry: Json) -> SearchState:
