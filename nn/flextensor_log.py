@@ -110,6 +110,12 @@ def task_from_key(key: str, *, threads: int | None = None) -> Task:
     return _task_from_key(key, threads)[0]
 
 
+def reduce_order(task: Task) -> tuple[int, ...]:
+    """Where the seed has each reduce axis of a task; empty where it has the same order, or never had the task."""
+    op = task.op.name if task.op is not None else ""
+    return next((category.reduce_order for category in CATEGORIES.values() if category.op == op), ())
+
+
 def _task_from_key(key: str, threads: int | None) -> tuple[Task, Category]:
     found = _KEY.match(key)
     if found is None:

@@ -127,17 +127,27 @@ def schedule(  # noqa: PLR0917 # the seed's arguments, in its order
 
 
 def schedule_with_config(
-    task_key: str, configs: SpecFile | Schedule | str | os.PathLike[str], *, threads: int | None = None
+    task_key: str,
+    configs: SpecFile | Schedule | str | os.PathLike[str] | Sequence[Any],
+    *,
+    threads: int | None = None,
 ) -> tuple[Any, tuple[Any, ...]]:
     """``s, bufs`` of a task by what `schedule` found before: a spec, the path of its file, or a schedule alone.
 
-    SpecError where it is another computation's, or does not fit.
+    Also by what the seed's `schedule` found, for a CPU: ``[[{"spatial": ...}, ...], {"inline": ...}]``, as it stands
+    behind the key in a line of its logs. SpecError where it is another computation's, or does not fit.
     """
     if isinstance(configs, str | os.PathLike):
         configs = load_spec(os.fspath(configs))
     if isinstance(configs, Schedule):
         task, bufs = _computation(task_key, threads)
         return _lowered(task, configs), bufs
+    if not isinstance(configs, SpecFile):
+        from .flextensor_config import schedule_from_config
+        from .flextensor_log import reduce_order
+
+        task, bufs = _computation(task_key, threads)
+        return _lowered(task, schedule_from_config(task.workload, [*configs], reduce_order(task))), bufs
     task, bufs = _computation(task_key, configs.task.threads if threads is None else threads)
     if task.identity != configs.task.identity:
         raise SpecError(f"found another computation's than {task_key!r}; give what schedule found for it", "configs")

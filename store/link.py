@@ -12,7 +12,6 @@ import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 from ..spec.errors import StoreError, escaped, shortened
 
@@ -118,6 +117,8 @@ def _in_time(question: Callable[[], T], limit_s: float) -> T:
 
 def read_url(url: str) -> tuple[str, str]:
     """Where a URL leads, for people and without its password, and the URL for the client; StoreError for a bad one."""
+    from urllib.parse import urlsplit  # on use: who names no server need not pay for it
+
     sample = "redis://HOST:6379/0, rediss://USER:PASSWORD@HOST:6379/0 (TLS) or unix:///PATH"
     try:
         parts = urlsplit(url)

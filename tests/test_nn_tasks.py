@@ -86,6 +86,24 @@ def test_a_kernel_is_found_built_saved_and_given_back(bench: PretendedBench, tmp
         assert tvm_ffi.structural_equal(again.mod, s.mod)
 
 
+def test_what_the_seed_found_is_taken_too() -> None:
+    """As a line of a log says it, or as the seed's tuple of two; for tasks of one's own and for named ones."""
+    configs = [[{"spatial": [[4, 4], [3, 8]], "reduce": [[2, 4]], "unroll": [[512, 0]]}], {"inline": [[0]]}]
+    s, bufs = schedule_with_config(GEMM.key, configs, threads=1)
+    assert [tuple(map(int, buf.shape)) for buf in bufs] == [(16, 8), (8, 24), (16, 24)]
+    text = s.mod["main"].script()
+    assert "T.parallel(12)" in text
+    assert "T.vectorized(8)" in text
+    assert tvm_ffi.structural_equal(schedule_with_config(GEMM.key, tuple(configs), threads=1)[0].mod, s.mod)
+    sizes = {"n": 1, "c": 3, "k": 64, "h": 224, "w": 224, "r": 7, "s": 7}
+    pad = [[1], [3], [454], [454]]
+    conv = {"spatial": [[sizes[a]] for a in "nkhw"], "reduce": [[sizes[a]] for a in "crs"]}
+    named, _ = schedule_with_config("yolo/yolo0", [[{"spatial": pad}, conv], {"inline": [[0, 0]]}], threads=1)
+    assert "main" in {var.name_hint for var in named.mod.functions}
+    with pytest.raises(SpecError, match=r"config\[0\]\[0\]\.spatial: found 1; need factors for 2 axes: i, j"):
+        schedule_with_config(GEMM.key, [[{"spatial": [[16]]}], {}])
+
+
 def test_a_second_call_finds_it_in_the_store(bench: PretendedBench, tmp_path: Path) -> None:
     options: dict[str, Any] = {"op_trial": 4, "graph_trial": 2, "store": Store(tmp_path), "threads": 1}
     first = schedule(GEMM.key, **options)[2]
