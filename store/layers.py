@@ -183,10 +183,17 @@ class Layers:
     def starts(
         self, task: Task, machine: Machine | None = None, protocol: Protocol | None = None
     ) -> tuple[Schedule, ...]:
-        """Schedules that a search should begin with: the project's, then what is best on the machines nearest to it."""
+        """Schedules that a search should begin with: the project's, what others claim of such a machine, and of others.
+
+        The store's own claims of this machine are not among them: a search sees to those.
+        """
         machine, protocol = machine or this_machine(), protocol or Protocol(threads=task.threads)
+        around = [layer for layer in self.all() if layer.name not in (PROJECT, USER)]
+        heard = [layer.best(task, machine, protocol, DEFAULT_ALLOW) for layer in around]
         elsewhere = itertools.islice(self._elsewhere(task, machine, protocol, DEFAULT_ALLOW), MOST_STARTS)
-        return tuple(dict.fromkeys((*self.project_schedules(task), *(found.record.schedule for found in elsewhere))))
+        heard += [found.record for found in elsewhere]
+        schedules = [record.schedule for record in heard if record is not None][:MOST_STARTS]
+        return tuple(dict.fromkeys((*self.project_schedules(task), *schedules)))
 
     def project_schedules(self, task: Task) -> tuple[Schedule, ...]:
         """What the project's files say of a task, whatever they claim of it."""

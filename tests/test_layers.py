@@ -113,6 +113,15 @@ def test_other_machines_answer_only_where_asked_for(store: Store, project: Path)
     assert starts == (tiled(), tiled(factor=16), tiled(factor=4)), "the project's, then the nearest"
 
 
+def test_what_others_claim_of_such_a_machine_is_tried_before_what_they_claim_of_others(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers_module, "SHIPPED_FOLDER", tmp_path)
+    save_spec(spec(0.001, factor=4, machine=NEAR), tmp_path / "a.json")
+    save_spec(spec(0.9), tmp_path / "b.json")
+    assert Layers(store=store).starts(gemm(), MACHINE) == (tiled(), tiled(factor=4))
+
+
 def test_files_are_found_by_content_and_followed(project: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = SpecFiles("project", project)
     (project / "notes.txt").write_text("{")
