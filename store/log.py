@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -24,6 +25,7 @@ PAGE_BYTES: Final = 4096
 
 _HEADER: Final = 32
 _FRAME: Final = 24
+_AGAIN_S: Final = 0.05
 _ORDERS: Final = {b"\x37\x7f\x06\x82": "<", b"\x37\x7f\x06\x83": ">"}
 """How a log begins → the order of bytes in its checksums."""
 
@@ -74,12 +76,17 @@ def has_lost_commits(folder: Path) -> bool:
     this: closing it would let go of all the locks that this process has on it.
     """
     try:
-        if _is_open(folder):
+        if _is_open(folder) or not _commits_behind_damage(folder):
             return False
-        with log_of(folder).open("rb") as log:
-            return any(frame.commits and not frame.is_whole for frame in frames(log))
+        time.sleep(_AGAIN_S)  # where locks are not told, a writer may have been half-way through a frame
+        return _commits_behind_damage(folder)
     except FileNotFoundError:
         return False
+
+
+def _commits_behind_damage(folder: Path) -> bool:
+    with log_of(folder).open("rb") as log:
+        return any(frame.commits and not frame.is_whole for frame in frames(log))
 
 
 def _is_open(folder: Path) -> bool:
