@@ -71,11 +71,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--part", choices=("load", "flips"), action="append", help="only this part")
     parser.add_argument("--report", type=Path, help="write the table here, as docs/store-faults.md")
     given = parser.parse_args()
     begin = time.monotonic()
     load, flips = (SHORT, FEW_FLIPS) if given.short else (LONG, FLIPS)
-    rows = [*load_rows(given.seed, load), *flip_rows(given.seed, flips)]
+    rows = []
+    if "load" in (given.part or ("load",)):
+        rows += load_rows(given.seed, load)
+        print(*rows, sep="\n", flush=True)
+    if "flips" in (given.part or ("flips",)):
+        rows += flip_rows(given.seed, flips)
     text = "\n".join([
         "<!-- Written by `make store-faults`; do not edit. -->",
         "# The store under load and damage",

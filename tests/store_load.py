@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from autosched.spec.task import Task
     from autosched.store.records import Record
 
+_PAUSE_S: Final = 0.002
 TASKS: Final = 8
 """Writers meet on these: every put reads and may replace the leader of one."""
 
@@ -68,7 +69,8 @@ def read(folder: str) -> None:
     slowest_s = 0.0
     last: dict[int, float] = {}
     store = Store(folder)
-    while not select.select([0], [], [], 0)[0]:
+    # A pause, or the readers would take the cores from the writers.
+    while not select.select([0], [], [], _PAUSE_S)[0]:
         number = reads % TASKS
         begin = time.perf_counter()
         try:
