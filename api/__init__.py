@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .result import Answer, Result
     from .search.default import default_schedule
     from .search.tracker import Remote
-    from .sharing import export_specs, import_specs, rebuild, save_spec
+    from .sharing import export_specs, import_specs, merge_specs, rebuild, save_spec
     from .spec.claim import Failure, Machine, Protocol
     from .spec.errors import AutoschedError, LoweringError, MeasureError, SpecError, StoreError
     from .spec.schedule import Schedule
@@ -57,6 +57,7 @@ __all__ = [
     "lookup",
     "lookup_or_tune",
     "lower",
+    "merge_specs",
     "rebuild",
     "rewrite",
     "save_spec",
@@ -93,6 +94,7 @@ _HOMES: Final = {
     "lookup": "tuning",
     "lookup_or_tune": "tuning",
     "lower": "lowering",
+    "merge_specs": "sharing",
     "rebuild": "sharing",
     "rewrite": "lowering",
     "save_spec": "sharing",

@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "lower": ("cli_lower", "a spec file as TensorIR, machine code, or pass by pass"),
     "export": ("cli_exchange", "the best schedules, or all that is known, to spec files or a bundle"),
     "import": ("cli_exchange", "what spec files and bundles say, into the store, as claims"),
+    "merge": ("cli_exchange", "spec files and bundles into one, each schedule once with the claims of all"),
     "rebuild": ("cli_exchange", "a store again, from what export --all wrote of it"),
     "tasks": ("cli_tasks", "the operators and their arguments"),
     "record-space": ("cli_record", "measure many schedules of a task, for searching without hardware"),

@@ -1,4 +1,4 @@
-"""``autosched export``, ``import`` and ``rebuild``: between a store and files that go by mail or lie in git."""
+"""``autosched export``, ``import``, ``merge`` and ``rebuild``: between stores and files, by mail or in git."""
 
 from __future__ import annotations
 
@@ -80,6 +80,26 @@ def import_(paths: tuple[str, ...], *, form: str, output: str | None, store: Sto
     from .sharing import import_specs
 
     return _report(import_specs(*paths, store=store), store, as_json, "imported")
+
+
+@click.command()
+@click.argument("paths", metavar="FILE FILE...", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to write; may be one of the files.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def merge(paths: tuple[str, ...], *, output: str, as_json: bool) -> None:
+    """Write what spec files and bundles say together: the same schedule of a task once, with the claims of all.
+
+    A spec file, where all are spec files of one schedule, else a bundle. Nothing is written where a file is bad.
+    """
+    from .sharing import merge_specs
+
+    done = merge_specs(*paths, output=output)
+    if as_json:
+        click.echo(write_json({"path": output, **attrs.asdict(done)}), nl=False)
+        return
+    form = "a bundle" if done.is_bundle else "a spec file"
+    schedules, tasks = counted(done.schedules, "schedule"), counted(done.tasks, "task")
+    click.echo(f"{escaped(output)}: {form}, {schedules} of {tasks}")
 
 
 @click.command()

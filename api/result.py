@@ -71,7 +71,7 @@ class Answer:
 
     @property
     def origin(self) -> str:
-        """What the times are worth: "measured here", "verified" (claimed elsewhere, timed here) or "claimed".
+        """What the times are worth: "measured here", "verified" (claimed, its numbers right here) or "claimed".
 
         Times of another machine are a claim here, and so are, under the policy "recheck", those that have drifted.
         "not measured" where there are none.

@@ -13,6 +13,7 @@ from .spec.spec_file import save_spec as save_spec_file
 from .store.claims import spec_from_record
 from .store.exporting import export_store
 from .store.importing import import_files, rebuild_store
+from .store.merging import merge_files
 from .store.records import Record
 from .tuning import StoreLike, open_store
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .spec.task import Task
     from .store.exporting import Exported
     from .store.importing import Imported
+    from .store.merging import Merged
 
     Specified: TypeAlias = Answer | Record | SpecFile
 
@@ -51,6 +53,11 @@ def import_specs(*paths: str | os.PathLike[str], store: StoreLike = None) -> Imp
     A task whose operator's name contradicts its workload comes in without that name.
     """
     return import_files(open_store(store), paths, honest)
+
+
+def merge_specs(*paths: str | os.PathLike[str], output: str | os.PathLike[str]) -> Merged:
+    """Writes what spec files and bundles say together to a file: each schedule once, with the claims of all."""
+    return merge_files(paths, output)
 
 
 def rebuild(*paths: str | os.PathLike[str], store: StoreLike = None) -> Imported:

@@ -281,5 +281,7 @@ def _read(value: Json, cls: type[Kind], version: int) -> Kind:
 def _check_dates(history: History) -> None:
     for number, measurement in enumerate(history.measurements):
         check_date(measurement.date, f"measurements[{number}].date")
-    if history.failed is not None:
-        check_date(history.failed.date, "failed.date")
+    for name in ("failed", "compared", "slowed"):
+        event = getattr(history, name)
+        if event is not None:
+            check_date(event.date, f"{name}.date")

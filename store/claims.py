@@ -19,8 +19,11 @@ def spec_from_record(record: Record) -> SpecFile:
 
 
 def claims_from_record(record: Record) -> tuple[Claim, ...]:
-    """A claim for each session, claims of others included; none of a schedule that fails. Only origins are lost."""
-    if record.failure is not None:
+    """A claim for each session that is not outdated, claims of others included; only origins are lost.
+
+    None of a schedule that fails or is in quarantine.
+    """
+    if not record.counted:
         return ()
     return tuple(
         Claim(
@@ -34,7 +37,7 @@ def claims_from_record(record: Record) -> tuple[Claim, ...]:
             effort=measurement.effort,
             date=measurement.date,
         )
-        for measurement in record.measurements
+        for measurement in record.current
     )
 
 

@@ -95,7 +95,7 @@ def as_claim(entry: Entry) -> Record | None:
     """What a stranger's entry claims; None where it claims nothing that a store takes from others."""
     if not isinstance(entry, Record) or not entry.counted:
         return None
-    claimed = tuple(attrs.evolve(measurement, origin=CLAIMED) for measurement in entry.measurements)
+    claimed = tuple(attrs.evolve(measurement, origin=CLAIMED) for measurement in entry.current)
     return Record(
         task=entry.task, schedule=entry.schedule, machine=entry.machine, protocol=entry.protocol, measurements=claimed
     )

@@ -14,7 +14,7 @@ from ..spec.errors import SpecError
 from ..spec.json_text import compact_json
 from ..spec.versions import VERSION
 from .entries import unseal
-from .records import CLAIMED
+from .records import MEASURED, ORIGINS
 from .stored import StoredRecord, read_stored, version_of
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 class Leader:
     """The best record of an accuracy class, after what it is ranked by.
 
-    A claim ranks behind whatever was timed here, and what was only tried (`held` is False) behind what was timed in
-    turn with the default: who leads has a baseline. Then the lower latency leads. Latencies with the same three digits
-    are a tie, which goes to who did not lose to the default, then to the simpler schedule (`length` of its text), then
-    to the digest: the same leader in whatever order records came.
+    A claim ranks behind whatever was timed here, one whose numbers were not looked at here behind one whose were, and
+    what was only tried (`held` is False) behind what was timed in turn with the default: who leads has a baseline. Then
+    the lower latency leads. Latencies with the same three digits are a tie, which goes to who did not lose to the
+    default, then to the simpler schedule (`length` of its text), then to the digest: the same leader in whatever order
+    records came.
     """
 
     accuracy: str
@@ -58,7 +59,7 @@ def leader_from_stored(stored: StoredRecord, digest: str) -> Leader | None:
     latency_s = statistics.median(in_turn) if in_turn else stored.latency_s
     return Leader(
         accuracy=stored.accuracy,
-        claimed=stored.origin == CLAIMED,
+        claimed=stored.origin != MEASURED,
         held=bool(in_turn),
         latency_s=latency_s,
         length=len(compact_json(unstructure(stored.schedule))),
@@ -67,10 +68,10 @@ def leader_from_stored(stored: StoredRecord, digest: str) -> Leader | None:
     )
 
 
-def rank(leader: Leader) -> tuple[bool, bool, float, bool, int, str]:
+def rank(leader: Leader) -> tuple[int, bool, float, bool, int, str]:
     """What leaders are ordered by, the best first."""
     digits = float(f"{leader.latency_s:.3g}")
-    return leader.claimed, not leader.held, digits, leader.lost, leader.length, leader.digest
+    return ORIGINS.index(leader.record.origin), not leader.held, digits, leader.lost, leader.length, leader.digest
 
 
 def leaders_of(candidates: Iterable[Leader | None]) -> tuple[Leader, ...]:

@@ -26,7 +26,7 @@ MEASURED: Final = "measured here"
 CLAIMED: Final = "claimed"
 VERIFIED: Final = "verified"
 ORIGINS: Final = (MEASURED, VERIFIED, CLAIMED)
-"""Where a record's time comes from: timed here; claimed elsewhere and then timed here; claimed and not yet timed."""
+"""Where a record's time comes from: timed here; claimed elsewhere, with numbers found right here; claimed."""
 
 
 def utc_now() -> str:
@@ -74,15 +74,38 @@ class FailedTrial:
 
 
 @attrs.frozen(kw_only=True)
+class Comparison:
+    """The output was compared with the reference here, and right; nothing was timed."""
+
+    tools: tuple[Tool, ...] = ()
+    date: str
+
+
+@attrs.frozen(kw_only=True)
+class Slowdown:
+    """What a recheck found: the schedule is slower than it was, so that times taken before `date` no longer count.
+
+    `quarantined`: others that are known are faster now, and it is not served. `reason` is for people.
+    """
+
+    reason: str
+    quarantined: bool
+    date: str
+
+
+@attrs.frozen(kw_only=True)
 class History:
     """All that happened to one schedule of a task on one machine under one protocol, and what follows from it.
 
     `measurements` are sorted by date. `failed` is the last failure; it holds until the schedule is verified and timed
-    here again, after that date: no claim from elsewhere lifts it.
+    here again, after that date: no claim from elsewhere lifts it. `compared` is the last comparison without a time,
+    `slowed` what the last recheck found that found anything.
     """
 
     measurements: tuple[Measurement, ...] = ()
     failed: FailedTrial | None = None
+    compared: Comparison | None = attrs.field(default=None, metadata={"since": 2})
+    slowed: Slowdown | None = attrs.field(default=None, metadata={"since": 2})
 
     @property
     def failure(self) -> Failure | None:
@@ -93,11 +116,36 @@ class History:
         return None if lifted else self.failed.failure
 
     @property
+    def quarantine(self) -> str | None:
+        """Why the schedule is not served though it works: it got slower. None where it may be.
+
+        Lifted by a later session here in which it was timed in turn with the default, and not slower.
+        """
+        if self.slowed is None or not self.slowed.quarantined:
+            return None
+        lifted = any(
+            m.origin == MEASURED
+            and m.baseline_s
+            and m.date > self.slowed.date
+            and statistics.median(m.samples_s) <= statistics.median(m.baseline_s)
+            for m in self.measurements
+        )
+        return None if lifted else self.slowed.reason
+
+    @property
+    def current(self) -> tuple[Measurement, ...]:
+        """The measurements that a recheck has not made worthless."""
+        if self.slowed is None:
+            return self.measurements
+        return tuple(m for m in self.measurements if m.date >= self.slowed.date)
+
+    @property
     def counted(self) -> tuple[Measurement, ...]:
-        """The measurements that count: those made here, else the claims; none of a schedule that fails."""
-        if self.failure is not None:
+        """The measurements that count: those made here, else the claims; none of a schedule that is not to be used."""
+        if self.failure is not None or self.quarantine is not None:
             return ()
-        return tuple(m for m in self.measurements if m.origin == MEASURED) or self.measurements
+        is_timed_here = any(m.origin == MEASURED for m in self.measurements)
+        return tuple(m for m in self.current if m.origin == MEASURED) if is_timed_here else self.current
 
     @property
     def samples(self) -> tuple[float, ...]:
@@ -111,20 +159,21 @@ class History:
 
     @property
     def latency_s(self) -> float | None:
-        """The median of the samples; None of a schedule that fails."""
+        """The median of the samples; None of a schedule that is not to be used."""
         return statistics.median(self.samples) if self.counted else None
 
     @property
     def origin(self) -> str:
         """One of `ORIGINS`; a failure was always seen here."""
-        here = self.failed is not None or any(m.origin == MEASURED for m in self.measurements)
-        there = any(m.origin == CLAIMED for m in self.measurements)
-        return CLAIMED if not here else VERIFIED if there else MEASURED
+        if self.failed is not None or any(m.origin == MEASURED for m in self.measurements):
+            return MEASURED
+        return CLAIMED if self.compared is None else VERIFIED
 
     @property
     def verified(self) -> bool:
-        """True where the output was compared with the reference in some session that counts."""
-        return any(m.verified for m in self.counted)
+        """True where the output was compared with the reference, in some session that counts or here without a time."""
+        counted = self.counted
+        return any(m.verified for m in counted) or (bool(counted) and self.compared is not None)
 
     @property
     def accuracy(self) -> str:
@@ -138,6 +187,7 @@ class History:
 
 
 AnyHistory = TypeVar("AnyHistory", bound=History)
+Event = TypeVar("Event", FailedTrial, Comparison, Slowdown)
 
 
 @attrs.frozen(kw_only=True)
@@ -163,12 +213,13 @@ def check_record(record: Record) -> None:
 
 
 def united(ours: AnyHistory, theirs: History) -> AnyHistory:
-    """`ours` with the measurements of both, each once, and the later failure."""
-    failures = [history.failed for history in (ours, theirs) if history.failed is not None]
+    """`ours` with the measurements of both, each once, and of all else that can be known once the later."""
     return attrs.evolve(
         ours,
         measurements=sorted_measurements((*ours.measurements, *theirs.measurements)),
-        failed=max(failures, key=_failure_order, default=None),
+        failed=_later(ours.failed, theirs.failed),
+        compared=_later(ours.compared, theirs.compared),
+        slowed=_later(ours.slowed, theirs.slowed),
     )
 
 
@@ -253,8 +304,9 @@ def _measurement_order(measurement: Measurement) -> tuple[str, str]:
     return measurement.date, repr(measurement)
 
 
-def _failure_order(failed: FailedTrial) -> tuple[str, str]:
-    return failed.date, repr(failed)
+def _later(ours: Event | None, theirs: Event | None) -> Event | None:
+    events = [event for event in (ours, theirs) if event is not None]
+    return max(events, key=lambda event: (event.date, repr(event)), default=None)
 
 
 def _state_order(state: SearchState) -> tuple[str, str, str]:

@@ -21,7 +21,7 @@ from .records import Record, SearchState, check_record, further, united
 from .salvage import salvage
 from .shelf import Shelf
 from .speeds import Speeds, speeds_key, speeds_place
-from .stored import check_version, read_stored, record_from_stored, stored_from_record
+from .stored import check_version, read_stored, record_from_stored, stored_from_record, versioned
 
 if TYPE_CHECKING:
     import os
@@ -251,7 +251,7 @@ class Store:
             self._introduce(task, machine, protocol)
             self._entries.read(key, check_version)
             old = self._entries.read(key, read_stored)
-            stored = new if old is None else united(old, new)
+            stored = new if old is None else versioned(united(old, new))
             self._entries.write(key, unstructure(stored))
             self._ranking.lead(place, key.rpartition("/")[2], stored)
         return record_from_stored(stored, task, machine, protocol)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class StoredRecord(History):
     """A record in canonical names; task, machine and protocol are in its key.
 
-    `spec` is the lowest version of the language that can say the schedule.
+    `spec` is the lowest version of the language that can say the record.
     """
 
     spec: int
@@ -47,12 +47,21 @@ def stored_from_record(record: Record) -> StoredRecord:
     failed = record.failed
     if failed is not None:
         failed = attrs.evolve(failed, failure=attrs.evolve(failed.failure, detail=scrubbed(failed.failure.detail)))
-    return StoredRecord(
-        spec=version_needed(record.schedule),
-        schedule=schedule_to_canonical(record.schedule, record.task.names),
-        measurements=sorted_measurements(record.measurements),
-        failed=failed,
+    return versioned(
+        StoredRecord(
+            spec=1,
+            schedule=schedule_to_canonical(record.schedule, record.task.names),
+            measurements=sorted_measurements(record.measurements),
+            failed=failed,
+            compared=record.compared,
+            slowed=record.slowed,
+        )
     )
+
+
+def versioned(stored: StoredRecord) -> StoredRecord:
+    """The record with the version that it needs."""
+    return attrs.evolve(stored, spec=version_needed(stored))
 
 
 def record_from_stored(stored: StoredRecord, task: Task, machine: Machine, protocol: Protocol) -> Record:
@@ -64,6 +73,8 @@ def record_from_stored(stored: StoredRecord, task: Task, machine: Machine, proto
         protocol=protocol,
         measurements=stored.measurements,
         failed=stored.failed,
+        compared=stored.compared,
+        slowed=stored.slowed,
     )
 
 

@@ -17,9 +17,11 @@ from autosched.store.records import (
     CLAIMED,
     MEASURED,
     VERIFIED,
+    Comparison,
     History,
     Measurement,
     SearchState,
+    Slowdown,
     SpaceState,
     check_record,
     further,
@@ -44,6 +46,9 @@ histories = st.builds(
     History,
     measurements=st.lists(measurements, max_size=4).map(tuple).map(sorted_measurements),
     failed=st.none() | failures,
+    compared=st.none() | st.builds(Comparison, date=st.sampled_from(DAYS)),
+    slowed=st.none()
+    | st.builds(Slowdown, reason=st.just("slower"), quarantined=st.booleans(), date=st.sampled_from(DAYS)),
 )
 
 
@@ -56,12 +61,12 @@ def test_histories_unite_in_any_order(a: History, b: History, c: History) -> Non
 
 @given(histories)
 def test_what_follows_from_a_history(history: History) -> None:
-    if history.failure is not None:
+    if history.failure is not None or history.quarantine is not None:
         assert (history.samples, history.latency_s, history.verified, history.last) == ((), None, False, None)
-        assert history.origin != CLAIMED, "failures are seen here"
-    elif history.measurements:
+        assert history.failed is None or history.origin == MEASURED, "failures are seen here"
+    elif history.counted:
         counted = history.counted
-        assert {m.origin for m in counted} == {CLAIMED} if history.origin == CLAIMED else {MEASURED}
+        assert len({m.origin for m in counted}) == 1
         assert history.latency_s is not None
         assert min(history.samples) <= history.latency_s <= max(history.samples)
         assert history.last == max(counted, key=lambda m: m.date) or history.last in counted
@@ -98,8 +103,38 @@ def test_origins() -> None:
     claim, here = timed(0.001, origin=CLAIMED), timed(0.003)
     assert History(measurements=(claim,)).origin == CLAIMED
     assert History(measurements=(here,)).origin == MEASURED
-    both = History(measurements=(claim, here))
-    assert (both.origin, both.samples) == (VERIFIED, (0.003,)), "a claim that was timed here counts as timed here"
+    looked_at = History(measurements=(claim,), compared=Comparison(date=DAYS[0]))
+    assert (looked_at.origin, looked_at.samples, looked_at.verified) == (VERIFIED, (0.001,), True)
+    both = History(measurements=(claim, here), compared=Comparison(date=DAYS[0]))
+    assert (both.origin, both.samples) == (MEASURED, (0.003,)), "a claim that was timed here counts as timed here"
+
+
+def test_a_claim_of_wrong_numbers_is_verified_by_a_comparison_here() -> None:
+    claim = timed(0.001, origin=CLAIMED, verified=False)
+    assert not History(measurements=(claim,)).verified
+    assert History(measurements=(claim,), compared=Comparison(date=DAYS[0])).verified
+
+
+def test_a_quarantine_hides_a_record_and_is_lifted_by_a_later_session() -> None:
+    before = timed(0.001, baseline_s=(0.003,), date=DAYS[0])
+    slowed = Slowdown(reason="slower", quarantined=True, date=DAYS[1])
+    hidden = History(measurements=(before,), slowed=slowed)
+    assert (hidden.quarantine, hidden.counted, hidden.latency_s, hidden.verified) == ("slower", (), None, False)
+    for later in (
+        timed(0.002, baseline_s=(0.001,), date=DAYS[2]),
+        timed(0.002, date=DAYS[2]),
+        timed(0.002, baseline_s=(0.003,), date=DAYS[1]),
+        timed(0.002, baseline_s=(0.003,), date=DAYS[2], origin=CLAIMED),
+    ):
+        assert History(measurements=(before, later), slowed=slowed).quarantine == "slower", later
+    again = History(measurements=(before, timed(0.002, baseline_s=(0.003,), date=DAYS[2])), slowed=slowed)
+    assert (again.quarantine, again.latency_s) == (None, 0.002), "what was timed before is worth nothing any more"
+
+
+def test_what_got_slower_and_is_still_the_best_has_only_later_times() -> None:
+    sessions = (timed(0.001, date=DAYS[0]), timed(0.002, date=DAYS[1]))
+    slowed = Slowdown(reason="slower", quarantined=False, date=DAYS[1])
+    assert History(measurements=sessions, slowed=slowed).samples == (0.002,)
 
 
 def test_a_failure_holds_until_the_schedule_is_verified_here_again() -> None:

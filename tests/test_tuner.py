@@ -20,7 +20,7 @@ from autosched.spec.claim import Failure, Protocol, Tool
 from autosched.spec.errors import SpecError
 from autosched.spec.schedule import Schedule
 from autosched.spec.task import Target, TargetOption, Task
-from autosched.store.records import CLAIMED, VERIFIED, Record
+from autosched.store.records import CLAIMED, MEASURED, Record
 from autosched.store.store import Store
 from pretended_bench import LARGE, SMALL, PretendedBench, pretended_s
 from store_cases import MACHINE, timed
@@ -335,7 +335,7 @@ def test_claims_are_timed_here_before_they_may_win(store: Store) -> None:
     assert tuned.record.schedule == min(bench.measured, key=pretended_s)
     record = store.get(LARGE, claimed, MACHINE)
     assert record is not None
-    assert record.origin == VERIFIED
+    assert record.origin == MEASURED
 
 
 def test_a_schedule_from_elsewhere_is_tried_at_the_start(store: Store) -> None:
