@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from .nn.registry import get_task
     from .other_formats import export_metaschedule, import_flextensor
     from .question import NothingMeasuredError
+    from .rechecking import recheck, verify
     from .result import Answer, Result
+    from .result import Result
     from .search.default import default_schedule
     from .search.tracker import Remote
     from .sharing import export_specs, import_specs, merge_specs, rebuild, save_spec
@@ -59,8 +61,10 @@ __all__ = [
     "lower",
     "merge_specs",
     "rebuild",
+    "recheck",
     "rewrite",
     "save_spec",
+    "verify",
 ]
 
 _HOMES: Final = {
@@ -96,8 +100,10 @@ _HOMES: Final = {
     "lower": "lowering",
     "merge_specs": "sharing",
     "rebuild": "sharing",
+    "recheck": "rechecking",
     "rewrite": "lowering",
     "save_spec": "sharing",
+    "verify": "rechecking",
 }
 """Name → the module it is imported from."""
 

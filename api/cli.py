@@ -36,6 +36,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "import": ("cli_exchange", "what spec files and bundles say, into the store, as claims"),
     "merge": ("cli_exchange", "spec files and bundles into one, each schedule once with the claims of all"),
     "rebuild": ("cli_exchange", "a store again, from what export --all wrote of it"),
+    "verify": ("cli_recheck", "whether what others claim gives right numbers here"),
+    "recheck": ("cli_recheck", "whether what the store serves is as fast as it was; what is not goes into quarantine"),
     "tasks": ("cli_tasks", "the operators and their arguments"),
     "record-space": ("cli_record", "measure many schedules of a task, for searching without hardware"),
     "doctor": ("cli_doctor", "what tuning depends on here: TVM, threads, machine, store, ceiling"),

@@ -247,6 +247,14 @@ class Measurer(Measuring[Runner]):
 
     def _confirmed(self, schedule: Schedule, first: Measurement) -> Measurement | Failure | None:
         """The slower of two measurements, the second in a process of its own; or why there is none."""
+        found = self._built_alone(schedule)
+        if isinstance(found, Failure):
+            return found
+        second = self._timed_in(schedule, *found, unknown)
+        return max(first, second, key=lambda found: found.median_s) if isinstance(second, Measurement) else second
+
+    def _built_alone(self, schedule: Schedule) -> tuple[Handle, float] | Failure:
+        """A worker that holds the kernel, and the seconds it took to build; or why there is none."""
         handle = self._workers.fork()
         request: Message = {"op": "build", "schedule": unstructure(schedule)}
         with self._lock.building(), self._busy():
@@ -254,8 +262,28 @@ class Measurer(Measuring[Runner]):
         if isinstance(answer, Failure):
             self._workers.end(handle)
             return answer
-        second = self._timed_in(schedule, handle, float(answer["build_s"]), unknown)
-        return max(first, second, key=lambda found: found.median_s) if isinstance(second, Measurement) else second
+        return handle, float(answer["build_s"])
+
+    # --- whether candidates are right ---------------------------------------------------------------------------------
+
+    def compare(self, schedules: Sequence[Schedule]) -> Iterator[tuple[Schedule, Failure | None]]:
+        """Each schedule with what is wrong with it, None where its output is right, in order; nothing is timed."""
+        waiting = list(schedules)
+        while waiting:
+            try:
+                self._share_task()
+                built = self._built_alone(waiting[0])
+                if isinstance(built, Failure):
+                    wrong: Failure | None = built
+                else:
+                    with self._lock.timing(), self._busy():
+                        first_s = self._runner.verify(built[0], 0, waiting[0])
+                        self._workers.end(built[0])
+                    wrong = first_s if isinstance(first_s, Failure) else None
+            except ZygoteError as error:
+                self._restart(error)
+                continue
+            yield waiting.pop(0), wrong
 
     # --- a few candidates, in turn ------------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ def export_store(
     there is nothing to write, SpecError where it cannot be written.
     """
     place = Path(path)
-    tasks = [task for _, task in store.tasks() if not ops or (task.op is not None and task.op.name in ops)]
+    tasks = list(store.tasks_of(ops))
     if everything:
         groups = (found for task in tasks if (found := list(all_entries(store, task))))
         exported = _write_all(place, groups, [] if ops else list(store.all_speeds()))

@@ -85,11 +85,12 @@ class Comparison:
 class Slowdown:
     """What a recheck found: the schedule is slower than it was, so that times taken before `date` no longer count.
 
-    `quarantined`: others that are known are faster now, and it is not served. `reason` is for people.
+    `needs` is how many times as fast as the default it must be in a later session here to be served again: it is in
+    quarantine until then. None where it is served, as the fastest that is known still. `reason` is for people.
     """
 
     reason: str
-    quarantined: bool
+    needs: float | None = None
     date: str
 
 
@@ -119,15 +120,15 @@ class History:
     def quarantine(self) -> str | None:
         """Why the schedule is not served though it works: it got slower. None where it may be.
 
-        Lifted by a later session here in which it was timed in turn with the default, and not slower.
+        Lifted by a later session here, in turn with the default, in which it was as fast as it needs to be.
         """
-        if self.slowed is None or not self.slowed.quarantined:
+        if self.slowed is None or self.slowed.needs is None:
             return None
         lifted = any(
             m.origin == MEASURED
             and m.baseline_s
             and m.date > self.slowed.date
-            and statistics.median(m.samples_s) <= statistics.median(m.baseline_s)
+            and statistics.median(m.baseline_s) >= self.slowed.needs * statistics.median(m.samples_s)
             for m in self.measurements
         )
         return None if lifted else self.slowed.reason

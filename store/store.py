@@ -196,6 +196,12 @@ class Store:
         found = (self._machines.get(key) for key in wanted)
         return tuple(machine for machine in found if machine is not None)
 
+    def tasks_of(self, ops: Collection[str]) -> Iterator[Task]:
+        """The tasks of operators with these names; of no name, every task."""
+        for _, task in self.tasks():
+            if not ops or (task.op is not None and task.op.name in ops):
+                yield task
+
     def machines(self) -> tuple[Machine, ...]:
         """Every machine the store has heard of."""
         return tuple(machine for _, machine in self._machines.values())

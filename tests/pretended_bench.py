@@ -80,3 +80,8 @@ class PretendedBench:
         self.retimed.append(list(schedules))
         found = [self.final(schedule) for schedule in schedules]
         return [entry if isinstance(entry, Failure) else (entry,) * rounds for entry in found]
+
+    def compare(self, schedules: Sequence[Schedule]) -> Iterator[tuple[Schedule, Failure | None]]:
+        for schedule in schedules:
+            found = self.first(schedule)
+            yield schedule, found if isinstance(found, Failure) else None

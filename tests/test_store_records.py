@@ -48,7 +48,9 @@ histories = st.builds(
     failed=st.none() | failures,
     compared=st.none() | st.builds(Comparison, date=st.sampled_from(DAYS)),
     slowed=st.none()
-    | st.builds(Slowdown, reason=st.just("slower"), quarantined=st.booleans(), date=st.sampled_from(DAYS)),
+    | st.builds(
+        Slowdown, reason=st.just("slower"), needs=st.sampled_from([None, 0.5, 2.0]), date=st.sampled_from(DAYS)
+    ),
 )
 
 
@@ -117,11 +119,11 @@ def test_a_claim_of_wrong_numbers_is_verified_by_a_comparison_here() -> None:
 
 def test_a_quarantine_hides_a_record_and_is_lifted_by_a_later_session() -> None:
     before = timed(0.001, baseline_s=(0.003,), date=DAYS[0])
-    slowed = Slowdown(reason="slower", quarantined=True, date=DAYS[1])
+    slowed = Slowdown(reason="slower", needs=1.5, date=DAYS[1])
     hidden = History(measurements=(before,), slowed=slowed)
     assert (hidden.quarantine, hidden.counted, hidden.latency_s, hidden.verified) == ("slower", (), None, False)
     for later in (
-        timed(0.002, baseline_s=(0.001,), date=DAYS[2]),
+        timed(0.002, baseline_s=(0.0029,), date=DAYS[2]),
         timed(0.002, date=DAYS[2]),
         timed(0.002, baseline_s=(0.003,), date=DAYS[1]),
         timed(0.002, baseline_s=(0.003,), date=DAYS[2], origin=CLAIMED),
@@ -133,7 +135,7 @@ def test_a_quarantine_hides_a_record_and_is_lifted_by_a_later_session() -> None:
 
 def test_what_got_slower_and_is_still_the_best_has_only_later_times() -> None:
     sessions = (timed(0.001, date=DAYS[0]), timed(0.002, date=DAYS[1]))
-    slowed = Slowdown(reason="slower", quarantined=False, date=DAYS[1])
+    slowed = Slowdown(reason="slower", date=DAYS[1])
     assert History(measurements=sessions, slowed=slowed).samples == (0.002,)
 
 
