@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from .question import NothingMeasuredError
     from .rechecking import recheck, verify
     from .result import Answer, Result
-    from .result import Result
     from .search.default import default_schedule
     from .search.tracker import Remote
     from .sharing import export_specs, import_specs, merge_specs, rebuild, save_spec

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..spec.claim import Effort, Failure
 from ..spec.dtypes import is_float
+from ..spec.rename import schedule_digest
 from ..store.recent import best_of, everything, reduced
 from ..store.records import CLAIMED, MEASURED, FailedTrial, Measurement, Record, SearchState, utc_now
 from ..store.store import DEFAULT_ALLOW
@@ -49,6 +50,7 @@ class Journal:
         seed: int,
         space: str = SPACE,
         counts: Counts = everything,
+        starts: Sequence[Schedule] = (),
     ) -> None:
         self.exhausted = False
         self.level = 1.0
@@ -61,6 +63,7 @@ class Journal:
         self._seed = seed
         self._space = space
         self._counts = counts
+        self._started_from = tuple(schedule_digest(schedule, task.names) for schedule in dict.fromkeys(starts))
         self._begin = time.monotonic()
         self._before = store.search_state(task, machine, protocol)
         self._finished = 0
@@ -221,6 +224,7 @@ class Journal:
             seconds=self._seconds(),
             seed=self._seed,
             exhausted=self.exhausted,
+            started_from=self._started_from,
         )
 
     def _record(

@@ -17,10 +17,11 @@ from ..spec.task import Task
 from ..store.machine import this_machine
 from ..store.match import nearest_first
 from ..store.records import MEASURED, FailedTrial, Measurement, Record, Slowdown, utc_now
+from ..store.tools import tools
 from .confidence import median_interval
 from .default import default_schedule
 from .finals import FEW_ROUNDS, FINALISTS, REPEATS, ROUNDS, SLOW_S
-from .journal import accuracy_of, tools
+from .journal import accuracy_of
 from .measurable import check_measurable
 from .measure import Measurer
 
@@ -180,7 +181,7 @@ class _Session:
         measurements: tuple[Measurement, ...] = ()
         failed = None
         if isinstance(result, Failure):
-            failed = FailedTrial(failure=result, tools=tools(), date=utc_now())
+            failed = FailedTrial(failure=result, tools=tools(self._machine), date=utc_now())
         else:
             accuracies = (accuracy_of(self._task.workload), *(() if before is None else (before.accuracy,)))
             measurement = Measurement(
@@ -189,7 +190,7 @@ class _Session:
                 verified=True,
                 accuracy=max(accuracies, key=ACCURACY_CLASSES.index),
                 origin=MEASURED,
-                tools=tools(),
+                tools=tools(self._machine),
                 effort=before.last.effort if before is not None and before.last is not None else None,
                 date=utc_now(),
             )

@@ -119,8 +119,9 @@ def tune(
     begin = time.monotonic()
     space = space or Space(task, machine, speeds=store.speeds(machine, task.threads))
     journal = Journal(
-        task, store, machine, protocol, method=name_of(method), seed=seed, space=space.name, counts=counts
-    )
+        task, store, machine, protocol,
+        method=name_of(method), seed=seed, space=space.name, counts=counts, starts=starts,
+    )  # fmt: skip
     search = _Search(journal, budget, begin, watch)
     try:
         with bench(task, protocol) as open_bench:

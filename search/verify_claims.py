@@ -10,7 +10,7 @@ import attrs
 from ..spec.claim import Failure, Protocol
 from ..store.machine import this_machine
 from ..store.records import CLAIMED, Comparison, FailedTrial, Record, utc_now
-from .journal import tools
+from ..store.tools import tools
 from .measurable import check_measurable
 from .measure import Measurer
 
@@ -62,7 +62,7 @@ def verify_claims(
     for record in claims:
         failure = wrong[record.schedule]
         if failure is None:
-            store.put(attrs.evolve(record, compared=Comparison(tools=tools(), date=utc_now())))
+            store.put(attrs.evolve(record, compared=Comparison(tools=tools(here), date=utc_now())))
         elif failure.kind == "wrong_answer" or record.machine == here:
-            store.put(attrs.evolve(record, failed=FailedTrial(failure=failure, tools=tools(), date=utc_now())))
+            store.put(attrs.evolve(record, failed=FailedTrial(failure=failure, tools=tools(here), date=utc_now())))
     return tuple(Compared(record=record, failure=wrong[record.schedule]) for record in claims)

@@ -87,15 +87,30 @@ class Tool:
     version: str = attrs.field(validator=check_printable)
 
 
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def _digests(_: object, attribute: attrs.Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
+    for position, text in enumerate(value):
+        if not _DIGEST.match(text):
+            raise SpecError(
+                f"{text[:40]!r} is no digest; allowed: 64 digits of 0-9a-f", f"{attribute.name}[{position}]"
+            )
+
+
 @attrs.frozen(kw_only=True)
 class Effort:
-    """How much search stands behind a schedule."""
+    """How much search stands behind a schedule.
+
+    `started_from` holds the digests of the schedules that others had found and the search began with.
+    """
 
     strategy: str = attrs.field(validator=check_printable)
     trials: int
     seconds: float
     seed: int
     exhausted: bool = False
+    started_from: tuple[str, ...] = attrs.field(default=(), validator=_digests, metadata={"since": 2})
 
 
 @attrs.frozen(kw_only=True)

@@ -159,7 +159,11 @@ protocols = st.builds(
 )  # fmt: skip
 failures = st.builds(Failure, kind=st.sampled_from(FAILURE_KINDS), detail=texts)
 tools = st.builds(Tool, name=texts, version=texts)
-efforts = st.builds(Effort, strategy=texts, trials=sizes, seconds=seconds | sizes, seed=sizes, exhausted=st.booleans())
+digests = st.integers(0, 16**64 - 1).map(lambda number: f"{number:064x}")
+efforts = st.builds(
+    Effort, strategy=texts, trials=sizes, seconds=seconds | sizes, seed=sizes, exhausted=st.booleans(),
+    started_from=tuples_of(digests, 2),
+)  # fmt: skip
 claims = st.builds(
     Claim, machine=machines, protocol=protocols, samples_s=tuples_of(seconds), baseline_s=tuples_of(seconds),
     verified=st.booleans(), accuracy=st.sampled_from(ACCURACY_CLASSES), tools=tuples_of(tools),

@@ -28,6 +28,7 @@ spec_of = functools.lru_cache(maxsize=None)(load_spec)
 
 UNTOLD = {
     ("Effort", "exhausted"): "no search that a claim here tells of came to the end of its space",
+    ("Effort", "started_from"): "no search that a claim here tells of began with what others had found",
 }
 """Fields that say the same in every file, and why: no word of the schedule language may stand here."""
 

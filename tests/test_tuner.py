@@ -18,6 +18,7 @@ from autosched.search.space import Space
 from autosched.search.tuner import Tuned, tune
 from autosched.spec.claim import Failure, Protocol, Tool
 from autosched.spec.errors import SpecError
+from autosched.spec.rename import schedule_digest
 from autosched.spec.schedule import Schedule
 from autosched.spec.task import Target, TargetOption, Task
 from autosched.store.records import CLAIMED, MEASURED, Record
@@ -343,6 +344,10 @@ def test_a_schedule_from_elsewhere_is_tried_at_the_start(store: Store) -> None:
     run(store, bench, 5, starts=(Schedule(),))
     assert bench.measured[1] == Schedule()
     assert len(bench.measured) == 5
+    efforts = [m.effort for record in store.records(LARGE) for m in record.measurements]
+    assert {effort.started_from for effort in efforts if effort is not None} == {
+        (schedule_digest(Schedule(), LARGE.names),)
+    }
 
 
 def test_a_schedule_from_elsewhere_is_timed_once_after_a_finished_search(store: Store) -> None:
