@@ -134,7 +134,7 @@ def _report(done: Imported, store: Store, as_json: bool, verb: str) -> int:
         click.echo(write_json({**content, "refused": list(content["refused"])}), nl=False)
     else:
         left = f"; {done.left_out} without a claim left out" if done.left_out else ""
-        files, records = counted(done.files, "file"), counted(done.records, "schedule")
+        files, records = counted(done.files, "file"), counted(done.records, "record")
         click.echo(f"{verb}: {records} from {files} into {store.path}{left}")
     for refused in done.refused:
         click.echo(escaped(" ".join(refused.text.split())), err=True)

@@ -101,6 +101,8 @@ def _reason(record: Record, protocol: Protocol, allow: Collection[str]) -> str:
         return "of another protocol"
     if record.failure is not None:
         return f"failed: {record.failure.kind}"
+    if record.quarantine is not None:
+        return "in quarantine: it got slower"
     if not record.verified:
         return "never compared with the reference"
     return "" if record.accuracy in allow else f"of accuracy {record.accuracy}"

@@ -31,7 +31,7 @@ def test_export_and_import(folder: Path) -> None:
     (folder / "specs" / "bad.json").write_text("{")
     done = call("import", "specs", "--store", "theirs")
     assert done.exit_code == 2, "some were bad; the others are there"
-    assert done.stdout == f"imported: 2 schedules from 2 files into {folder}/theirs\n"
+    assert done.stdout == f"imported: 2 records from 2 files into {folder}/theirs\n"
     (line,) = done.stderr.splitlines()
     assert line.startswith("specs/bad.json: not JSON at line 1, column 2: ")
     assert call("import", "specs/bad.json", "--store", "theirs").exit_code == 2
@@ -45,11 +45,11 @@ def test_a_store_is_rebuilt(folder: Path) -> None:
     done = call("export", "--all", "-o", "all.jsonl", "--json")
     assert json.loads(done.stdout) == {"path": "all.jsonl", "files": 1, "records": 3, "tasks": 2}
     done = call("rebuild", "all.jsonl", "--store", "again")
-    assert (done.exit_code, done.stdout) == (0, f"put back: 3 schedules from 1 file into {folder}/again\n")
+    assert (done.exit_code, done.stdout) == (0, f"put back: 3 records from 1 file into {folder}/again\n")
     for _, task in store.tasks():
         assert list(all_entries(Store("again"), task)) == list(all_entries(store, task))
     done = call("import", "all.jsonl", "--store", "claims")
-    assert done.stdout == f"imported: 2 schedules from 1 file into {folder}/claims; 1 without a claim left out\n"
+    assert done.stdout == f"imported: 2 records from 1 file into {folder}/claims; 1 without a claim left out\n"
 
 
 def test_there_must_be_something_to_export(folder: Path) -> None:
