@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 RIGHT: Final = "right"
 CHECKED: Final = "checked"
+ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""NumPy's threads: the workers have the cores already."""
 STALL_S: Final = 300.0
 """A task that takes so long hangs."""
 
@@ -164,7 +167,7 @@ def prove(run: Run, jobs: int) -> None:
     def start(worker: int) -> subprocess.Popen[bytes]:
         run.place(worker).unlink(missing_ok=True)
         words = ["--out", str(run.folder), "--jobs", str(jobs), "--worker", str(worker)]
-        return subprocess.Popen([sys.executable, __file__, *words])
+        return subprocess.Popen([sys.executable, __file__, *words], env={**os.environ, **ONE_THREAD})
 
     workers = {worker: start(worker) for worker in range(jobs)}
     said_at = time.monotonic()
