@@ -88,7 +88,7 @@ pairs: .venv/.test links ## prove COUNT=2000 pairs of a workload and a schedule 
 fuzz: .venv/.test links ## read COUNT=200000 damaged spec files (SEED=0)
 	@$(BIN)/python tests/run_fuzz.py --count $(or $(COUNT),200000) --seed $(SEED)
 
-# A quarter of an hour on two cores; what was done is not done again.
+# Each outcome is a file in build/seed_tasks: what was done is not done again.
 seed-tasks: .venv/.test links ## a default schedule for each of the 1055 named tasks, half of them built and compared
 	@$(BIN)/python tests/run_seed_tasks.py $(if $(REPORT),--report $(REPORT))
 
