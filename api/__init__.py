@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from .question import NothingMeasuredError
     from .rechecking import recheck, verify
     from .result import Answer, Result
-    from .search.default import default_schedule
     from .search.tracker import Remote
     from .sharing import export_specs, import_specs, merge_specs, rebuild, save_spec
     from .spec.claim import Failure, Machine, Protocol
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from .store.records import Record
     from .store.store import Store
     from .tuning import answer, lookup, lookup_or_tune
+    from .ways import default_schedule
 
 __all__ = [
     "Answer",
@@ -87,7 +87,7 @@ _HOMES: Final = {
     "Task": "spec.task",
     "ValueRange": "spec.task",
     "answer": "tuning",
-    "default_schedule": "search.default",
+    "default_schedule": "ways",
     "export_metaschedule": "other_formats",
     "export_specs": "sharing",
     "get_task": "nn.registry",

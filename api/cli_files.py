@@ -40,17 +40,33 @@ def show(path: str, *, cost: bool) -> None:
 @click.command()
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True)
 def check(paths: tuple[str, ...]) -> int:
-    """Check spec files, a line each: form, task, and that the schedule fits it. Exit status 2 if any fails."""
+    """Check spec files, a line each: form, task, and that the schedule fits it. Exit status 2 if any fails.
+
+    An algorithm is compared with its task at some points of the result.
+    """
     status = 0
     for path in paths:
         try:
             spec = read_spec(path)
+            _check_algorithm(path, spec)
         except SpecError as error:
             click.echo(" ".join(str(error).split()), err=True)
             status = BAD_INPUT
         else:
             click.echo(f"{escaped(path)}: well formed, {spec_text(spec)}")
     return status
+
+
+def _check_algorithm(path: str, spec: SpecFile) -> None:
+    """Raises SpecError where a spec's algorithm computes another result than its task."""
+    if spec.schedule.algorithm is None:
+        return
+    from .search.agreement import check_agrees
+
+    try:
+        check_agrees(spec.schedule.algorithm, spec.task)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from error
 
 
 def spec_text(spec: SpecFile) -> str:

@@ -9,7 +9,7 @@ import click
 
 from .cli import MISSED
 from .cli_report import missed_text
-from .cli_request import Request, layers_options, read_request, request_options
+from .cli_request import Request, allow_option, layers_options, read_request, request_options
 from .cli_tune import report
 from .spec.errors import SpecError
 from .store.match import EXACT, MATCHES
@@ -39,6 +39,7 @@ drift_option = click.option(
 @click.command()
 @request_options
 @click.option("--key", metavar="KEY", help="A task's key, or its beginning, instead of the task.")
+@allow_option
 @layers_options
 @match_option
 @drift_option
@@ -51,6 +52,7 @@ def lookup(
     constants: tuple[str, ...],
     threads: int | None,
     key: str | None,
+    allow: tuple[str, ...],
     store: Store,
     project: str | None,
     server: str | None,
@@ -76,7 +78,7 @@ def lookup(
         request = Request(task=task, name=task.op.name if task.op else None, words=())
     else:
         request = read_request(what, spec_path, target, threads, constants)
-    result = look_up(request.task, store, project=project, server=server, match=match, drift=drift)
+    result = look_up(request.task, store, allow=allow, project=project, server=server, match=match, drift=drift)
     if result is None:
         click.echo(missed_text(request, store, match), err=True)
         return MISSED

@@ -53,6 +53,7 @@ def lower(path: str, form: str) -> None:
 def explained(spec: SpecFile) -> Iterator[str]:
     """The workload after each staging, then TensorIR after each pass."""
     from .spec.check import check_schedule
+    from .spec.check_algorithm import starting_workload
     from .spec.convert import unstructure
     from .spec.json_text import compact_json
     from .spec.nest import plan_from_nests
@@ -63,6 +64,9 @@ def explained(spec: SpecFile) -> Iterator[str]:
     plan = check_schedule(spec.schedule, spec.task)
     workload = spec.task.workload
     yield f"=== the task\n{text_from_plan(plan_from_nests(workload, ()))}\n"
+    if spec.schedule.algorithm is not None:
+        workload = starting_workload(spec.schedule, workload)
+        yield f"=== algorithm {spec.schedule.algorithm.name}\n{text_from_plan(plan_from_nests(workload, ()))}\n"
     for number, staging in enumerate(spec.schedule.stagings):
         workload = apply_staging(workload, staging)
         said = compact_json(unstructure(staging))

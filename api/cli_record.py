@@ -11,6 +11,7 @@ from .cli_report import duration
 from .cli_request import read_request, request_options
 from .spec.claim import Protocol
 from .spec.errors import MeasureError
+from .ways import algorithms_of
 
 if TYPE_CHECKING:
     from .search.recording import Trial
@@ -50,8 +51,9 @@ def record_space(
 
     check_measurable(request.task)
     protocol = Protocol(threads=request.task.threads)
-    heading = Heading(task=request.task, machine=this_machine(), protocol=protocol)
-    space = Space(request.task, heading.machine)
+    algorithms = algorithms_of(request.task)
+    heading = Heading(task=request.task, machine=this_machine(), protocol=protocol, algorithms=algorithms)
+    space = Space(request.task, heading.machine, algorithms=algorithms)
 
     def watch(number: int, trial: Trial) -> None:
         if not quiet:

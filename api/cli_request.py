@@ -9,12 +9,13 @@ import click
 
 from .cli_function import FUNCTION, task_from_function
 from .spec.check_task import check_constants
+from .spec.claim import ACCURACY_CLASSES
 from .spec.errors import SpecError, escaped
 from .spec.schedule import Schedule
 from .spec.task import Target, Task, target_from_value
 from .store.layers import project_folder
 from .store.link import read_url
-from .store.store import Store
+from .store.store import DEFAULT_ALLOW, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +108,19 @@ def named_project(path: str | None) -> str | None:
     if path is not None:
         project_folder(path)
     return path
+
+
+def allow_option(command: Command) -> Command:
+    """The option by which a command is told which accuracy classes will do, beside those that anybody is given."""
+    more = [accuracy for accuracy in ACCURACY_CLASSES if accuracy not in DEFAULT_ALLOW]
+    option = click.option(
+        "--allow",
+        multiple=True,
+        type=click.Choice(more),
+        help="Also schedules whose results round more.",
+        callback=lambda _context, _option, classes: (*DEFAULT_ALLOW, *classes),
+    )
+    return option(command)
 
 
 def read_request(

@@ -17,6 +17,7 @@ from .spec.convert import unstructure
 from .spec.errors import escaped
 from .spec.flops import flop_count
 from .spec.json_text import write_json
+from .ways import default_schedule
 
 if TYPE_CHECKING:
     from .spec.spec_file import SpecFile
@@ -70,7 +71,6 @@ def ran_here(spec: SpecFile, timeout_s: float) -> Ran:
 
     What is not done after `timeout_s` is given up; so is timing in turn, where the schedule alone was timed.
     """
-    from .search.default import default_schedule
     from .search.finals import FEW_ROUNDS, ROUNDS, SLOW_S
     from .search.measurable import check_measurable
     from .search.measure import Measurer

@@ -13,7 +13,7 @@ from .cli import MISSED
 from .cli_function import method_from_text
 from .cli_progress import Notes, open_progress, print_event
 from .cli_report import failures_text, missed_text, result_json, result_text, so_far_text
-from .cli_request import layers_options, read_request, request_options
+from .cli_request import allow_option, layers_options, read_request, request_options
 from .question import (
     FORGET,
     LOOKUP,
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     "--method", default="auto", show_default=True, metavar="M", help=", ".join(METHODS) + "; FILE.py:FUNCTION."
 )
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of all that is left to chance.")
+@allow_option
 @layers_options
 @click.option(
     "--policy",
@@ -86,6 +87,7 @@ def tune(
     effort: str | None,
     method: str,
     seed: int,
+    allow: tuple[str, ...],
     store: Store,
     project: str | None,
     server: str | None,
@@ -124,6 +126,7 @@ def tune(
         policy=policy,
         drift=drift,
         starts=() if request.schedule is None else (request.schedule,),
+        allow=allow,
         devices=devices,
     )
     if policy == FORGET:

@@ -16,6 +16,7 @@ from .store.recent import everything, since, undrifted
 from .store.records import Record, utc_now
 from .store.store import DEFAULT_ALLOW
 from .store.tools import RECHECK, REJECT, TRUST
+from .ways import algorithms_of, allowed, default_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -60,8 +61,6 @@ def result_of(found: Found, drift: str = TRUST) -> Result:
 
 def default_answer(task: Task, layers: Layers, machine: Machine) -> Answer:
     """The schedule of the analytic model, which nobody has timed."""
-    from .search.default import default_schedule
-
     schedule = default_schedule(task, machine, layers.store.speeds(machine, task.threads))
     record = Record(task=task, schedule=schedule, machine=machine, protocol=Protocol(threads=task.threads))
     return Answer(record=record, source="default")
@@ -77,6 +76,7 @@ class Question:
     """What is asked of a search: `starts` are schedules from elsewhere that are tried first.
 
     The machine is this one unless there are `devices`; `rules` are those of `autosched.search.rules` unless given.
+    `allow` lists the accuracy classes that will do; schedules of others are neither tried nor given.
     """
 
     def __init__(
@@ -89,6 +89,7 @@ class Question:
         drift: str = TRUST,
         starts: Sequence[Schedule] = (),
         rules: Sequence[Rule] | None = None,
+        allow: Collection[str] = DEFAULT_ALLOW,
         devices: Devices | None = None,
     ) -> None:
         self.task = task
@@ -96,7 +97,8 @@ class Question:
         self.budget = budget
         self.policy = policy
         self.drift = drift
-        self.starts = starts
+        self.starts = allowed(task, starts, allow)
+        self.allow = allow
         self.rules = rules
         self.devices = devices
 
@@ -113,9 +115,9 @@ class Question:
         found = self._finished()
         return None if found is None or (self.drift == RECHECK and found.drifted) else found
 
-    def best(self, allow: Collection[str] = DEFAULT_ALLOW, match: str = EXACT) -> Result | None:
+    def best(self, match: str = EXACT) -> Result | None:
         """The best that some layer knows."""
-        found = self.layers.best(self.task, self.machine, allow=allow, match=match, drift=self.drift)
+        found = self.layers.best(self.task, self.machine, allow=self.allow, match=match, drift=self.drift)
         return None if found is None else result_of(found, self.drift)
 
     def search(self, *, method: Method = "auto", seed: int = 0, watch: Watch | None = None) -> Result:
@@ -127,14 +129,16 @@ class Question:
         from .search.progress import unwatched
         from .search.tuner import tune
 
+        algorithms = algorithms_of(self.task, self.allow)
         options: dict[str, Any] = {"method": method, "seed": seed, "watch": watch or unwatched, **self._memory()}
+        options |= {"algorithms": algorithms, "allow": self.allow}
         if self.devices is not None:
             options |= {"machine": self.devices.machine, "check": self.devices.check, "bench": self.devices.bench}
         if self.rules is not None:
             from .search.space import Space
 
             speeds = self.layers.store.speeds(self.machine, self.task.threads)
-            options["space"] = Space(self.task, self.machine, self.rules, speeds)
+            options["space"] = Space(self.task, self.machine, self.rules, speeds, algorithms)
         tuned = tune(self.task, self.layers.store, **options)
         if tuned.record is None:
             raise NothingMeasuredError(tuned.failures)
@@ -149,19 +153,29 @@ class Question:
         """What a search as long as this one has found before, whatever has changed since."""
         if self.policy == RETUNE:
             return None
-        for schedule in (*self.starts, *self.layers.project_schedules(self.task)):
+        given = allowed(self.task, self.layers.project_schedules(self.task), self.allow)
+        for schedule in (*self.starts, *given):
             record = self.layers.store.get(self.task, schedule, self.machine)
             if record is None or not (is_timed_here(record) or record.failed):
                 return None
-        state, budget = self.state(), self.budget
-        if state is None or not state.covers(budget.trials, space_name(self.rules), budget.early_stopping):
-            return None
-        return self.best()
+        state = self.state()
+        return self.best() if state is not None and self._is_covered(state) else None
+
+    def _is_covered(self, state: SearchState) -> bool:
+        """True where a search came as far as is asked for; one that left out algorithms which are allowed did not."""
+        budget = self.budget
+        if state.finished >= budget.trials and {*DEFAULT_ALLOW}.issuperset(self.allow):
+            return True
+        algorithms = algorithms_of(self.task, self.allow)
+        name = space_name(self.rules, [algorithm.name for algorithm in algorithms])
+        if any(algorithm.is_loose for algorithm in algorithms) and state.space != name:
+            return False
+        return state.covers(budget.trials, name, budget.early_stopping)
 
     def _memory(self) -> dict[str, Any]:
         """What a search begins with: which times in the store it relies on, what it tries first, and how long it is."""
-        elsewhere = (*self.starts, *self.layers.starts(self.task, self.machine))
-        before = self.layers.store.best(self.task, self.machine)
+        elsewhere = (*self.starts, *allowed(self.task, self.layers.starts(self.task, self.machine), self.allow))
+        before = self.layers.store.best(self.task, self.machine, allow=self.allow)
         winner = () if before is None else (before.schedule,)
         if self.policy == RETUNE:
             return {"counts": since(utc_now()), "starts": (*winner, *elsewhere), "budget": self.budget}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from typing import TypeAlias
 
+    from .spec.algorithm import Algorithm
     from .spec.task import Task
     from .store.exporting import Exported
     from .store.importing import Imported
@@ -50,9 +52,10 @@ def export_specs(
 def import_specs(*paths: str | os.PathLike[str], store: StoreLike = None) -> Imported:
     """Puts what spec files, bundles and folders of them say into a store, as claims; what is bad is listed.
 
-    A task whose operator's name contradicts its workload comes in without that name.
+    A task whose operator's name contradicts its workload comes in without that name; a schedule whose algorithm
+    computes another result than its task, at points where that is tried, does not come in.
     """
-    return import_files(open_store(store), paths, honest)
+    return import_files(open_store(store), paths, honest, check_algorithm_of)
 
 
 def merge_specs(*paths: str | os.PathLike[str], output: str | os.PathLike[str]) -> Merged:
@@ -63,6 +66,20 @@ def merge_specs(*paths: str | os.PathLike[str], output: str | os.PathLike[str]) 
 def rebuild(*paths: str | os.PathLike[str], store: StoreLike = None) -> Imported:
     """Puts back what full exports of one's own hold, as it was; see `rebuild_store`."""
     return rebuild_store(open_store(store), paths, honest)
+
+
+def check_algorithm_of(record: Record) -> None:
+    """Raises SpecError where the algorithm of a record's schedule computes another result than its task."""
+    if record.schedule.algorithm is not None:
+        _check_agrees(record.schedule.algorithm, record.task)
+
+
+@functools.lru_cache(maxsize=64)
+def _check_agrees(algorithm: Algorithm, task: Task) -> None:
+    """Remembered: a bundle has many schedules of one algorithm."""
+    from .search.agreement import check_agrees
+
+    check_agrees(algorithm, task)
 
 
 def honest(task: Task) -> Task:

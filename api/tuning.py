@@ -96,6 +96,7 @@ def lookup_or_tune(
     seed: int = 0,
     threads: int | None = None,
     rules: Sequence[Rule] | None = None,
+    allow: Collection[str] = DEFAULT_ALLOW,
     rpc: Remote | None = None,
     watch: Watch | None = None,
     project: Folder = None,
@@ -114,6 +115,9 @@ def lookup_or_tune(
     `autosched.search.rules.RULES`; what other rules' searches tried counts as well. `watch` is told of every trial.
     NothingMeasuredError where every trial failed.
 
+    Where the task's operator can be computed in other ways, the search chooses among them. `allow` lists the accuracy
+    classes that will do: ``allow=("exact", "reassociated", "winograd")`` lets in algorithms that round more.
+
     With `rpc` it is measured on the devices of a TVM RPC tracker, looked up and stored as theirs:
     ``rpc=Remote("192.168.1.5", 9190, "board")``.
 
@@ -126,7 +130,7 @@ def lookup_or_tune(
         "seed": seed, "rules": rules, "rpc": rpc, "watch": watch,
     }  # fmt: skip
     layers = Layers(store=open_store(store), project=project, server=server)
-    return _tuned(_with_threads(task, threads), layers, LOOKUP_OR_TUNE, drift, options)
+    return _tuned(_with_threads(task, threads), layers, LOOKUP_OR_TUNE, drift, options, allow=allow)
 
 
 def answer(
@@ -147,7 +151,7 @@ def answer(
     "lookup" never measures; "lookup-or-default" gives the model's schedule where nothing is known, which has no times;
     "lookup-or-tune" searches where no search was finished; "retune" searches anew whatever is known; "forget" removes
     all that the store knows of the task, on every machine, and gives None. `options` are those of `lookup_or_tune`,
-    which they only matter to, and `allow` and `match` those of `lookup`.
+    which they only matter to, `allow` that of both, and `match` that of `lookup`.
     """
     check_policy(policy)
     task, layers = _with_threads(task, threads), Layers(store=open_store(store), project=project, server=server)
@@ -157,7 +161,7 @@ def answer(
         layers.store.delete_task(task)
         return None
     if policy not in (LOOKUP, LOOKUP_OR_DEFAULT):
-        return _tuned(task, layers, policy, drift, options)
+        return _tuned(task, layers, policy, drift, options, allow=allow)
     rpc = options.get("rpc")
     machine = this_machine() if rpc is None else devices_of(rpc, options.get("watch")).machine
     found = layers.best(task, machine, allow=allow, match=match, drift=drift)
@@ -166,7 +170,9 @@ def answer(
     return result_of(found, drift)
 
 
-def _tuned(task: Task, layers: Layers, policy: str, drift: str, options: SearchOptions) -> Result:
+def _tuned(
+    task: Task, layers: Layers, policy: str, drift: str, options: SearchOptions, *, allow: Collection[str]
+) -> Result:
     budget = budget_of(
         options.get("trials"), options.get("seconds"), options.get("early_stopping", False), options.get("effort")
     )
@@ -180,6 +186,7 @@ def _tuned(task: Task, layers: Layers, policy: str, drift: str, options: SearchO
         policy=policy,
         drift=drift,
         rules=options.get("rules"),
+        allow=allow,
         devices=None if rpc is None else devices_of(rpc, watch),
     )
     return question.known() or question.search(method=method, seed=options.get("seed", 0), watch=watch)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ..search.default import default_schedule
 from ..spec.spec_file import SpecFile, save_spec
+from ..ways import default_schedule
 from .commands import run_command
 from .works import Work
 

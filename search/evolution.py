@@ -27,6 +27,8 @@ POOL: Final = 256
 """Candidates drawn at the start, from which sketches are compared."""
 SKETCHES: Final = 12
 """How many sketches are tried once before any is looked at closer."""
+NEAR: Final = 2.0
+"""An algorithm whose best is predicted to take no more than so many times as long as the best of all is tried once."""
 PARENTS: Final = 6
 CHILDREN: Final = 6
 """Children looked at for each proposal."""
@@ -175,8 +177,21 @@ class Evolution:
 
 
 def first_of_each_sketch(pool: Sequence[Candidate]) -> list[Candidate]:
-    """The first of each sketch in a pool that is sorted, most promising first."""
+    """The first of each sketch in a pool that is sorted, most promising first; of each algorithm that is near one."""
     best: dict[int, Candidate] = {}
     for candidate in pool:
         best.setdefault(candidate.point[0], candidate)
-    return list(best.values())[:SKETCHES]
+    first = list(best.values())[:SKETCHES]
+    # An algorithm whose sketches all look worse than so many of another may still be the faster one.
+    ways = {_way(candidate) for candidate in first}
+    for candidate in list(best.values())[SKETCHES:]:
+        if _way(candidate) not in ways and candidate.predicted_s <= NEAR * first[0].predicted_s:
+            ways.add(_way(candidate))
+            first.append(candidate)
+    return first
+
+
+def _way(candidate: Candidate) -> str | None:
+    """The name of the algorithm by which a candidate computes its task."""
+    algorithm = candidate.schedule.algorithm
+    return None if algorithm is None else algorithm.name

@@ -9,8 +9,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..spec.claim import Effort, Failure
-from ..spec.dtypes import is_float
 from ..spec.rename import schedule_digest
+from ..spec.tolerance import accuracy_of
 from ..store.recent import best_of, everything, reduced
 from ..store.records import CLAIMED, MEASURED, FailedTrial, Measurement, Record, SearchState, utc_now
 from ..store.store import DEFAULT_ALLOW
@@ -19,12 +19,11 @@ from .budget import IMPROVEMENT, is_settled
 from .rule import SPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ..spec.claim import Machine, Protocol
     from ..spec.schedule import Schedule
     from ..spec.task import Task
-    from ..spec.workload import Workload
     from ..store.recent import Counts
     from ..store.store import Store
     from .budget import Budget
@@ -35,8 +34,9 @@ class Journal:
     """All trials of one task on one machine under one protocol: those of before, and those of this session.
 
     A time counts whatever tools it was taken with. A failure counts only with the tools it was seen with: another
-    compiler may do what that one could not, so the schedule is as good as untried until it is proposed again. Where
-    `counts` is given, nothing else that is known counts at all.
+    compiler may do what that one could not, so the schedule is as good as untried until it is proposed again. Schedules
+    of accuracy classes that are not in `allow` are left out, whoever tried them. Where `counts` is given, nothing else
+    that is known counts at all.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Journal:
         space: str = SPACE,
         counts: Counts = everything,
         starts: Sequence[Schedule] = (),
+        allow: Collection[str] = DEFAULT_ALLOW,
     ) -> None:
         self.exhausted = False
         self.level = 1.0
@@ -64,17 +65,19 @@ class Journal:
         self._space = space
         self._counts = counts
         self._started_from = tuple(schedule_digest(schedule, task.names) for schedule in dict.fromkeys(starts))
+        self._allow = allow
         self._begin = time.monotonic()
         self._before = store.search_state(task, machine, protocol)
         self._finished = 0
         self._settled = 0
         self._tools = tools(machine)
-        self._accuracy = accuracy_of(task.workload)
         self._retracted: set[Schedule] = set()
         self._outcomes: dict[Schedule, Outcome] = {}
         self._level_s: dict[Schedule, float] = {}
         self._claimed: list[Schedule] = []
         for record in sorted(store.records(task, machine, protocol), key=_first_tried):
+            if accuracy_of(task.workload, record.schedule.algorithm) not in allow:
+                continue
             outcome = self._known(record)
             if outcome is not None:
                 self._take(record.schedule, outcome)
@@ -138,7 +141,7 @@ class Journal:
                 samples_s=result,
                 baseline_s=baseline_s,
                 verified=True,
-                accuracy=self._accuracy,
+                accuracy=accuracy_of(self._task.workload, schedule.algorithm),
                 origin=MEASURED,
                 tools=self._tools,
                 effort=self._effort(),
@@ -171,9 +174,9 @@ class Journal:
     def best(self) -> Record | None:
         """The best record as a lookup finds it, or of what counts."""
         if self._counts is everything:
-            return self._store.best(self._task, self._machine, self._protocol)
+            return self._store.best(self._task, self._machine, self._protocol, allow=self._allow)
         records = self._store.records(self._task, self._machine, self._protocol)
-        return best_of(filter(None, (reduced(record, self._counts) for record in records)), DEFAULT_ALLOW)
+        return best_of(filter(None, (reduced(record, self._counts) for record in records)), self._allow)
 
     def failures(self) -> tuple[tuple[str, int], ...]:
         """How many trials failed, by kind."""
@@ -256,12 +259,3 @@ def first_outcome(record: Record) -> Outcome | None:
         return None if record.failure.kind == "noise" else record.failure
     here = [measurement for measurement in record.measurements if measurement.origin == MEASURED]
     return statistics.median(here[0].samples_s) if here else None
-
-
-def accuracy_of(workload: Workload) -> str:
-    """The accuracy class of any schedule that the space makes: sums of floats may be taken in another order."""
-    ordered = ("sum", "prod", "custom")
-    for stage in workload.stages:
-        if stage.reducer is not None and stage.reducer.op in ordered and is_float(stage.outputs[0].dtype):
-            return "reassociated"
-    return "exact"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import attrs
 
+from ..spec.algorithm import Algorithm
 from ..spec.check_task import check_task
 from ..spec.claim import Failure, Machine, Protocol
 from ..spec.convert import structure, unstructure
@@ -57,6 +58,7 @@ class Heading:
     task: Task
     machine: Machine
     protocol: Protocol
+    algorithms: tuple[Algorithm, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -214,6 +216,7 @@ def _known(place: Path, heading: Heading) -> tuple[Trial, ...]:
         ("task", found, asked),
         ("machine", before.heading.machine, heading.machine),
         ("protocol", before.heading.protocol, heading.protocol),
+        ("set of algorithms", before.heading.algorithms, heading.algorithms),
     ):
         if old != new:
             raise SpecError(f"{str(place)!r} was recorded for another {what}; name another file", what)

@@ -38,19 +38,23 @@ class OutputReference:
     points: NDArray[np.int64] | None
     agreed: Array | None
 
-    def mismatch(self, found: Array) -> tuple[Mismatch | None, bool]:
-        """Where `found` is wrong; True with it where only the agreed output says so, which may be wrong itself."""
+    def mismatch(self, found: Array, looser: float = 1.0) -> tuple[Mismatch | None, bool]:
+        """Where `found` is wrong; True with it where only the agreed output says so, which may be wrong itself.
+
+        `looser`: how many times further off it may be, by the accuracy class of its algorithm.
+        """
+        rtol, atol = looser * self.rtol, looser * self.atol
         if self.points is None:
-            return compare(self.name, found, self.expected, self.rtol, self.atol), False
+            return compare(self.name, found, self.expected, rtol, atol), False
         at = np.ravel_multi_index(tuple(self.points.T), found.shape) if found.ndim else np.zeros(1, dtype=np.int64)
-        wrong = compare(self.name, found.reshape(-1)[at], self.expected, self.rtol, self.atol)
+        wrong = compare(self.name, found.reshape(-1)[at], self.expected, rtol, atol)
         if wrong is not None:
             return attrs.evolve(wrong, positions=tuple(int(at[i]) for i in wrong.positions)), False
         if not (self.expected.dtype.kind == "f" and np.isnan(self.expected).any()):
             wrong = unwritten(self.name, found)
         if wrong is None and self.agreed is not None:
             # Two right answers may lie on either side of the exact one.
-            wrong = compare(self.name, found, self.agreed, 2 * self.rtol, 2 * self.atol)
+            wrong = compare(self.name, found, self.agreed, self.rtol + rtol, self.atol + atol)
             return wrong, wrong is not None
         return wrong, False
 
@@ -97,11 +101,13 @@ class Reference:
     def _at(self, output: str, points: NDArray[np.int64]) -> Array:
         return evaluate_points(self.task.workload, self.inputs, output, points)
 
-    def settles_for(self, output: str, positions: list[int], found: list[float]) -> bool:
-        """True if the values `found` at flat `positions` of an output are right by the evaluator."""
+    def settles_for(
+        self, output: str, positions: list[int], found: list[float], accuracy: str = "reassociated"
+    ) -> bool:
+        """True if the values `found` at flat `positions` of an output are right by the evaluator, for their class."""
         shape = self.task.workload.buffers[output].shape
         points = np.stack(np.unravel_index(np.array(positions, dtype=np.int64), shape), axis=1)
-        rtol, atol = tolerance(self.task.workload, output)
+        rtol, atol = tolerance(self.task.workload, output, accuracy)
         expected = self._at(output, points.astype(np.int64))
         return compare(output, np.array(found, dtype=np.float64), expected.astype(np.float64), rtol, atol) is None
 

@@ -83,10 +83,10 @@ class RemoteWorker(Worker):
         inputs = self._site.inputs.items()
         return {name: self._run(partial(self._session.checksum, buffer.buffer)) for name, buffer in inputs}
 
-    def _disputed(self) -> Message | None:
+    def _disputed(self, looser: float) -> Message | None:
         for result in self._results.values():
             self._run(partial(self._session.fetch, result.buffer, result.data))
-        return super()._disputed()
+        return super()._disputed(looser)
 
     def _run(self, run: Callable[[], Any]) -> Any:
         """As on this machine, but an error may mean that the device is gone."""

@@ -47,7 +47,8 @@ class RecordedSpace(Space):
     """
 
     def __init__(self, recording: Recording) -> None:
-        super().__init__(recording.heading.task, recording.heading.machine)
+        heading = recording.heading
+        super().__init__(heading.task, heading.machine, algorithms=heading.algorithms)
         self._recorded: dict[Point, Candidate] = {}
         for trial in recording.trials:
             self._check_point(trial.point)
@@ -73,19 +74,18 @@ class RecordedSpace(Space):
         points = [point for point in self._sorted if point[:1] == sketch]
         return points, np.array(points, dtype=np.int64)
 
-    @property
-    def size(self) -> int:
-        """Number of recorded candidates."""
-        return len(self._recorded)
+    def size_of(self, numbers: range) -> int:
+        """Number of recorded candidates of some sketches."""
+        return len([*self.points_of(numbers)])
 
     def candidate(self, point: Point) -> Candidate | None:
         """The recorded candidate nearest to a point; None where no other of its sketch was recorded."""
         near = self._nearest(point)
         return None if near is None else self._recorded[near]
 
-    def points(self) -> Iterator[Point]:
-        """Every recorded point, in order."""
-        return iter(self._sorted)
+    def points_of(self, numbers: range) -> Iterator[Point]:
+        """Every recorded point of some sketches, in order; plain loops are of all."""
+        return (point for point in self._sorted if not point or point[0] in numbers)
 
     def point_at(self, rank: int) -> Point:
         """The recorded point with a rank, from 0."""

@@ -65,7 +65,8 @@ class Rule:
         return made
 
 
-def space_name(rules: Sequence[Rule] | None) -> str:
-    """What records call the space of these rules; None stands for the built-in ones."""
+def space_name(rules: Sequence[Rule] | None, algorithms: Sequence[str] = ()) -> str:
+    """What records call the space of these rules, None standing for the built-in ones, and of named algorithms."""
     names = BUILT_IN if rules is None else tuple(rule.name for rule in rules)
-    return SPACE if names == BUILT_IN else f"{SPACE}: {', '.join(names)}"
+    made = SPACE if names == BUILT_IN else f"{SPACE}: {', '.join(names)}"
+    return f"{made}, also by {', '.join(algorithms)}" if algorithms else made

@@ -11,6 +11,7 @@ import attrs
 from ..spec.claim import Failure, Protocol
 from ..spec.convert import unstructure
 from ..spec.schedule import Schedule
+from ..spec.tolerance import LOOSER, accuracy_of
 from .noise import is_scattered
 from .reference import Reference
 from .workers import Workers
@@ -81,11 +82,15 @@ class Runner:
     def _settled(self, handle: Handle, schedule: Schedule, answer: Message) -> float | Failure:
         """The first call's seconds, if outputs that differ from those of an earlier candidate are right after all."""
         disputed = answer["disputed"]
+        accuracy = accuracy_of(self.reference.task.workload, schedule.algorithm)
         if disputed is not None:
-            if not self.reference.settles_for(disputed["output"], disputed["positions"], disputed["found"]):
+            wrong = (disputed["output"], disputed["positions"], disputed["found"])
+            if not self.reference.settles_for(*wrong, accuracy):
                 return Failure(kind="wrong_answer", detail=disputed["detail"])
             self.retracted += self.agreeing
             self.agreeing.clear()
+        if LOOSER[accuracy] > 1 and not self.agreeing:
+            return float(answer["first_s"])  # too far off for others to be compared with
         if not self.reference.is_whole and not self.agreeing:
             kept = self.workers.answer(handle, {"op": "keep", "agreed": self.agreed + 1}, _KEEP_S, "run_timeout")
             if isinstance(kept, Failure):

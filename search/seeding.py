@@ -69,7 +69,7 @@ def _in_names_of(task: Task, past: PastTask) -> tuple[Task, Schedule]:
 
 def _transferred(space: Space, task: Task, schedule: Schedule) -> Candidate | None:
     """What `space` has for the choices that `schedule` of another task was made by; None where they are not found."""
-    other = space.for_task(task)
+    other = space.for_task(task, () if schedule.algorithm is None else (schedule.algorithm,))
     point = recovered(other, schedule)
     if point is None:
         return None
@@ -85,7 +85,11 @@ def recovered(space: Space, schedule: Schedule) -> Point | None:
     """The point of `space` that gives `schedule`; None where it is not found."""
     canonical = schedule_to_canonical(schedule, space.task.names)
     wanted = _parts(canonical)
-    starts = [(number, *(len(knob.values) // 2 for knob in s.knobs)) for number, s in enumerate(space.sketches)]
+    starts = [
+        (number, *(len(knob.values) // 2 for knob in sketch.knobs))
+        for number, sketch in enumerate(space.sketches)
+        if (sketch.algorithm is None) == (schedule.algorithm is None)
+    ]
     ranked = sorted((_unlikeness(space, start, wanted), start) for start in starts)
     for _, start in ranked[:_SKETCHES]:
         point = start
@@ -111,7 +115,7 @@ def _unlikeness(space: Space, point: Point, wanted: frozenset[_Part]) -> float:
 
 def _parts(schedule: Schedule) -> frozenset[_Part]:
     """A schedule taken apart, so that those made by nearly the same choices have most in common."""
-    return frozenset(_walked(schedule, ()))
+    return frozenset(_walked(attrs.evolve(schedule, algorithm=None), ()))
 
 
 def _walked(value: object, place: _Part) -> Iterator[_Part]:

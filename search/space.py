@@ -1,21 +1,26 @@
 """The space of schedules of a task on a machine, made by rules from the workload and the hardware.
 
-A point is a sketch (which layout each reduction takes) and a choice for every knob of that sketch. The space can be
-counted, sampled, enumerated, and has neighbours; what it yields passes the checks.
+A point is a sketch (which algorithm, and which layout each reduction takes) and a choice for every knob of that sketch.
+The space can be counted, sampled, enumerated, and has neighbours; what it yields passes the checks.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+import random
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
+from ..spec.algorithm import Algorithm
 from ..spec.check import check_rewritten, check_schedule
+from ..spec.check_algorithm import check_algorithm
 from ..spec.errors import SpecError
 from ..spec.nest import Plan
 from ..spec.schedule import Schedule
+from ..spec.task import Task
 from .analytic import StageCost, call_costs
 from .assemble import StageChoice, assemble
 from .digits import digits_staged
@@ -27,33 +32,47 @@ from .rules import RULES, ruled_knobs, ruled_layouts
 from .tiling import Tile
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Iterator, Mapping, Sequence
 
     from ..spec.claim import Machine
-    from ..spec.task import Task
     from ..spec.workload import Workload
     from ..store.speeds import Speeds
 
 Point: TypeAlias = tuple[int, ...]
 """The number of a sketch, then the index of each knob's value."""
 
-MAX_SKETCHES = 64
+PROBES: Final = 16
+"""Points of each way by which ways are compared first."""
+FAR: Final = 4.0
+"""A way that is predicted to take so many times as long as another is left for the end of a search."""
+MAX_SKETCHES: Final = 64
+"""Of one way to compute the task."""
+MINOR: Final = 0.1
+"""A reduction with less than this part of all steps does not decide how long the task takes."""
+MINOR_LAYOUTS: Final = 2
 _TILE = frozenset(("tile", "inline_producers", *(field.name for field in attrs.fields(Tile))))
 """Knobs that say how a reduction is tiled; others are for the rules that made them."""
 
 
 @attrs.frozen(kw_only=True)
 class Sketch:
-    """One structure: a layout for each reduction (None: plain loops) and the knobs that are left."""
+    """One structure: a layout for each reduction (None: plain loops) and the knobs that are left.
 
+    `task` is what is scheduled: the task of the space, or that of an algorithm's workload.
+    """
+
+    task: Task
+    algorithm: Algorithm | None = None
     layouts: tuple[tuple[str, Layout | None], ...]
     knobs: tuple[Knob, ...]
 
     @property
     def text(self) -> str:
         """A short description for people."""
-        return "; ".join(f"{stage}: {layout.text if layout else 'plain loops'}" for stage, layout in self.layouts)
+        said = [] if self.algorithm is None else [f"by {self.algorithm.name}"]
+        return "; ".join(
+            [*said, *(f"{stage}: {layout.text if layout else 'plain loops'}" for stage, layout in self.layouts)]
+        )
 
     @property
     def size(self) -> int:
@@ -80,39 +99,77 @@ def candidate_from_plan(point: Point, schedule: Schedule, plan: Plan, hardware: 
 
 
 class Space:
-    """The schedules of `task` that `rules` make for `machine`; deterministic.
+    """The schedules of `task` that `rules` make for `machine`: of its own workload, then of each of `algorithms`.
 
-    With `speeds`, what was measured of the machine, times are predicted from them.
+    Deterministic. With `speeds`, what was measured of the machine, times are predicted from them. SpecError for an
+    algorithm that does not fit the task.
     """
 
     def __init__(
-        self, task: Task, machine: Machine, rules: Sequence[Rule] = RULES, speeds: Speeds | None = None
+        self,
+        task: Task,
+        machine: Machine,
+        rules: Sequence[Rule] = RULES,
+        speeds: Speeds | None = None,
+        algorithms: Sequence[Algorithm] = (),
     ) -> None:
+        for algorithm in algorithms:
+            check_algorithm(algorithm, task.workload, {known.buffer: (known.low, known.high) for known in task.ranges})
         self.task = task
+        self.algorithms = tuple(algorithms)
         self._machine = machine
         self._speeds = speeds
         self.rules = tuple(rules)
-        self.name = space_name(self.rules)
+        self.name = space_name(self.rules, [algorithm.name for algorithm in algorithms])
         self.hardware: Hardware = hardware_from_machine(machine, task.threads, speeds)
         self._cache: dict[Point, Candidate | None] = {}
 
-    def for_task(self, task: Task) -> Space:
+    def for_task(self, task: Task, algorithms: Sequence[Algorithm] = ()) -> Space:
         """The space that the same rules make of another task, for the same machine."""
-        return Space(task, self._machine, self.rules, self._speeds)
+        return Space(task, self._machine, self.rules, self._speeds, algorithms)
 
     @cached_property
     def sketches(self) -> tuple[Sketch, ...]:
-        """Every structure, the first of each reduction's layouts first."""
-        combined: list[tuple[tuple[str, Layout | None], ...]] = [()]
-        reductions: dict[str, Reduction] = {}
-        for stage in digits_staged(self.task.workload)[1].stages:
-            if stage.reducer is None:
-                continue
-            reductions[stage.name] = Reduction(task=self.task, stage=stage, hardware=self.hardware)
-            options: tuple[Layout | None, ...] = ruled_layouts(self.rules, reductions[stage.name]) or (None,)
-            combined = [(*head, (stage.name, layout)) for head in combined for layout in options][:MAX_SKETCHES]
+        """Every structure: way by way, the first of each reduction's layouts first."""
+        return tuple(sketch for way in (None, *self.algorithms) for sketch in self._sketches_of(way))
+
+    @cached_property
+    def ways(self) -> tuple[range, ...]:
+        """The numbers of the sketches of each way to compute the task: by its own workload, by each algorithm."""
+        counts = [sum(sketch.algorithm is way for sketch in self.sketches) for way in (None, *self.algorithms)]
+        ends = list(itertools.accumulate(counts))
+        return tuple(range(end - count, end) for end, count in zip(ends, counts, strict=True))
+
+    @cached_property
+    def _least_s(self) -> Mapping[range, float]:
+        """The least predicted time of a few points of each way."""
+        found: dict[range, float] = {}
+        for way in self.ways:
+            rng = random.Random(0)
+            drawn = (self.candidate(self.sample(rng, way)) for _ in range(PROBES))
+            found[way] = min((candidate.predicted_s for candidate in drawn if candidate is not None), default=math.inf)
+        return found
+
+    def near(self, ways: Sequence[range]) -> tuple[range, ...]:
+        """Those of some ways that are worth looking at closer: not far behind the best of them by a first guess."""
+        if len(ways) == 1:
+            return tuple(ways)
+        best_s = min(self._least_s[way] for way in ways)
+        return tuple(way for way in ways if self._least_s[way] <= FAR * best_s)
+
+    def _sketches_of(self, algorithm: Algorithm | None) -> tuple[Sketch, ...]:
+        task = self.task if algorithm is None else attrs.evolve(self.task, workload=algorithm.workload, op=None)
+        reductions = {
+            stage.name: Reduction(task=task, stage=stage, hardware=self.hardware)
+            for stage in digits_staged(task.workload)[1].stages
+            if stage.reducer is not None
+        }
+        options = {name: ruled_layouts(self.rules, each) or (None,) for name, each in reductions.items()}
+        combined = _combined(options, {name: each.stage.points for name, each in reductions.items()})
         return tuple(
             Sketch(
+                task=task,
+                algorithm=algorithm,
                 layouts=layouts,
                 knobs=tuple(k for name, layout in layouts for k in ruled_knobs(self.rules, reductions[name], layout)),
             )
@@ -122,7 +179,11 @@ class Space:
     @cached_property
     def size(self) -> int:
         """Number of points; different points may give the same schedule."""
-        return sum(sketch.size for sketch in self.sketches)
+        return self.size_of(range(len(self.sketches)))
+
+    def size_of(self, numbers: range) -> int:
+        """Number of points of some sketches."""
+        return sum(self.sketches[number].size for number in numbers)
 
     def candidate(self, point: Point) -> Candidate | None:
         """The candidate of a point; None where the knobs' values do not go together."""
@@ -131,19 +192,22 @@ class Space:
         return self._cache[point]
 
     def _made(self, point: Point) -> Candidate | None:
+        sketch = self.sketches[point[0]]
         try:
             schedule, rewritten = self._assembled(point)
-            ruled = self._ruled(schedule, self.values(point))
+            ruled = self._ruled(schedule, point)
             unchanged = ruled is schedule
-            plan = check_rewritten(schedule, rewritten, self.task) if unchanged else check_schedule(ruled, self.task)
+            plan = (
+                check_rewritten(schedule, rewritten, sketch.task) if unchanged else check_schedule(ruled, sketch.task)
+            )
         except SpecError:
             return None
-        return candidate_from_plan(point, ruled, plan, self.hardware)
+        return candidate_from_plan(point, _by(sketch.algorithm, ruled), plan, self.hardware)
 
     def unchecked(self, point: Point) -> Schedule | None:
         """The schedule of a point before any check, which takes most of the time; None where none can be made."""
         try:
-            return self._ruled(self._assembled(point)[0], self.values(point))
+            return _by(self.sketches[point[0]].algorithm, self._ruled(self._assembled(point)[0], point))
         except SpecError:
             return None
 
@@ -153,21 +217,28 @@ class Space:
         return {knob.name: knob.values[i] for knob, i in zip(knobs, point[1:], strict=True)}
 
     def _assembled(self, point: Point) -> tuple[Schedule, Workload]:
-        """The schedule of a point without the rules' own changes, and the workload as its stagings leave it."""
+        """The schedule of a point without the rules' own changes, and the workload as its stagings leave it.
+
+        Of the sketch's task: an algorithm is not mentioned yet, and rules do not see one.
+        """
+        sketch = self.sketches[point[0]]
         tiles = {name: value for name, value in self.values(point).items() if name.rpartition("/")[2] in _TILE}
         choices: Mapping[str, StageChoice] = {
-            stage: StageChoice.from_knobs(layout, stage, tiles) for stage, layout in self.sketches[point[0]].layouts
+            stage: StageChoice.from_knobs(layout, stage, tiles) for stage, layout in sketch.layouts
         }
-        return assemble(self.task, choices, self.hardware)
+        return assemble(sketch.task, choices, self.hardware)
 
-    def _ruled(self, schedule: Schedule, values: Mapping[str, KnobValue]) -> Schedule:
+    def _ruled(self, schedule: Schedule, point: Point) -> Schedule:
+        task, values = self.sketches[point[0]].task, self.values(point)
         for rule in self.rules:
-            schedule = rule.schedule(self.task, values, schedule)
+            schedule = rule.schedule(task, values, schedule)
         return schedule
 
-    def sample(self, rng: random.Random) -> Point:
-        """A point drawn uniformly among sketches, then among each knob's values."""
-        number = rng.randrange(len(self.sketches))
+    def sample(self, rng: random.Random, way: range | None = None) -> Point:
+        """A point drawn uniformly among near ways, or in one way: among its sketches, then among each knob's values."""
+        if way is None:
+            way = rng.choice(self.near(self.ways)) if self.algorithms else self.ways[0]
+        number = way.start + rng.randrange(len(way))
         return (number, *(rng.randrange(len(knob.values)) for knob in self.sketches[number].knobs))
 
     def sampled(self, count: int, rng: random.Random) -> tuple[Point, ...]:
@@ -176,7 +247,12 @@ class Space:
 
     def points(self) -> Iterator[Point]:
         """Every point, in order."""
-        for number, sketch in enumerate(self.sketches):
+        return self.points_of(range(len(self.sketches)))
+
+    def points_of(self, numbers: range) -> Iterator[Point]:
+        """Every point of some sketches, in order."""
+        for number in numbers:
+            sketch = self.sketches[number]
             for rank in range(sketch.size):
                 yield _ranked(number, sketch, rank)
 
@@ -217,6 +293,25 @@ class Space:
         if first[0] != second[0]:
             return first
         return (first[0], *(rng.choice(pair) for pair in zip(first[1:], second[1:], strict=True)))
+
+
+def _combined(
+    options: Mapping[str, Sequence[Layout | None]], points: Mapping[str, int]
+) -> list[tuple[tuple[str, Layout | None], ...]]:
+    """A layout for each reduction in every way, the last one's varying fastest: MAX_SKETCHES at most.
+
+    Where that is too few for all, reductions with little of the work, in `points`, are tried in their first layouts
+    only.
+    """
+    if math.prod(map(len, options.values())) > MAX_SKETCHES:
+        minor = [name for name in options if points[name] < MINOR * sum(points.values())]
+        options = {name: found[: MINOR_LAYOUTS if name in minor else None] for name, found in options.items()}
+    pairs = [[(name, layout) for layout in found] for name, found in options.items()]
+    return list(itertools.islice(itertools.product(*pairs), MAX_SKETCHES))
+
+
+def _by(algorithm: Algorithm | None, schedule: Schedule) -> Schedule:
+    return schedule if algorithm is None else attrs.evolve(schedule, algorithm=algorithm)
 
 
 def _ranked(number: int, sketch: Sketch, rank: int) -> Point:

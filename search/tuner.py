@@ -19,7 +19,8 @@ from ..store.folder import prepare_folder
 from ..store.machine import this_machine
 from ..store.recent import everything
 from ..store.records import Record, SearchState
-from .default import default_candidate
+from ..store.store import DEFAULT_ALLOW
+from .default import default_candidate, opening_candidates
 from .finals import CLOSE, hold_finals
 from .history import history_of
 from .journal import Journal
@@ -34,9 +35,10 @@ from .seeding import near_shapes
 from .space import Space
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from ..spec.algorithm import Algorithm
     from ..spec.claim import Machine
     from ..spec.task import Task
     from ..store.recent import Counts
@@ -97,6 +99,8 @@ def tune(
     seed: int = 0,
     machine: Machine | None = None,
     space: Space | None = None,
+    algorithms: Sequence[Algorithm] = (),
+    allow: Collection[str] = DEFAULT_ALLOW,
     starts: Sequence[Schedule] = (),
     counts: Counts = everything,
     watch: Watch = unwatched,
@@ -105,9 +109,10 @@ def tune(
 ) -> Tuned:
     """Searches schedules of `task` within `budget`, going on from what `store` holds.
 
-    `machine` is this one and `space` that of the rules where they are not given; `starts` are schedules from
-    elsewhere, tried right after the default; `counts` says which of the times in the store are to be relied on, all
-    unless given; `method` is a name, or makes a strategy of one's own; `check` refuses
+    `machine` is this one and `space` that of the rules where they are not given, with `algorithms` as other ways to
+    compute the task, all of accuracy classes in `allow`; `starts` are schedules from elsewhere, tried right after the
+    default, as is one of each algorithm that rounds more than the task's own. `counts` says which of the times in the
+    store are to be relied on, all unless given; `method` is a name, or makes a strategy of one's own; `check` refuses
     what `bench` cannot measure. Ctrl-C ends the search with all that was measured in the store. SpecError for a method
     or task that cannot be; StoreError for a store that cannot be written; MeasureError where the harness fails.
     """
@@ -117,10 +122,10 @@ def tune(
     machine = machine or this_machine()
     protocol = Protocol(threads=task.threads)
     begin = time.monotonic()
-    space = space or Space(task, machine, speeds=store.speeds(machine, task.threads))
+    space = space or Space(task, machine, speeds=store.speeds(machine, task.threads), algorithms=algorithms)
     journal = Journal(
         task, store, machine, protocol,
-        method=name_of(method), seed=seed, space=space.name, counts=counts, starts=starts,
+        method=name_of(method), seed=seed, space=space.name, counts=counts, starts=starts, allow=allow,
     )  # fmt: skip
     search = _Search(journal, budget, begin, watch)
     try:
@@ -128,7 +133,8 @@ def tune(
             default = default_candidate(space)  # this and what a strategy begins with: while workers import TVM
             past = history_of(store, machine, protocol, but=task)
             strategy = strategy_named(method, space, seed, past, trees_path(store.path, machine, protocol))
-            search.run(open_bench, strategy, default, starts, near_shapes(space, past))
+            firsts = (*starts, *(candidate.schedule for candidate in opening_candidates(space)))
+            search.run(open_bench, strategy, default, firsts, near_shapes(space, past))
             hold_finals(open_bench, journal, default.schedule, search.finals_end(), watch)
             journal.reached(budget)
         watch(SearchEnded(wall_s=time.monotonic() - begin, busy_s=open_bench.busy_s))

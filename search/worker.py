@@ -22,6 +22,7 @@ from ..spec.errors import LoweringError, MeasureError, SpecError
 from ..spec.inputs import random_inputs
 from ..spec.schedule import Schedule
 from ..spec.task import Task
+from ..spec.tolerance import LOOSER, accuracy_of
 from ..spec.tvm_build import TVM_ERRORS, compile_module, set_pool_threads, tvm_target, useful_line
 from ..spec.tvm_lower import lower_plan
 from ..spec.tvm_run import CompiledKernel, tensor_over
@@ -82,6 +83,8 @@ class Worker:
             result.erase()  # the first touch of fresh memory takes long, and now others are building too
         self._buffers = [site.inputs.get(name) or self._results[name] for name in workload.params]
         self._kernels: list[Kernel] = []
+        self._looser: dict[int, float] = {}
+        """How many times further off than the task's own sums a kernel's outputs may be."""
         self._cpus: tuple[int, ...] = ()
 
     def serve(self) -> None:
@@ -119,6 +122,8 @@ class Worker:
         try:
             schedule = structure(message["schedule"], Schedule)
             self._kernels.append(self._site.builder(schedule, self._site.task, self._buffers))
+            accuracy = accuracy_of(self._site.task.workload, schedule.algorithm)
+            self._looser[len(self._kernels) - 1] = LOOSER[accuracy]
         except SpecError as error:
             raise CandidateError("constraint", str(error)) from error
         except LoweringError as error:
@@ -142,7 +147,7 @@ class Worker:
             if after != before:
                 raise CandidateError("wrong_answer", f"input {name} was changed by the kernel")
         self._check_guards()
-        return {"first_s": first_s, "disputed": self._disputed()}
+        return {"first_s": first_s, "disputed": self._disputed(self._looser[message["kernel"]])}
 
     def _erase_results(self) -> None:
         for result in self._results.values():
@@ -152,9 +157,9 @@ class Worker:
         """A number for each input that changes when its values do."""
         return {name: buffer.checksum() for name, buffer in self._site.inputs.items()}
 
-    def _disputed(self) -> Message | None:
+    def _disputed(self, looser: float) -> Message | None:
         for name, result in self._results.items():
-            wrong, disputed = self._site.outputs[name].mismatch(result.array())
+            wrong, disputed = self._site.outputs[name].mismatch(result.array(), looser)
             if wrong is not None and not disputed:
                 raise CandidateError("wrong_answer", wrong.text(result.buffer.shape))
             if wrong is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from .backwards import backward_divisions
+from .check_algorithm import check_algorithm
 from .check_gpu import GPU_RULES, GpuRule, check_for_cpu
 from .check_tensorize import check_intrinsics, check_tensorized
 from .check_workload import check_reduced_together
@@ -36,9 +37,11 @@ def check_schedule(schedule: Schedule, task: Task | Workload) -> Plan:
     """Rewrites the workload, lays out the nests and checks every rule; returns the plan that lowering follows.
 
     A workload stands for a task for a CPU without constants. Raises SpecError whose path starts with
-    ``schedule.stagings``, ``schedule.once`` or ``schedule.nests``.
+    ``schedule.algorithm``, ``schedule.stagings``, ``schedule.once`` or ``schedule.nests``.
     """
-    workload = task.workload if isinstance(task, Task) else task
+    workload, ranges = (task.workload, task.ranges) if isinstance(task, Task) else (task, ())
+    if schedule.algorithm is not None:
+        check_algorithm(schedule.algorithm, workload, {known.buffer: (known.low, known.high) for known in ranges})
     return check_rewritten(schedule, rewrite(schedule, workload), task)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
+from .canonical import canonical_names, identity
 from .check import check_schedule
 from .diff_tokens import Tokens
 from .expr_text import text_from_expr
@@ -19,6 +20,7 @@ from .schedule import Accumulate, Inline, Pack, Partial, Reindex
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from .algorithm import Algorithm
     from .nest import BoundLoop, StageNest
     from .schedule import Nest, Split, Staging
     from .spec_file import SpecFile
@@ -169,13 +171,29 @@ def _reducer_text(reducer: Reducer | None) -> str:
 def _schedule_changes(before: SpecFile, after: SpecFile) -> tuple[Change, ...]:
     if len({(spec.task.identity, schedule_digest(spec.schedule, spec.task.names)) for spec in (before, after)}) == 1:
         return ()
-    tokens = Tokens(before.task.names), Tokens(after.task.names)
+    if found := _algorithm_changes(before.schedule.algorithm, after.schedule.algorithm):
+        return found
+    tokens = _tokens(before), _tokens(after)
     changes = _changes(_schedule(before, tokens[0]), _schedule(after, tokens[1]))
     orders = [list(side.stagings) for side in tokens]
     if sorted(orders[0]) == sorted(orders[1]) and orders[0] != orders[1]:
         listed = (", then ".join(words(staging) for staging in side.stagings.values()) for side in tokens)
         changes += (Change(place="order of stagings", before=next(listed), after=next(listed)),)
     return changes
+
+
+def _algorithm_changes(before: Algorithm | None, after: Algorithm | None) -> tuple[Change, ...]:
+    """The change from one algorithm to another: what is said of stages of different workloads is not compared."""
+    one, other = (side and (identity(side.workload), side.accuracy) for side in (before, after))
+    if one == other:
+        return ()
+    texts = ("the task's own" if side is None else f"{side.name}, {side.accuracy}" for side in (before, after))
+    return (Change(place="algorithm", before=next(texts), after=next(texts)),)
+
+
+def _tokens(spec: SpecFile) -> Tokens:
+    algorithm = spec.schedule.algorithm
+    return Tokens(spec.task.names if algorithm is None else canonical_names(algorithm.workload))
 
 
 def _schedule(spec: SpecFile, tokens: Tokens) -> Statements:

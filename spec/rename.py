@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import attrs
 
-from .canonical import Names, canonical_names
+from .canonical import Names, canonical_names, identity, renamed, stage_order
 from .convert import unstructure
 from .errors import SpecError
 from .expr import rename
@@ -48,6 +48,7 @@ from .schedule import (
 from .workload import output_names
 
 if TYPE_CHECKING:
+    from .algorithm import Algorithm
     from .workload import Workload
 
 Stems: TypeAlias = tuple[tuple[str, str], ...]
@@ -77,11 +78,16 @@ def schedule_from_canonical(schedule: Schedule, workload: Workload | Names) -> S
 def schedule_digest(schedule: Schedule, workload: Workload | Names) -> str:
     """The sha256 of a schedule with every name replaced by a canonical or positional one, as 64 hexadecimal digits.
 
-    Schedules of equal workloads that differ in nothing but names share it. Fields that hold their default do not count,
-    so a new field of the language leaves old digests as they are.
+    Schedules of equal workloads that differ in nothing but names share it; an algorithm counts by its workload's
+    identity. Fields that hold their default do not count, so a new field of the language leaves old digests as they
+    are.
     """
-    positional = _renamed(schedule, _names_of(workload), numbering())
+    algorithm = schedule.algorithm
+    names = _names_of(workload) if algorithm is None else canonical_names(algorithm.workload)
+    positional = _renamed(_with(schedule, algorithm=None), names, numbering())
     text = f"schedule {DIGEST_VERSION} {compact_json(unstructure(positional))}"
+    if algorithm is not None:
+        text += f" algorithm {algorithm.accuracy} {identity(algorithm.workload)}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -139,12 +145,45 @@ def numbering() -> Naming:
 
 def _renamed(schedule: Schedule, names: Names, naming: Naming) -> Schedule:
     try:
+        if schedule.algorithm is not None:
+            algorithm, names = _renamed_algorithm(schedule.algorithm, names.buffers, naming)
+            schedule = _with(schedule, algorithm=algorithm)
         return _Renaming(names, naming).schedule(schedule)
     except KeyError as error:
         message = (
             f"the schedule names {error.args[0]!r}, which this workload does not have; check it against its workload"
         )
         raise SpecError(message, "schedule") from error
+
+
+def fitted(algorithm: Algorithm, params: Sequence[str]) -> Algorithm:
+    """The algorithm with its parameters called `params`, in their order; other buffers give way."""
+    names = dict(zip(algorithm.workload.params, params, strict=True))
+    return _renamed_algorithm(algorithm, names, following)[0]
+
+
+def _renamed_algorithm(algorithm: Algorithm, params: Mapping[str, str], naming: Naming) -> tuple[Algorithm, Names]:
+    """An algorithm with its parameters renamed by `params`, and the names that its workload had → those it has.
+
+    Names of its own stay unless they are taken: they are made names, named after nothing.
+    """
+    workload = algorithm.workload
+    buffers = {name: params[name] for name in workload.params}
+    stages: dict[str, str] = {}
+    axes: dict[str, Mapping[str, str]] = {}
+    for stage in stage_order(workload):
+        for name in (output.name for output in stage.outputs if output.name not in buffers):
+            buffers[name] = naming(name, (), buffers.values())
+        alone = len(stage.outputs) == 1
+        taken = {*buffers.values(), *stages.values()}
+        stages[stage.name] = buffers[stage.name] if alone else naming(stage.name, (), taken)
+        scope: dict[str, str] = {}
+        for name in stage.extents:
+            scope[name] = naming(name, (), scope.values())
+        axes[stage.name] = scope
+    outputs = {stage.name: tuple(output.name for output in stage.outputs) for stage in workload.stages}
+    names = Names(buffers=buffers, stages=stages, axes=axes, outputs=outputs)
+    return attrs.evolve(algorithm, workload=renamed(workload, names)), names
 
 
 _SLOTS: Final[dict[type, tuple[tuple[Callable[..., None], Callable[[object], object], str], ...]]] = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from .canonical import is_same
+from .check_algorithm import starting_workload
 from .dtypes import INDEX
 from .errors import SpecError
 from .expr import (
@@ -52,7 +53,11 @@ MAX_STAGINGS: Final = 128
 
 
 def rewrite(schedule: Schedule, workload: Workload) -> Workload:
-    """The workload with every staging applied in order; SpecError with a path where one does not fit."""
+    """The workload, or that of the schedule's algorithm, with every staging applied in order.
+
+    SpecError with a path where something does not fit.
+    """
+    workload = starting_workload(schedule, workload)
     if len(schedule.stagings) > MAX_STAGINGS:
         raise SpecError(f"{len(schedule.stagings)} stagings; at most {MAX_STAGINGS}", "schedule.stagings")
     for number, staging in enumerate(schedule.stagings):

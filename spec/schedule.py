@@ -1,7 +1,8 @@
 """The schedule: how a workload is computed, as a declarative record.
 
-Stagings rewrite the workload, in order, and name the stages they create. Nests then give the loops, at most one nest
-for each stage of the rewritten workload; a stage without one keeps its axes as plain loops, spatial before reduce.
+An algorithm may put another workload in the place of the task's. Stagings rewrite the workload, in order, and name the
+stages they create. Nests then give the loops, at most one nest for each stage of the rewritten workload; a stage
+without one keeps its axes as plain loops, spatial before reduce.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import ClassVar, Final, TypeAlias
 
 import attrs
 
+from .algorithm import Algorithm
 from .errors import SpecError
 from .expr import Expr
 from .expr_text import MAX_NAME, NAME, RESERVED
@@ -305,6 +307,8 @@ class Nest:
 class Schedule:
     """Stagings, then nests; the empty schedule computes every stage by plain loops.
 
+    `algorithm`, where there is one, is what they are about in the place of the task's own workload.
+
     `once` names stages of the rewritten workload that read nothing but constants of the task: they are computed once,
     outside the kernel, which takes their buffers as further parameters.
 
@@ -313,6 +317,7 @@ class Schedule:
     In TVM: a function of its own, and parameters; Relax folds such functions of constants.
     """
 
+    algorithm: Algorithm | None = attrs.field(default=None, metadata={"since": 2})
     stagings: tuple[Staging, ...] = ()
     once: tuple[str, ...] = attrs.field(default=(), validator=_names, metadata={"since": 2})
     nests: tuple[Nest, ...] = ()

@@ -38,7 +38,7 @@ _INDENT: Final = "  "
 def text_from_schedule(schedule: Schedule, task: Task) -> str:
     """The task and its loops under `schedule`; SpecError where the schedule does not fit."""
     plan = check_schedule(schedule, task)
-    return "\n".join([*_task_lines(task), "", text_from_plan(plan)])
+    return "\n".join([*_task_lines(task), *_algorithm_lines(schedule), "", text_from_plan(plan)])
 
 
 def text_from_plan(plan: Plan) -> str:
@@ -54,6 +54,11 @@ def _task_lines(task: Task) -> Iterator[str]:
     threads = "" if limits_of(task.target) else f", {task.threads} thread{'s' * (task.threads != 1)}"
     yield f"for {task.target.kind}{options}{threads}"
     yield from _parameter_lines(task.workload, frozenset(task.constants))
+
+
+def _algorithm_lines(schedule: Schedule) -> Iterator[str]:
+    if schedule.algorithm is not None:
+        yield f"algorithm {schedule.algorithm.name}, {schedule.algorithm.accuracy}"
 
 
 def _parameter_lines(workload: Workload, constants: frozenset[str]) -> Iterator[str]:

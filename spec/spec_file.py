@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .check import check_schedule
+from .check_algorithm import check_claimed_accuracy
 from .check_task import check_task
 from .claim import Claim
 from .convert import structure, unstructure
@@ -47,6 +48,7 @@ def check_spec(spec: SpecFile) -> None:
     except SpecError as error:
         raise error.under("task") from error
     check_schedule(spec.schedule, spec.task)
+    check_claimed_accuracy(spec.schedule, spec.claims)
 
 
 def spec_from_text(text: str | bytes) -> SpecFile:

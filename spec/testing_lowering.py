@@ -14,7 +14,7 @@ from .inputs import random_inputs
 from .numerics import array_dtype
 from .task import CPU, Task
 from .testing_overflow import overflows
-from .tolerance import tolerance
+from .tolerance import accuracy_of, tolerance
 from .tvm_build import compile_module, device_source, tvm_target
 from .tvm_lower import lower_plan
 from .tvm_run import CompiledKernel, Executable, tensor_over
@@ -36,7 +36,7 @@ def assert_rewrites_correctly(schedule: Schedule, task: Task | Workload, seed: i
     workload, ranges = (task.workload, task.ranges) if isinstance(task, Task) else (task, ())
     inputs = random_inputs(workload, seed, ranges)
     rewritten = check_schedule(schedule, task).workload
-    assert_close(evaluate(rewritten, inputs, precise=True), workload, inputs)
+    assert_close(evaluate(rewritten, inputs, precise=True), workload, inputs, accuracy_of(workload, schedule.algorithm))
 
 
 def assert_lowers_correctly(schedule: Schedule, task: Task, seed: int = 0) -> None:
@@ -46,13 +46,22 @@ def assert_lowers_correctly(schedule: Schedule, task: Task, seed: int = 0) -> No
     outputs start as NaN, or as the dtype's pattern 0x7f, so that a point never written is found.
     """
     plan = check_schedule(schedule, task)
-    assert_computes(_executable(plan, task), plan, task, seed)
+    accuracy = accuracy_of(task.workload, schedule.algorithm)
+    assert_computes(_executable(plan, task), plan, task, seed, accuracy=accuracy)
 
 
-def assert_computes(executable: Executable, plan: Plan, task: Task, seed: int = 0, name: str = "main") -> None:
+def assert_computes(
+    executable: Executable,
+    plan: Plan,
+    task: Task,
+    seed: int = 0,
+    name: str = "main",
+    *,
+    accuracy: str = "reassociated",
+) -> None:
     """Raises AssertionError unless the function `name` of a compiled module computes what `task` asks for.
 
-    Nothing is asked where a signed integer overflows on the way.
+    As exactly as `accuracy` says; nothing is asked where a signed integer overflows on the way.
     """
     workload = task.workload
     inputs = random_inputs(workload, seed, task.ranges)
@@ -65,7 +74,7 @@ def assert_computes(executable: Executable, plan: Plan, task: Task, seed: int = 
         for name in workload.outputs
     }
     try:
-        assert_close(found, workload, inputs)
+        assert_close(found, workload, inputs, accuracy)
     except AssertionError:
         if not overflows(workload, inputs):
             raise
@@ -108,11 +117,16 @@ def _memory(workload: Workload, name: str, inputs: Mapping[str, NDArray[Any]], p
     return place
 
 
-def assert_close(found: Mapping[str, NDArray[Any]], workload: Workload, inputs: Mapping[str, NDArray[Any]]) -> None:
-    """Raises AssertionError unless `found` are the outputs of `workload` for `inputs`, within its tolerance."""
+def assert_close(
+    found: Mapping[str, NDArray[Any]],
+    workload: Workload,
+    inputs: Mapping[str, NDArray[Any]],
+    accuracy: str = "reassociated",
+) -> None:
+    """Raises AssertionError unless `found` are the outputs of `workload` for `inputs`, as exact as `accuracy` says."""
     wanted = evaluate(workload, inputs, precise=True)
     for name in workload.outputs:
-        relative, absolute = tolerance(workload, name)
+        relative, absolute = tolerance(workload, name, accuracy)
         np.testing.assert_allclose(
             found[name].astype(wanted[name].dtype), wanted[name], rtol=relative, atol=absolute, err_msg=name
         )

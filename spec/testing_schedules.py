@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 from hypothesis import strategies as st
 
+from .algorithm import Algorithm
 from .check import check_nests, check_schedule
 from .errors import SpecError
 from .expr import axes_in, loads
@@ -65,8 +66,12 @@ def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3, *, check
             continue
         rewritten = made
         stagings.append(staging)
+    algorithm = _algorithm(draw, task, rewritten) if checked and stagings else None
+    if algorithm is not None:
+        stagings = []
     if limits_of(target) is not None:
-        return Schedule(stagings=tuple(stagings), nests=drawn_for_gpu(draw, rewritten, target))
+        on_gpu = drawn_for_gpu(draw, rewritten, target)
+        return Schedule(algorithm=algorithm, stagings=tuple(stagings), nests=on_gpu)
     nests = _gathered(draw, rewritten) if checked and draw(st.booleans()) else []
     given = {nest.stage for nest in nests}
     # Backwards, a producer finds the loops of its reader; forwards, an epilogue those of what it reads.
@@ -77,8 +82,20 @@ def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3, *, check
         if checked:
             tries += [_nest(draw, rewritten, stage, nests, attach=False), Nest(stage=stage.name)]
         nests += _first_legal(rewritten, nests, tries) if checked else tries
-    schedule = Schedule(stagings=tuple(stagings), nests=tuple(nests))
+    schedule = Schedule(algorithm=algorithm, stagings=tuple(stagings), nests=tuple(nests))
     return _computed_once(draw, schedule, rewritten, task, checked=checked)
+
+
+def _algorithm(draw: Draw, task: Task | Workload, rewritten: Workload) -> Algorithm | None:
+    """Seldom, what stagings made of a task as an algorithm for it."""
+    if draw(st.integers(0, 7)) < 7:
+        return None
+    algorithm = Algorithm(name="drawn", workload=rewritten)
+    try:
+        check_schedule(Schedule(algorithm=algorithm), task)
+    except SpecError:
+        return None
+    return algorithm
 
 
 def _computed_once(

@@ -26,6 +26,7 @@ from .expr import Acc, Axis, Binary, Call, Cast, Compare, Const, Expr, If, Load,
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .algorithm import Algorithm
     from .workload import Stage, Workload
 
 SAFETY: Final = 8.0
@@ -34,6 +35,8 @@ UNIT: Final = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "f
 CALL_ERROR: Final = 2.0**-22
 """Relative error of intrinsics (exp, tanh, erf, …) that TVM approximates in float32: a few of the last bits."""
 MAX_SIZE: Final = 1e30
+LOOSER: Final = {"exact": 1.0, "reassociated": 1.0, "winograd": 8.0}
+"""Accuracy class of an algorithm → how many times further off than the task's own sums its results may be."""
 
 _LIPSCHITZ: Final = frozenset({"sin", "cos", "tanh", "asin", "acos", "atan", "atan2", "sigmoid", "erf"})
 """Calls with values of size 1 that move no further than their argument does."""
@@ -51,8 +54,10 @@ class Estimate:
     unit: float = 0.0
 
 
-def tolerance(workload: Workload, output: str) -> tuple[float, float]:
+def tolerance(workload: Workload, output: str, accuracy: str = "reassociated") -> tuple[float, float]:
     """(rtol, atol) such that a right answer `got` has ``abs(got - want) <= atol + rtol * abs(want)``.
+
+    `accuracy` is the class of the algorithm that gave it, where it is not the task's own.
 
     `want` is from `evaluate(..., precise=True)` on inputs from `random_inputs`. (0, 0) where nothing is rounded:
     integers made of integers, copies, extremes and their places. An integer made of rounded floats may be off by one.
@@ -68,7 +73,22 @@ def tolerance(workload: Workload, output: str) -> tuple[float, float]:
         return 0.0, 0.0
     if not is_float(workload.buffers[output].dtype):
         return 0.0, 1.0
-    return SAFETY * estimate.error, SAFETY * estimate.error * estimate.size
+    error = SAFETY * LOOSER[accuracy] * estimate.error
+    return error, error * estimate.size
+
+
+def accuracy_of(workload: Workload, algorithm: Algorithm | None = None) -> str:
+    """The accuracy class of what a schedule with an algorithm computes for a task's workload.
+
+    Sums of floats may be taken in another order by any schedule; nothing else rounds otherwise but some algorithms.
+    """
+    if algorithm is not None and algorithm.is_loose:
+        return algorithm.accuracy
+    ordered = ("sum", "prod", "custom")
+    for stage in workload.stages:
+        if stage.reducer is not None and stage.reducer.op in ordered and is_float(stage.outputs[0].dtype):
+            return "reassociated"
+    return "exact"
 
 
 def _stage(stage: Stage, buffers: Mapping[str, Estimate]) -> list[Estimate]:

@@ -53,18 +53,23 @@ class Imported:
 
 
 def import_files(
-    store: Store, paths: Iterable[str | os.PathLike[str]], named: Callable[[Task], Task] = lambda task: task
+    store: Store,
+    paths: Iterable[str | os.PathLike[str]],
+    named: Callable[[Task], Task] = lambda task: task,
+    proven: Callable[[Record], object] = lambda _: None,
 ) -> Imported:
     """Puts what spec files, bundles and folders of them claim into `store`; the bad ones are listed, all others taken.
 
     Every record is a claim then, whatever the file says: it is served only where nothing was timed here, and failures
-    of others keep nobody from trying. `named` gives each task the name it may be shown under.
+    of others keep nobody from trying. `named` gives each task the name it may be shown under; `proven` raises SpecError
+    for a record that is not to be believed.
     """
 
     def take(entry: Entry) -> bool:
         claim = as_claim(entry)
         if claim is None:
             return False
+        proven(claim)
         store.put(claim)
         return True
 

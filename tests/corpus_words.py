@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from autosched.spec import dtypes, expr, schedule, workload
+from autosched.spec import algorithm, dtypes, expr, schedule, workload
 from autosched.spec.spec_file import SpecFile
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ Word: typing.TypeAlias = tuple[str, str, object]
 """Record, field, and the value where the field chooses from words; ("BindLoop", "to", "parallel")."""
 
 VOCABULARIES: Final[dict[tuple[str, str], Collection[object]]] = {
+    ("Algorithm", "accuracy"): algorithm.ALGORITHM_ACCURACY,
     ("Split", "tail"): schedule.TAILS,
     ("BindLoop", "to"): schedule.BINDINGS,
     ("BindFused", "to"): (),

@@ -52,7 +52,7 @@ class Case:
 
 
 def case_of(task: Task, schedule: Schedule) -> Case:
-    workload = task.workload
+    workload = schedule.algorithm.workload if schedule.algorithm is not None else task.workload
     for staging in schedule.stagings:
         try:
             workload = apply_staging(workload, staging)
@@ -248,6 +248,7 @@ def has_several_readers(case: Case) -> bool:
 
 
 ROWS: Final[tuple[Row, ...]] = (
+    Row("algorithm", lambda case: case.schedule.algorithm is not None),
     Row("inline", has_staging(Inline)),
     Row("accumulate", has_staging(Accumulate)),
     Row("accumulate: fuses spatial axes", lambda case: any(staging_fuses(case)) and not fuses_reduction(case)),

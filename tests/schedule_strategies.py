@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 from hypothesis import strategies as st
 
+from autosched.spec.algorithm import ALGORITHM_ACCURACY, Algorithm
 from autosched.spec.canonical import Names, canonical, canonical_names, renamed
 from autosched.spec.claim import (
     ACCURACY_CLASSES,
@@ -46,6 +47,7 @@ from autosched.spec.schedule import (
     Tensorize,
 )  # fmt: skip
 from autosched.spec.task import Argument, OperatorCall, Target, TargetOption, Task, ValueRange
+from autosched.spec.testing_workloads import workloads
 from autosched.spec.workload import output_names
 
 if TYPE_CHECKING:
@@ -114,7 +116,10 @@ nests = st.builds(
     align=st.none() | st.builds(Align, axis=names, factor=st.integers(8, 64), offset=st.integers(0, 7)),
     ahead=st.integers(0, 2),
 )
-schedules = st.builds(Schedule, stagings=tuples_of(stagings), nests=tuples_of(nests))
+algorithms = st.builds(
+    Algorithm, name=texts, accuracy=st.sampled_from(ALGORITHM_ACCURACY), workload=st.deferred(workloads)
+)
+schedules = st.builds(Schedule, algorithm=st.none() | algorithms, stagings=tuples_of(stagings), nests=tuples_of(nests))
 
 # --- records of tasks and claims --------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from click.testing import CliRunner
 
 from autosched.cli import main
-from autosched.nn import registry
+from autosched.nn import algorithms, registry
 from autosched.store.store import Store
 from language_page import blocks
 from pretended_bench import LARGE, PretendedBench
@@ -24,10 +24,11 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "extending.md"
 def test_all_that_the_page_shows_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: PretendedBench) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    for module in ("my_search", "my_operators"):
+    for module in ("my_search", "my_operators", "my_algorithms"):
         monkeypatch.setitem(sys.modules, module, None)
         del sys.modules[module]
     monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+    monkeypatch.setattr(algorithms, "_REGISTERED", dict(algorithms._REGISTERED))
     namespace: dict[str, Any] = {"__name__": "page"}
     kinds = set()
     for block in blocks(PAGE.read_text(encoding="utf-8")):
@@ -40,6 +41,7 @@ def test_all_that_the_page_shows_works(tmp_path: Path, monkeypatch: pytest.Monke
             for line in block.text.splitlines():
                 found = CliRunner().invoke(main, shlex.split(line.removeprefix("$ autosched ")))
                 assert found.exit_code == 0, found.output
-    assert kinds == {"python file my_search.py", "python file my_operators.py", "python", "toml", "console"}
+    files = {f"python file {module}.py" for module in ("my_search", "my_operators", "my_algorithms")}
+    assert kinds == {*files, "python", "toml", "console"}
     efforts = [m.effort for r in Store("store").records(LARGE) for m in r.measurements if m.effort is not None]
     assert {effort.strategy for effort in efforts} == {"my_search.Neighbours", "optuna", "auto"}
