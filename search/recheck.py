@@ -14,6 +14,7 @@ import attrs
 from ..spec.claim import ACCURACY_CLASSES, Failure, Machine, Protocol
 from ..spec.schedule import Schedule
 from ..spec.task import Task
+from ..spec.tolerance import accuracy_of
 from ..store.machine import this_machine
 from ..store.match import nearest_first
 from ..store.records import MEASURED, FailedTrial, Measurement, Record, Slowdown, utc_now
@@ -21,7 +22,6 @@ from ..store.tools import tools
 from .confidence import median_interval
 from .default import default_schedule
 from .finals import FEW_ROUNDS, FINALISTS, REPEATS, ROUNDS, SLOW_S
-from .journal import accuracy_of
 from .measurable import check_measurable
 from .measure import Measurer
 
@@ -183,7 +183,10 @@ class _Session:
         if isinstance(result, Failure):
             failed = FailedTrial(failure=result, tools=tools(self._machine), date=utc_now())
         else:
-            accuracies = (accuracy_of(self._task.workload), *(() if before is None else (before.accuracy,)))
+            accuracies = (
+                accuracy_of(self._task.workload, schedule.algorithm),
+                *(() if before is None else (before.accuracy,)),
+            )
             measurement = Measurement(
                 samples_s=result,
                 baseline_s=default_s,
