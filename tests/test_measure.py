@@ -62,6 +62,8 @@ def test_candidates_of_a_matrix_product(tmp_path: Path, monkeypatch: pytest.Monk
     with Measurer(gemm(64), protocol(), lock_path=tmp_path / "lock") as measurer:
         results = list(measurer.measure(asked))
         in_turn = measurer.retime([asked[0], wrong, asked[2]], 3, beside=(peak, peak_schedule()))
+        compared = [(made, failure and failure.kind) for made, failure in measurer.compare([tiled(8), wrong])]
+    assert compared == [(tiled(8), None), (wrong, "constraint")]
     assert [schedule for schedule, _ in results] == asked
     plain, refused, sixteen, thirty_two = (result for _, result in results)
     assert isinstance(refused, Failure)

@@ -209,6 +209,16 @@ def test_a_zygote_that_dies_again_and_again_is_an_error(tmp_path: Path) -> None:
     assert descendants(os.getpid()) == before
 
 
+def test_outputs_are_compared_without_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOSCHED_TEST_MARKER", str(tmp_path / "killed"))
+    asked = [candidate(name) for name in ("one_wrong", "segfault", "crash_zygote_once", "")]
+    with new_measurer(tmp_path) as measurer:
+        found = list(measurer.compare(asked))
+    assert [made for made, _ in found] == asked
+    assert [failure and failure.kind for _, failure in found] == ["wrong_answer", "crash", None, None]
+    assert (tmp_path / "killed").exists()
+
+
 def test_a_wrong_output_that_others_were_compared_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sampled points only: the first candidate's error is where nobody looked; the second, being right, exposes it."""
     size = faulty_builder.SIZE
