@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 LONG: Final = store_load.Load(writers=16, writes=2000, readers=2, kills=50)
 SHORT: Final = store_load.Load(writers=4, writes=25, readers=1, kills=3)
+TITLES: Final = {"load": "Many processes", "flips": "Changed bytes"}
+HEAD: Final = """<!-- Written by `make store-faults`; do not edit. -->
+# The store under load and damage
+
+What each row does: [testing.md](testing.md).
+"""
 FLIPS: Final = 1000
 FEW_FLIPS: Final = 8
 
@@ -67,32 +73,33 @@ def flip_rows(seed: int, flips: int) -> Iterator[Row]:
         )  # fmt: skip
 
 
+def keep(page: Path, title: str, section: str) -> None:
+    """Writes a part's table into the page, in the place of its last one."""
+    _, *sections = page.read_text().split("\n## ") if page.exists() else ("",)
+    known = {each.partition("\n")[0]: f"## {each.rstrip()}\n" for each in sections}
+    page.write_text("\n".join([HEAD, *{**known, title: section}.values()]))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--part", choices=("load", "flips"), action="append", help="only this part")
-    parser.add_argument("--report", type=Path, help="write the table here, as docs/store-faults.md")
+    parser.add_argument("--report", type=Path, help="write the tables here, as docs/store-faults.md")
     given = parser.parse_args()
-    begin = time.monotonic()
     load, flips = (SHORT, FEW_FLIPS) if given.short else (LONG, FLIPS)
-    rows = []
-    if "load" in (given.part or ("load",)):
-        rows += load_rows(given.seed, load)
-        print(*rows, sep="\n", flush=True)
-    if "flips" in (given.part or ("flips",)):
-        rows += flip_rows(given.seed, flips)
-    text = "\n".join([
-        "<!-- Written by `make store-faults`; do not edit. -->",
-        "# The store under load and damage",
-        "",
-        f"Seed {given.seed}, {time.monotonic() - begin:.0f} s. What each row does: [testing.md](testing.md).",
-        "",
-        *table("What was done to it", rows),
-    ])  # fmt: skip
-    print(text)
-    if given.report is not None:
-        given.report.write_text(text.rstrip() + "\n")
+    parts = {"load": lambda: load_rows(given.seed, load), "flips": lambda: flip_rows(given.seed, flips)}
+    rows: list[Row] = []
+    for name in given.part or parts:
+        begin = time.monotonic()
+        found = list(parts[name]())
+        text = "\n".join(table(TITLES[name], found)).rstrip() + (
+            f"\n\nSeed {given.seed}, {time.monotonic() - begin:.0f} s.\n"
+        )
+        print(text, flush=True)
+        if given.report is not None:
+            keep(given.report, TITLES[name], text)
+        rows += found
     wrong = [line for each in rows for line in each.wrong]
     print(*wrong, sep="\n")
     return 1 if wrong else 0
