@@ -1,4 +1,7 @@
-"""Run a network of Relax with schedules from the store: what is known is put in, what is not is searched for, once."""
+"""Run a network of Relax with schedules from the store: what is known is put in, what is not is searched for, once.
+
+The weights are bound, so they are constants, and what a schedule packs of them is packed before the network runs.
+"""
 
 import numpy as np
 import tvm
@@ -17,8 +20,11 @@ def network():
             hidden = builder.emit(relax.op.nn.relu(relax.op.add(relax.op.matmul(x, w1), b1)))
             output = builder.emit_output(relax.op.nn.softmax(relax.op.matmul(hidden, w2)))
         builder.emit_func_output(output)
+    rng = np.random.default_rng(1)
+    weights = {name: rng.standard_normal(shapes.pop(name), dtype="float32") for name in ("w1", "b1", "w2")}
+    mod = relax.transform.BindParams("main", weights)(builder.get())
     steps = ["LegalizeOps", "AnnotateTIROpPattern", "FuseOps", "FuseTIR"]
-    return tvm.transform.Sequential([getattr(relax.transform, step)() for step in steps])(builder.get()), shapes
+    return tvm.transform.Sequential([getattr(relax.transform, step)() for step in steps])(mod), shapes
 
 
 def run(mod, target, arrays):
