@@ -14,7 +14,8 @@ from .digits import digits_staged
 from .layouts import Layout
 from .nests import plain_nest
 from .structure import is_map, reads_elementwise, sole_reader
-from .tiling import Tile, phases_of, tiled_reduction
+from .tiling import Tile, reach_of, tiled_reduction
+from .windows import window_staging
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,12 +100,7 @@ def _inline_maps(made: _Assembly) -> None:
 def _tile(made: _Assembly, stage: Stage, choice: StageChoice, hardware: Hardware) -> None:
     assert choice.layout is not None
     assert choice.tile is not None
-    for buffer, count in choice.layout.phased:
-        made.stage(phases_of(made.workload.buffers[buffer], stage, count))
-        producer = made.workload.writer.get(buffer)
-        if choice.inline_producers and producer is not None and _can_inline(made.workload, producer):
-            made.stage(Inline(stage=producer.name))
-    stage = made.workload.stage(stage.name)
+    stage = _stage_windows(made, stage, choice)
     if choice.inline_producers:
         stage, choice = _inline_producers(made, stage, choice)
     tiled = tiled_reduction(made.workload, stage, choice.layout, choice.tile, hardware.threads)  # type: ignore[arg-type] # as above
@@ -120,6 +116,22 @@ def _tile(made: _Assembly, stage: Stage, choice: StageChoice, hardware: Hardware
         trial = plan_from_nests(made.workload, [*made.nests.values(), Nest(stage=copier.name, at=at)])
         local = {axis.name: axis.extent for axis in trial.by_stage[copier.name].axes}
         made.nests[copier.name] = plain_nest(copier, hardware, at, local)
+
+
+def _stage_windows(made: _Assembly, stage: Stage, choice: StageChoice) -> Stage:
+    """Stages the buffers that are to be read by windows, and inlines what makes them; the stage as it is then."""
+    assert choice.layout is not None
+    assert choice.tile is not None
+    reach = reach_of(stage, choice.layout, choice.tile)
+    for buffer, phases in choice.layout.windows:
+        staging = window_staging(made.workload.buffers[buffer], made.workload.stage(stage.name), phases, reach)
+        if staging is None:
+            continue
+        made.stage(staging)
+        producer = made.workload.writer.get(buffer)
+        if choice.inline_producers and producer is not None and _can_inline(made.workload, producer):
+            made.stage(Inline(stage=producer.name))
+    return made.workload.stage(stage.name)
 
 
 def _inline_producers(made: _Assembly, stage: Stage, choice: StageChoice) -> tuple[Stage, StageChoice]:

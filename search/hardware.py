@@ -20,6 +20,8 @@ class Hardware:
 
     vector_bytes: int
     vector_registers: int
+    tile_registers: int
+    """What a register tile may take of them before LLVM spills: read off its code."""
     fma_per_cycle: float
     pipe_bytes: int
     """Wider instructions are done in pieces of so many bytes, so that vectors of one piece lose nothing."""
@@ -72,6 +74,7 @@ def hardware_from_machine(machine: Machine, threads: int, speeds: Speeds | None 
     hardware = Hardware(
         vector_bytes=width,
         vector_registers=registers,
+        tile_registers=registers if registers == 16 else registers - 3,
         fma_per_cycle=fma,
         pipe_bytes=pipe,
         l1_bytes=machine.l1d_bytes or 32 * 1024,

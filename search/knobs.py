@@ -46,7 +46,7 @@ def tile_knobs(stage: Stage, layout: Layout, hardware: Hardware) -> list[Knob]:
     if len(stage.reduce) > 1:
         knobs.append(Knob(name="rotate", values=tuple(range(len(stage.reduce)))))
         knobs.append(Knob(name="unroll_reduce", values=(False, True)))
-    if layout.staged or layout.phased:
+    if layout.staged or layout.windows:
         knobs.append(Knob(name="inline_producers", values=(False, True)))
     if hardware.threads > 1 and stage.points <= SMALL_POINTS:
         knobs.append(Knob(name="parallel", values=(True, False)))
@@ -88,7 +88,7 @@ def register_tiles(stage: Stage, layout: Layout, hardware: Hardware) -> tuple[tu
 def _widths(stage: Stage, layout: Layout, lanes: int, piece: int) -> list[tuple[float, int, int]]:
     """(waste, lanes, vectors) of the vector group; several vectors of `piece` lanes where whole ones waste more."""
     length = length_of(layout.vector, stage)
-    in_place = any({*layout.vector} & read.axes and read.buffer not in layout.staged for read in reads_of(stage))
+    in_place = any({*layout.vector} & read.axes and not layout.copies(read.buffer) for read in reads_of(stage))
     if not in_place:
         options = [(-(-length // (lanes * v)) * lanes * v / length, lanes, v) for v in (1, 2, 3, 4, 6)]
         if length < lanes:
@@ -108,7 +108,7 @@ def _widths(stage: Stage, layout: Layout, lanes: int, piece: int) -> list[tuple[
 
 def _may_pad_rows(stage: Stage, layout: Layout) -> bool:
     """True where every read that moves with the rows is staged; in place, each row would need a clamped address."""
-    return all(read.buffer in layout.staged for read in reads_of(stage) if {*layout.rows} & read.axes)
+    return all(layout.copies(read.buffer) for read in reads_of(stage) if {*layout.rows} & read.axes)
 
 
 def _partial_widths(stage: Stage, layout: Layout, lanes: int) -> list[tuple[float, int, int]]:

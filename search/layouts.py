@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 class Layout:
     """Axes along vectors, axes of rows (empty: none), and the reads that are staged in the tile's order.
 
-    `phased` are reads of every second (third, …) element, as (buffer, 2): they are staged whole, first what every
-    first step reads, then what every second one does, so that a vector reads neighbours. `partial` names a reduce axis
-    whose sums are kept apart along the vector and added up at the end (rfactor); the vector group is empty then.
+    `windows` are buffers that sliding windows read, staged whole (`windows.py`), each with the number of its phases.
+    `partial` names a reduce axis whose sums are kept apart along the vector and added up at the end (rfactor); the
+    vector group is empty then.
     """
 
     vector: tuple[str, ...]
     rows: tuple[str, ...]
     staged: tuple[str, ...] = ()
-    phased: tuple[tuple[str, int], ...] = ()
+    windows: tuple[tuple[str, int], ...] = ()
     partial: str = ""
 
     @property
@@ -42,8 +42,12 @@ class Layout:
         along = f"partial sums along {self.partial}" if self.partial else f"vectors along {'*'.join(self.vector)}"
         rows = f", rows {'*'.join(self.rows)}" if self.rows else ""
         staged = f", {' and '.join(self.staged)} staged" if self.staged else ""
-        phased = f", {' and '.join(buffer for buffer, _ in self.phased)} in phases" if self.phased else ""
-        return f"{along}{rows}{staged}{phased}"
+        windows = "".join(f", windows of {name}{f' in {n} phases' if n > 1 else ''}" for name, n in self.windows)
+        return f"{along}{rows}{staged}{windows}"
+
+    def copies(self, buffer: str) -> bool:
+        """True where tiles read a copy of a buffer, which may go on past its end."""
+        return buffer in self.staged or buffer in dict(self.windows)
 
 
 def vector_layouts(stage: Stage, hardware: Hardware) -> tuple[Layout, ...]:
@@ -53,18 +57,18 @@ def vector_layouts(stage: Stage, hardware: Hardware) -> tuple[Layout, ...]:
     lanes = hardware.lanes(size_bytes(stage.outputs[0].dtype))
     longest = max((length_of(group, stage) for group in groups), default=1)
     found: list[Layout] = []
-    in_phases: list[Layout] = []
+    by_windows: list[Layout] = []
     for vector in groups:
         if length_of(vector, stage) < min(lanes, longest):
             continue
         partners = [rows for rows in groups if not {*rows} & {*vector} and _worth_rows(rows, reads)]
         for rows in partners or [()]:
             found += [Layout(vector=vector, rows=rows, staged=staged) for staged in _stagings(vector, rows, reads)]
-            if phased := _phases(vector, reads):
-                near = [read for read in reads if read.buffer not in dict(phased)]
-                ways = _stagings(vector, rows, near)
-                in_phases += [Layout(vector=vector, rows=rows, staged=staged, phased=phased) for staged in ways]
-    return tuple(dict.fromkeys(found + in_phases))
+            if windows := _windows(vector, rows, stage, reads, lanes):
+                others = [read for read in reads if read.buffer not in dict(windows)]
+                ways = _stagings(vector, rows, others)
+                by_windows += [Layout(vector=vector, rows=rows, staged=staged, windows=windows) for staged in ways]
+    return tuple(dict.fromkeys(found + by_windows))
 
 
 def partial_layouts(stage: Stage) -> tuple[Layout, ...]:
@@ -113,16 +117,41 @@ def _stagings(vector: Sequence[str], rows: Sequence[str], reads: Sequence[Read])
         yield (*must, *may)
 
 
+MOST_ROWS: Final = 12
+FILLED: Final = 0.75
+"""Of the vectors, or of that many rows, a tile that divides its axis should fill so much."""
 MOST_PHASES: Final = 4
 """Reads further apart than that have too little to do with one another."""
 
 
-def _phases(vector: Sequence[str], reads: Sequence[Read]) -> tuple[tuple[str, int], ...]:
-    """The reads that go by a few elements along a vector of one axis, with how many."""
-    if len(vector) != 1:
-        return ()
-    strides = {read.buffer: read.strides.get(vector[0], 1) for read in reads if read.windowed}
-    return tuple((buffer, stride) for buffer, stride in strides.items() if 1 < stride <= MOST_PHASES)
+def _windows(
+    vector: Sequence[str], rows: Sequence[str], stage: Stage, reads: Sequence[Read], lanes: int
+) -> tuple[tuple[str, int], ...]:
+    """The reads by windows that are worth staging whole, with their phases; empty where none is.
+
+    They go by a few elements along the vector, or by one along an axis whose length no tile fits.
+    """
+    found = {}
+    for read in reads:
+        if not read.windowed:
+            continue
+        phases = read.strides.get(vector[0], 1) if len(vector) == 1 else MOST_PHASES + 1
+        uneven = (_is_uneven(vector, stage, lanes), _is_uneven(rows, stage, MOST_ROWS))
+        moving = ({*vector} & read.axes, {*rows} & read.axes)
+        if moving[0] and phases > 1:
+            if phases <= MOST_PHASES:
+                found[read.buffer] = phases
+        elif any(way and odd for way, odd in zip(moving, uneven, strict=True)):
+            found[read.buffer] = 1
+    return tuple(found.items())
+
+
+def _is_uneven(axes: Sequence[str], stage: Stage, most: int) -> bool:
+    """True for an axis that is longer than a tile, and that tiles read in place, which have to divide it, fit badly."""
+    if len(axes) != 1:
+        return False
+    length = stage.extents[axes[0]]
+    return length > most and max(d for d in range(1, most + 1) if length % d == 0) < FILLED * most
 
 
 def _partial_sums(stage: Stage, groups: Sequence[tuple[str, ...]], reads: Sequence[Read]) -> list[Layout]:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..spec.expr import Load, axes_in, loads
-from ..spec.schedule import Accumulate, Bind, BindFused, BindLoop, Fuse, Nest, Pack, Partial, Reindex, Split, Staging
+from ..spec.schedule import Accumulate, Bind, BindFused, BindLoop, Fuse, Nest, Partial, Reindex, Split, Staging
 from .layouts import Layout, length_of
 from .packing import copy_nest, divisor_at_most, parallel_bind, source_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..spec.workload import Buffer, Stage, Workload
+    from ..spec.workload import Stage, Workload
 
 
 @attrs.frozen(kw_only=True)
@@ -64,17 +64,10 @@ def tiled_reduction(workload: Workload, stage: Stage, layout: Layout, tile: Tile
     return _Tiling(workload, stage, layout, tile, threads).made()
 
 
-def phases_of(buffer: Buffer, stage: Stage, count: int) -> Pack:
-    """The staging of a buffer whose last dimension is read by every `count`-th element: these lie together."""
-    dims = tuple(f"d{number}" for number in range(len(buffer.shape)))
-    last = dims[-1]
-    steps = -(-buffer.shape[-1] // count)
-    tail = "none" if steps * count == buffer.shape[-1] else "pad"
-    split = Split(axis=last, into=(f"{last}o", f"{last}p"), factors=(steps, count), tail=tail)
-    order = (*dims[:-1], f"{last}p", f"{last}o")
-    return Pack(
-        stage=stage.name, reads=buffer.name, as_=f"{buffer.name}.phases", dims=dims, splits=(split,), order=order
-    )
+def reach_of(stage: Stage, layout: Layout, tile: Tile) -> dict[str, int]:
+    """How far a tile runs along the axes that it does not fill, of groups of one axis."""
+    groups = ((layout.vector, tile.lanes * tile.vectors), (layout.rows, tile.rows))
+    return {axes[0]: -(-length_of(axes, stage) // size) * size for axes, size in groups if len(axes) == 1}
 
 
 class _Names:

@@ -1,17 +1,19 @@
-"""Surplus steps of padded reductions: they add nothing, and packed copies take the zeros along."""
+"""Surplus steps of padded axes: those of reductions add nothing, those of others are dropped, whatever they read."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from .errors import SpecError
-from .expr import Binary, Cast, Compare, Const, Expr, If, Load, axes_in, const, index, loads
+from .expr import Binary, Cast, Compare, Const, Expr, If, Load, axes_in, const, index, loads, transform
+from .linear import value_range
 from .reducers import identity_element
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .layout import Recut
+    from .linear import Facts
     from .workload import Buffer, Stage
 
 
@@ -34,6 +36,25 @@ def padded_with_identity(body: Expr, reduced: Recut, stage: Stage, buffers: Mapp
         else:
             body = If(guard, body, neutral)
     return body
+
+
+def reaching(body: Expr, padded: Sequence[tuple[Expr, int]], facts: Facts, buffers: Mapping[str, Buffer]) -> Expr:
+    """Lets loads run past the end of padded axes where their buffers go on: what they find there is dropped."""
+    ends = [(Binary("min", whole, index(extent - 1)), whole) for whole, extent in padded]
+
+    def free(node: Expr) -> Expr:
+        return next((whole for clamped, whole in ends if node == clamped), node)
+
+    def visit(node: Expr) -> Expr:
+        if not isinstance(node, Load):
+            return node
+        freed = tuple(transform(position, free) for position in node.indices)
+        shape = buffers[node.buffer].shape
+        ranges = [value_range(position, facts) for position in freed]
+        inside = all(low >= 0 and high < extent for (low, high), extent in zip(ranges, shape, strict=True))
+        return Load(node.buffer, freed) if inside else node
+
+    return transform(body, visit)
 
 
 def _guarded_factors(node: Expr, guard: Expr, buffers: Mapping[str, Buffer]) -> Expr:

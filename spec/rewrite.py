@@ -35,7 +35,7 @@ from .expr_text import MAX_NAME, text_from_expr
 from .infer import dtype_of_index
 from .layout import recut
 from .linear import Facts, facts_from_extents, is_index, narrowed, value_range
-from .padding import padded_with_identity
+from .padding import padded_with_identity, reaching
 from .reducers import identity_element
 from .schedule import Accumulate, Inline, Pack, Partial, Reindex, Schedule, Staging
 from .simplify import simplify
@@ -120,7 +120,10 @@ def accumulate(workload: Workload, staging: Accumulate) -> Workload:
     if len(extents) != len(axes) + len(reduced.axes):
         raise SpecError("a spatial and a reduce axis have the same name; give each its own", "splits")
     old_in_new, facts = {**spatial.old_in_new, **reduced.old_in_new}, facts_from_extents(extents)
-    values = [padded_with_identity(substitute(b, old_in_new), reduced, stage, workload.buffers) for b in stage.body]
+    bodies = [substitute(body, old_in_new) for body in stage.body]
+    if spatial.padded:
+        bodies = [reaching(body, spatial.padded, facts, workload.buffers) for body in bodies]
+    values = [padded_with_identity(body, reduced, stage, workload.buffers) for body in bodies]
     staged = Stage(
         name=staging.as_,
         axes=axes,

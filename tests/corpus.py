@@ -18,6 +18,7 @@ from autosched.spec.errors import AutoschedError
 from autosched.spec.evaluate import evaluate
 from autosched.spec.gpu import limits_of
 from autosched.spec.inputs import random_inputs
+from autosched.spec.intrinsics import INTRINSICS, intrinsics_of
 from autosched.spec.numerics import array_dtype
 from autosched.spec.spec_file import load_spec
 from autosched.spec.task import Target, Task
@@ -25,8 +26,10 @@ from autosched.spec.testing_lowering import assert_lowers_correctly
 from autosched.spec.tolerance import tolerance
 from autosched.spec.tvm_call import built_function
 from autosched.spec.tvm_lower import lower
+from autosched.store.machine import this_machine
 
 if TYPE_CHECKING:
+    from autosched.spec.schedule import Schedule
     from autosched.spec.spec_file import SpecFile
 
 SPECS = Path(__file__).resolve().parent / "data" / "specs"
@@ -39,6 +42,13 @@ def task_for_here(task: Task) -> Task:
     A GPU that it names is kept: its code is made, not run.
     """
     return attrs.evolve(task, target=Target()) if limits_of(task.target) is None else task
+
+
+def intrinsics_lacking(schedule: Schedule) -> list[str]:
+    """The intrinsics of a schedule that this machine has no instruction for; warps' own are proven by their loops."""
+    has = {intrinsic.name for intrinsic in intrinsics_of(this_machine().isa)}
+    named = [nest.tensorize.intrinsic for nest in schedule.nests if nest.tensorize is not None]
+    return [name for name in named if name not in has and not INTRINSICS[name].of_warp]
 
 
 def needs_device(path: Path) -> bool:

@@ -27,7 +27,7 @@ from autosched.spec.check_workload import MAX_RANK, MAX_STAGES, check_workload
 from autosched.spec.convert import STAGINGS, structure
 from autosched.spec.errors import SpecError
 from autosched.spec.expr_text import MAX_TEXT
-from autosched.spec.intrinsics import INTRINSICS, intrinsics_of
+from autosched.spec.intrinsics import INTRINSICS
 from autosched.spec.json_text import Json, read_json, write_json
 from autosched.spec.nest import plan_from_nests
 from autosched.spec.rewrite import MAX_NODES
@@ -53,7 +53,7 @@ from autosched.spec.testing_lowering import assert_lowers_correctly, assert_rewr
 from autosched.spec.tvm_lower import lower
 from autosched.spec.versions import VERSION
 from autosched.spec.workload import Workload
-from autosched.store.machine import this_machine
+from corpus import intrinsics_lacking
 from language_page import PAGE, Block, Example, accept, read_page
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -169,12 +169,8 @@ def test_the_python_of_the_page(folder: Path) -> None:
 @each_schedule
 def test_a_schedule_is_right_in_numbers(example: Example) -> None:
     assert_rewrites_correctly(spec_of(example).schedule, task_of(example))
-    has = {intrinsic.name for intrinsic in intrinsics_of(this_machine().isa)}
-    has |= {intrinsic.name for intrinsic in INTRINSICS.values() if intrinsic.of_warp}  # proven by their loops
-    if any(
-        nest.tensorize is not None and nest.tensorize.intrinsic not in has for nest in spec_of(example).schedule.nests
-    ):
-        pytest.skip("this machine has no such intrinsic")
+    if lacking := intrinsics_lacking(spec_of(example).schedule):
+        pytest.skip(f"this machine has no {lacking[0]}")
     assert_lowers_correctly(spec_of(example).schedule, task_of(example))
 
 

@@ -48,6 +48,8 @@ OPERATORS = {
     "conv2d with epilogue": {
         "N": 1, "C": 4, "H": 6, "W": 6, "K": 16, "R": 3, "S": 3, "padding": 1, "bias": True, "relu": True,
     },
+    "conv1d of a prime length": {"N": 1, "C": 4, "L": 55, "K": 16, "R": 3},
+    "conv1d with stride of a prime length": {"N": 1, "C": 3, "L": 75, "K": 8, "R": 3, "stride": 2, "padding": 1},
     "conv2d in groups": {"N": 1, "C": 8, "H": 6, "W": 6, "K": 32, "R": 3, "S": 3, "padding": 1, "groups": 2},
     "conv2d in groups with epilogue": {
         "N": 1, "C": 6, "H": 5, "W": 5, "K": 9, "R": 3, "S": 3, "stride": 2, "groups": 3, "bias": True, "relu": True,
@@ -127,7 +129,7 @@ def test_grouped_channels_share_their_inputs():
 
 def test_strided_windows_are_read_in_phases():
     space = Space(get_task("depthwise_conv2d", threads=2, N=1, C=4, H=34, W=34, R=3, S=3, stride=2), AVX512)
-    assert "conv: vectors along w, rows h, X in phases" in [sketch.text for sketch in space.sketches]
+    assert "conv: vectors along w, rows h, windows of X in 2 phases" in [sketch.text for sketch in space.sketches]
 
 
 def test_a_fused_tile_over_rows_of_an_image_is_offered():
