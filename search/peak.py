@@ -1,8 +1,10 @@
 """The ceiling: how fast this machine multiplies and adds in registers, by a kernel in our own words.
 
-``P[p, a, l] = P[p, a, l] * x[a, l] + y``, over and over: every thread p keeps `ACCUMULATORS` independent vectors in
-registers, enough to hide the latency of a multiply-add, and touches no memory. Timed in turn with another kernel in one
-process (`Measurer.retime` with `beside`), it says what share of the machine that kernel used.
+``P[p, a, l] = P[p, a, l] * x + y``, over and over: every thread p keeps `ACCUMULATORS` independent vectors in
+registers, enough to hide the latency of a multiply-add. The first link of each chain multiplies by an ``x[a, l]`` of
+its own, or all vectors would be one; where registers are few, that one is loaded, and nothing else touches memory.
+Timed in turn with another kernel in one process (`Measurer.retime` with `beside`), it says what share of the machine
+that kernel used.
 """
 
 from __future__ import annotations
@@ -35,9 +37,10 @@ def peak_task(threads: int, lanes: int | None = None, steps: int = STEPS) -> Tas
     """The chain of multiply-adds for `threads` threads; `lanes` floats fill a vector, by default of this CPU."""
     lanes = lanes or vector_lanes()
     # Whole numbers 1 to 9 scaled below 1: the chain converges, so that it meets neither infinities nor denormals.
-    factor = Binary("mul", Cast(_FLOAT, Load("x", (Axis("a"), Axis("l")))), const(_FLOAT, 0.0625))
+    own: Expr = Binary("mul", Cast(_FLOAT, Load("x", (Axis("a"), Axis("l")))), const(_FLOAT, 0.0625))
     value: Expr = Acc(0)
-    for _ in range(CHAIN):
+    half: Expr = const(_FLOAT, 0.5)
+    for factor in (own, *[half] * (CHAIN - 1)):
         value = Binary("add", Binary("mul", value, factor), const(_FLOAT, 0.75))
     stage = Stage(
         name="P",

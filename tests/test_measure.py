@@ -155,7 +155,7 @@ print(pool_threads())
 
 
 def test_the_ceiling_is_one_loop_of_multiply_adds_in_registers() -> None:
-    """The assembly of its loop: nothing but multiply-adds of registers, one for each vector and link of the chain."""
+    """The assembly of its loop: one multiply-add for each vector and link, and of 16 registers one load a vector."""
     task = peak_task(2)
     module = compile_module(lower(peak_schedule(), task).mod, tvm_target(task.target, 2)).mod
     asm = module.inspect_source("asm")
@@ -166,7 +166,8 @@ def test_the_ceiling_is_one_loop_of_multiply_adds_in_registers() -> None:
     loop = loop[: next(i for i, line in enumerate(loop) if re.match(r"\s*j\w+\s", line)) + 1]
     fused = [line for line in loop if "vfmadd" in line]
     assert len(fused) == ACCUMULATORS * CHAIN
-    assert not [line for line in loop if "(" in line], "a load, a store or a spill"
+    loads = 0 if "zmm" in asm else ACCUMULATORS
+    assert len([line for line in loop if "(" in line]) <= loads, "more loads, a store or a spill"
 
 
 @pytest.mark.slow

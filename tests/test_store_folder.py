@@ -156,12 +156,12 @@ def fill(store: Store) -> None:
     [
         (sqlite3.OperationalError("database or disk is full"), "the disk is full"),
         (OSError(28, "No space left on device"), "the disk is full"),
-        (sqlite3.DatabaseError("database disk image is malformed"), "cache.db is not a database any more"),
-        (sqlite3.DatabaseError("file is not a database"), "cache.db is not a database any more"),
-        (sqlite3.OperationalError("attempt to write a readonly database"), "not writable for this user, or moved away"),
+        (sqlite3.DatabaseError("database disk image is malformed"), "cache.db is damaged, or no store's"),
+        (sqlite3.DatabaseError("file is not a database"), "cache.db is damaged, or no store's"),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "cache.db is damaged, or no store's"),
         (sqlite3.OperationalError("database is locked"), "another process has kept it locked for 60 s; wait for it"),
         (Timeout(), "another process has kept it locked for 60 s"),
-        (sqlite3.OperationalError("disk I/O error"), "cannot be used (disk I/O error); autosched doctor says"),
+        (sqlite3.OperationalError("disk I/O error"), "cache.db is damaged, or no store's"),
     ],
     ids=repr,
 )
