@@ -171,7 +171,9 @@ class Layers:
             return Found(record=record)
         for layer in self.all():
             heard = record if layer.name == USER else layer.best(task, machine, protocol, allow)
-            if heard is not None and not (drift == REJECT and drifted(heard)):
+            if heard is None or (layer.name != USER and self._is_refuted(heard)):
+                continue
+            if not (drift == REJECT and drifted(heard)):
                 if layer.name == SERVER:
                     self._keep(heard)
                 return Found(record=heard, layer=layer.name)
@@ -207,6 +209,11 @@ class Layers:
         for layer in self.all():
             if layer.name != USER:
                 layer.put(record)
+
+    def _is_refuted(self, heard: Record) -> bool:
+        """True for what failed here, or was put aside here: whatever others claim of it."""
+        known = self.store.get(heard.task, heard.schedule, heard.machine, heard.protocol)
+        return known is not None and (known.failure is not None or known.quarantine is not None)
 
     def _keep(self, heard: Record) -> None:
         """Puts into the store what a server said, so that it need not be asked again; it goes on without, too."""

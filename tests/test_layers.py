@@ -18,7 +18,7 @@ from autosched.store.files import SpecFiles
 from autosched.store.layers import MARKER, Layers, project_folder
 from autosched.store.records import CLAIMED
 from autosched.store.store import Store
-from store_cases import MACHINE, OTHER_MACHINE, OTHER_PROTOCOL, PROTOCOL, gemm, record, tiled, timed
+from store_cases import MACHINE, OTHER_MACHINE, OTHER_PROTOCOL, PROTOCOL, failed, gemm, record, tiled, timed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +57,14 @@ def test_what_was_timed_here_outranks_every_claim(store: Store, project: Path) -
     found = layers.best(gemm(), MACHINE)
     assert found is not None
     assert (found.layer, found.record.schedule) == ("user", tiled())
+
+
+def test_what_failed_here_is_not_served_by_a_project(store: Store, project: Path) -> None:
+    save_spec(spec(0.1), project / "a.json")
+    layers = Layers(store=store, project=project)
+    assert layers.best(gemm(), MACHINE) is not None
+    store.put(record(failed=failed()))
+    assert layers.best(gemm(), MACHINE) is None
 
 
 def test_layers_are_asked_in_order(
