@@ -75,10 +75,10 @@ slow: .venv/.test links ## the tests that take longer
 	@$(PYTEST) -m 'slow and not device'
 
 # Fresh pairs and texts each day, the same for everybody on that day: docs/testing.md.
-slice: .venv/.test links ## 3 minutes of `make pairs`, `make fuzz`, `make seed-tasks`, other ones each day, and `make faults`
-	@$(BIN)/python tests/run_pairs.py --seconds 60 --seed $$(date -u +%Y%m%d)
+slice: .venv/.test links ## a little of `make pairs`, `make fuzz`, `make seed-tasks`, other ones each day, and `make faults`
+	@$(BIN)/python tests/run_pairs.py --seconds 30 --seed $$(date -u +%Y%m%d)
 	@$(BIN)/python tests/run_fuzz.py --seconds 10 --seed $$(date -u +%Y%m%d)
-	@$(BIN)/python tests/run_seed_tasks.py --slice 8 --seed $$(date -u +%Y%m%d)
+	@$(BIN)/python tests/run_seed_tasks.py --slice 4 --seed $$(date -u +%Y%m%d)
 	@$(PYTEST) -m 'faults and not slow'
 
 # COUNT=20000 takes half an hour on two cores; what was done is not done again. REPORT=docs/pairs.md keeps the table.
