@@ -245,7 +245,7 @@ def _with_registers(
         return cycles + 2 * held
     # Either the vectors or the rows' broadcasts are held, the others come from memory operand by operand.
     needed = held + 1 + min(vectors, rows)
-    over = max(0.0, needed - (hardware.tile_registers))
+    over = max(0.0, needed - hardware.tile_registers)
     cycles *= 1 + 0.5 * over * over
     chain = hardware.fma_latency * hardware.fma_per_cycle * instructions / whole
     return cycles * max(1.0, chain / held)

@@ -10,7 +10,7 @@ from ..spec.expr import Load
 from ..spec.nest import plan_from_nests
 from ..spec.rewrite import apply_staging
 from ..spec.schedule import At, Inline, Nest, Schedule, Staging
-from .digits import digits_staged
+from .digits import digit_stagings
 from .layouts import Layout
 from .nests import plain_nest
 from .structure import is_map, reads_elementwise, sole_reader
@@ -64,7 +64,7 @@ def assemble(task: Task, choices: Mapping[str, StageChoice], hardware: Hardware)
     """The schedule in which each reduction is done as chosen, and the workload as its stagings leave it."""
     made = _Assembly(task.workload)
     _inline_maps(made)
-    made.stage(*digits_staged(made.workload)[0])
+    made.stage(*digit_stagings(made.workload))
     for stage in made.workload.stages:
         choice = choices.get(stage.name)
         if choice is not None and choice.layout is not None and choice.tile is not None:

@@ -9,35 +9,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..spec.expr import Axis, Binary, Const, loads, walk
-from ..spec.rewrite import apply_staging
 from ..spec.schedule import Accumulate, Split
+from .tiling import FreeNames
 
 if TYPE_CHECKING:
     from ..spec.workload import Stage, Workload
 
 
-def digits_staged(workload: Workload) -> tuple[tuple[Accumulate, ...], Workload]:
-    """A staging for each reduction whose reads take digits of its axes, and the workload that they leave."""
-    made = []
-    for stage in workload.stages:
-        staging = _staging(stage)
-        if staging is not None:
-            workload = apply_staging(workload, staging)
-            made.append(staging)
-    return tuple(made), workload
+def digit_stagings(workload: Workload) -> tuple[Accumulate, ...]:
+    """A staging for each reduction whose reads take digits of its axes; none needs another one applied first."""
+    return tuple(staging for stage in workload.stages if (staging := _staging(stage)) is not None)
 
 
 def _staging(stage: Stage) -> Accumulate | None:
     """The stage over digits of its axes, in the memory order of before; None where reads take none."""
     splits = []
     order: list[str] = []
-    taken = set(stage.extents)
+    name = FreeNames(tuple(stage.extents))
     for axis in stage.axes:
         size = _digit_size(stage, axis.name) if stage.reducer is not None else 1
         if size == 1:
             order.append(axis.name)
             continue
-        pieces = (_free(f"{axis.name}g", taken), _free(f"{axis.name}m", taken))
+        pieces = (name(f"{axis.name}g"), name(f"{axis.name}m"))
         splits.append(Split(axis=axis.name, into=pieces, factors=(axis.extent // size, size)))
         order += pieces
     if not splits:
@@ -59,11 +53,3 @@ def _digit_size(stage: Stage, axis: str) -> int:
     size = found.pop() if len(found) == 1 else 1
     extent = stage.extents[axis]
     return size if 1 < size < extent and extent % size == 0 else 1
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """The name, or one like it, that nothing else has; it is taken then."""
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name

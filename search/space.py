@@ -6,6 +6,7 @@ The space can be counted, sampled, enumerated, and has neighbours; what it yield
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
@@ -19,11 +20,12 @@ from ..spec.check import check_rewritten, check_schedule
 from ..spec.check_algorithm import check_algorithm
 from ..spec.errors import SpecError
 from ..spec.nest import Plan
+from ..spec.rewrite import apply_staging
 from ..spec.schedule import Schedule
 from ..spec.task import Task
 from .analytic import StageCost, call_costs
 from .assemble import StageChoice, assemble
-from .digits import digits_staged
+from .digits import digit_stagings
 from .hardware import Hardware, hardware_from_machine
 from .knobs import Knob, KnobValue
 from .layouts import Layout
@@ -159,9 +161,10 @@ class Space:
 
     def _sketches_of(self, algorithm: Algorithm | None) -> tuple[Sketch, ...]:
         task = self.task if algorithm is None else attrs.evolve(self.task, workload=algorithm.workload, op=None)
+        cut = functools.reduce(apply_staging, digit_stagings(task.workload), task.workload)
         reductions = {
             stage.name: Reduction(task=task, stage=stage, hardware=self.hardware)
-            for stage in digits_staged(task.workload)[1].stages
+            for stage in cut.stages
             if stage.reducer is not None
         }
         options = {name: ruled_layouts(self.rules, each) or (None,) for name, each in reductions.items()}

@@ -70,7 +70,7 @@ def reach_of(stage: Stage, layout: Layout, tile: Tile) -> dict[str, int]:
     return {axes[0]: -(-length_of(axes, stage) // size) * size for axes, size in groups if len(axes) == 1}
 
 
-class _Names:
+class FreeNames:
     """Names for pieces of axes, free of clashes within one stage; asked twice, the same name comes back."""
 
     def __init__(self, taken: Sequence[str]) -> None:
@@ -92,7 +92,7 @@ class _Tiling:
 
     def __init__(self, workload: Workload, stage: Stage, layout: Layout, tile: Tile, threads: int) -> None:
         self.workload, self.stage, self.layout, self.tile, self.threads = workload, stage, layout, tile, threads
-        self.name = _Names(tuple(stage.extents))
+        self.name = FreeNames(tuple(stage.extents))
         self.width = tile.lanes * tile.vectors
         self.vector = self._group(layout.vector)
         self.row = self._group(layout.rows)
@@ -247,7 +247,7 @@ class _Tiling:
 
 def _partial_sums(stage: Stage, layout: Layout, tile: Tile, threads: int) -> Tiled:
     """Dot products: vectors of partial sums along a reduce axis, a few rows at a time, then the sum of each vector."""
-    name = _Names(tuple(stage.extents))
+    name = FreeNames(tuple(stage.extents))
     axis, extent = layout.partial, stage.extents[layout.partial]
     width = tile.lanes * tile.vectors
     if width >= extent:
