@@ -18,7 +18,6 @@ from .leaders import rank, read_best
 from .machine import this_machine
 from .ranking import Ranking
 from .records import Record, SearchState, check_record, further, united
-from .salvage import salvage
 from .shelf import Shelf
 from .speeds import Speeds, speeds_key, speeds_place
 from .stored import check_version, read_stored, record_from_stored, stored_from_record, versioned
@@ -328,6 +327,8 @@ class Store:
             if not repair:
                 return tuple(lines)
             self._entries.forget()
+            from .salvage import salvage  # here: no lookup must pay for it
+
             lines += salvage(self.path).lines
         elif repair and found:
             with self._entries.transaction():
