@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ..spec.dtypes import size_bytes
-from ..spec.expr import Binary, Call, If, axes_in, loads, walk
-from ..spec.footprint import LINE_BYTES, Access, accesses_of, outer_loops, register_tile, touched_bytes
+from ..spec.expr import Axis, Binary, Call, If, Load, children, walk
+from ..spec.footprint import LINE_BYTES, Access, accesses_of, outer_loops, register_tile
 from ..spec.once import main_part
 from ..spec.tensorized import intrinsic_of
+from .traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ..spec.expr import Expr
     from ..spec.intrinsics import Intrinsic
     from ..spec.nest import BoundLoop, Plan, StageNest
     from .hardware import Hardware
@@ -187,14 +189,20 @@ def _accumulates_in_registers(nest: StageNest) -> bool:
 
 def _operations(nest: StageNest) -> float:
     """Arithmetic instructions of one body; a multiply that feeds a sum counts as one with it."""
-    count = 0.0
-    for body in nest.stage.body:
-        for node in walk(body):
-            if isinstance(node, Call):
-                count += 20.0
-            elif isinstance(node, Binary) and not (axes_in(node) and not loads(node)):
-                count += 1.0
-    return max(1.0, count)
+    return max(1.0, sum(_operations_in(body)[0] for body in nest.stage.body))
+
+
+def _operations_in(node: Expr) -> tuple[float, bool, bool]:
+    """Those of a tree; whether it mentions axes, and whether it loads: arithmetic on places alone costs nothing."""
+    below = [_operations_in(child) for child in children(node)]
+    count = sum(one for one, _, _ in below)
+    places = isinstance(node, Axis) or any(axes for _, axes, _ in below)
+    loaded = isinstance(node, Load) or any(found for _, _, found in below)
+    if isinstance(node, Call):
+        count += 20.0
+    elif isinstance(node, Binary) and not (places and not loaded):
+        count += 1.0
+    return count, places, loaded
 
 
 def _load_instructions(access: Access, tile: Mapping[str, int], nest: StageNest, lanes: int, width: int) -> float:
@@ -256,21 +264,20 @@ def _traffic(
 ) -> tuple[list[float], list[float], list[float]]:
     """Bytes of each access moved into L1 from L2, into L2 from L3, and into L3 from memory, for the whole nest.
 
-    The outermost loop whose footprint fits a cache is found; what moves in is that footprint, once for every step of
-    the loops further out. The first of those costs nothing for an access that it leaves where it is. Nothing moves into
-    a cache that holds all buffers from call to call, nor where the stage has just made what it reads at a loop of its.
+    Nothing moves into a cache that holds all buffers from call to call, nor where the stage has just made what it reads
+    at a loop of its.
     """
     sizes = (hardware.l1_bytes, hardware.l2_bytes, hardware.l3_bytes)
     shares = (1, 1, max(1, threads))
     held = sum(buffer.bytes_in_all for buffer in plan.workload.buffers.values())
     made = {output.name for output in plan.by_stage[nest.at.stage].stage.outputs} if nest.at is not None else set()
-    loops = [(loop.name, loop.extent) for loop in nest.loops]
+    traffic = Traffic([(loop.name, loop.extent) for loop in nest.loops], accesses)
     found: list[list[float]] = []
     for size, share in zip(sizes, shares, strict=True):
         if held <= FULL * size:
             found.append([0.0] * len(accesses))
             continue
-        moved, whole = _moved_into(FULL * size / share, loops, accesses)
+        moved, whole = traffic.moved_into(FULL * size / share)
         found.append([0.0 if whole and access.buffer in made else n for access, n in zip(accesses, moved, strict=True)])
     l1, l2, l3 = found
     return l1, l2, l3
@@ -287,35 +294,3 @@ def _leaps(access: Access, nest: StageNest) -> bool:
             continue
         return abs(access.stride(loop.parts[-1].name)) * access.element_bytes >= _PAGE_BYTES
     return False
-
-
-def _moved_into(
-    capacity: float, loops: Sequence[tuple[str, int]], accesses: Sequence[Access]
-) -> tuple[list[float], bool]:
-    """Bytes of each access moved into a cache of `capacity` bytes; whether it holds all that the loops touch."""
-    inner: dict[str, int] = {}
-    boundary = len(loops)
-    while boundary > 0:
-        name, extent = loops[boundary - 1]
-        if touched_bytes(accesses, {**inner, name: extent}) > capacity:
-            break
-        inner[name] = extent
-        boundary -= 1
-    turns = [extent for _, extent in loops[:boundary]]
-    whole = boundary == 0
-    if not whole:
-        # As many steps of the first loop that does not fit as do.
-        name, extent = loops[boundary - 1]
-        steps = 1
-        while 2 * steps < extent and touched_bytes(accesses, {**inner, name: 2 * steps}) <= capacity:
-            steps *= 2
-        inner[name] = steps
-        turns[-1] = -(-extent // steps)
-    moved: list[float] = []
-    for access in accesses:
-        amount = access.lines(inner) * LINE_BYTES
-        for distance, ((name, _), turn) in enumerate(zip(reversed(loops[:boundary]), reversed(turns), strict=True)):
-            if access.moves_with(name) or distance > 0:
-                amount *= turn
-        moved.append(amount)
-    return moved, whole

@@ -6,6 +6,7 @@ The analytic model reckons times from these numbers, and ``autosched show --cost
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -34,9 +35,19 @@ class Access:
     shape: tuple[int, ...]
     steps: tuple[Mapping[str, int], ...]
 
+    @cached_property
+    def _dimensions(self) -> tuple[tuple[int, tuple[tuple[str, int], ...]], ...]:
+        """The innermost first: its size, and the loops that move it, each with the distance of a step."""
+        pairs = zip(reversed(self.steps), reversed(self.shape), strict=True)
+        return tuple((size, tuple((loop, abs(step)) for loop, step in steps.items())) for steps, size in pairs)
+
+    @cached_property
+    def _moving(self) -> frozenset[str]:
+        return frozenset(loop for steps in self.steps for loop in steps)
+
     def moves_with(self, loop: str) -> bool:
         """True where a step of `loop` changes the element accessed."""
-        return any(loop in steps for steps in self.steps)
+        return loop in self._moving
 
     def stride(self, loop: str) -> int:
         """Elements between two steps of `loop` in memory."""
@@ -52,18 +63,19 @@ class Access:
         The innermost dimensions make one run in memory as far as they are touched whole.
         """
         run, outer, joined = 1.0, 1.0, True
-        for steps, size in zip(reversed(self.steps), reversed(self.shape), strict=True):
+        for size, moves in self._dimensions:
             reach, count = 1, 1
-            for loop, step in steps.items():
-                extent = extents.get(loop, 1)
-                reach += abs(step) * (extent - 1)
-                count *= extent
+            for loop, step in moves:
+                if loop in extents:
+                    extent = extents[loop]
+                    reach += step * (extent - 1)
+                    count *= extent
             touched = min(reach, count, size)
             if joined:
                 # Lines between widely spaced elements are not touched.
                 run *= min(reach, size, touched * (LINE_BYTES // self.element_bytes))
                 joined = touched == size
-            else:
+            elif touched > 1:
                 outer *= touched
         return outer * max(1.0, run * self.element_bytes / LINE_BYTES)
 

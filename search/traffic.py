@@ -1,0 +1,83 @@
+"""What the loops of a nest move between caches: of each access, into a cache of some size.
+
+The analytic model asks this of three caches for each stage of each candidate, so what a part of the loops touches is
+reckoned once for all of them, and anew only for accesses that one more loop moves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..spec.footprint import LINE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..spec.footprint import Access
+
+
+class Traffic:
+    """The traffic of `accesses` in a nest of `loops`, outermost first, each with its extent."""
+
+    def __init__(self, loops: Sequence[tuple[str, int]], accesses: Sequence[Access]) -> None:
+        self._loops = loops
+        self._accesses = accesses
+        self._moves = [[access.moves_with(name) for access in accesses] for name, _ in loops]
+        self._inside: list[dict[str, int]] = [{}]
+        self._lines = [[access.lines({}) for access in accesses]]
+        """While the innermost loops run: none of them, one, two, ..., as far as anybody asked."""
+
+    def moved_into(self, capacity: float) -> tuple[list[float], bool]:
+        """Bytes of each access moved into a cache of `capacity` bytes; whether it holds all that the loops touch.
+
+        The outermost loop whose footprint fits is found; what moves in is that footprint, once for every step of the
+        loops further out. The first of those costs nothing for an access that it leaves where it is.
+        """
+        inner = 0
+        while inner < len(self._loops) and _bytes(self._touched(inner + 1)) <= capacity:
+            inner += 1
+        boundary = len(self._loops) - inner
+        lines = self._touched(inner)
+        turns = [extent for _, extent in self._loops[:boundary]]
+        if boundary:
+            steps, lines = self._as_many_as_fit(inner, capacity)
+            turns[-1] = -(-turns[-1] // steps)
+        moved = []
+        for number, count in enumerate(lines):
+            amount = count * LINE_BYTES
+            for place in range(boundary - 1, -1, -1):
+                if place < boundary - 1 or self._moves[place][number]:
+                    amount *= turns[place]
+            moved.append(amount)
+        return moved, not boundary
+
+    def _touched(self, inner: int) -> list[float]:
+        """Cache lines of each access that are touched while the `inner` innermost loops run."""
+        while len(self._lines) <= inner:
+            place = len(self._loops) - len(self._lines)
+            self._lines.append(self._one_more(place, self._loops[place][1]))
+            name, extent = self._loops[place]
+            self._inside.append({**self._inside[-1], name: extent})
+        return self._lines[inner]
+
+    def _one_more(self, place: int, extent: int) -> list[float]:
+        """Lines of each access while the loop at `place` runs `extent` steps, and all inside of it."""
+        inner = len(self._loops) - place - 1
+        extents = {**self._inside[inner], self._loops[place][0]: extent}
+        return [
+            access.lines(extents) if moves else lines
+            for access, moves, lines in zip(self._accesses, self._moves[place], self._lines[inner], strict=True)
+        ]
+
+    def _as_many_as_fit(self, inner: int, capacity: float) -> tuple[int, list[float]]:
+        """As many steps, doubled from one, of the first loop that does not fit as do, and their lines."""
+        place = len(self._loops) - inner - 1
+        extent = self._loops[place][1]
+        steps, lines = 1, self._touched(inner)
+        while 2 * steps < extent and _bytes(more := self._one_more(place, 2 * steps)) <= capacity:
+            steps, lines = 2 * steps, more
+        return steps, lines
+
+
+def _bytes(lines: Sequence[float]) -> float:
+    return sum(lines) * LINE_BYTES
