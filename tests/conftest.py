@@ -6,6 +6,7 @@ processes, run in one and the same.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -39,6 +40,21 @@ def torch() -> ModuleType:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--accept-goldens``: what test_language.py compares with is written anew."""
     parser.addoption("--accept-goldens", action="store_true", help="write down what is printed and lowered as right")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_spaces() -> None:
+    """Searches of one task share a space in each process of tests."""
+    from shared_spaces import share_spaces
+
+    share_spaces()
+
+
+def pytest_collection_finish() -> None:
+    """What was collected lives to the end: the garbage collector need not walk it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 MACHINE: Final = (

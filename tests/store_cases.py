@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from autosched.spec.builder import build, compute, placeholder, reduce_axis
@@ -9,7 +11,12 @@ from autosched.spec.builder import sum as sum_over
 from autosched.spec.claim import Effort, Failure, Machine, Protocol, Tool
 from autosched.spec.schedule import At, BindFused, BindLoop, Nest, Reindex, Schedule, Split
 from autosched.spec.task import Task
-from autosched.store.records import MEASURED, FailedTrial, Measurement, Record
+from autosched.store.records import MEASURED, FailedTrial, Measurement, Record, SearchState
+from autosched.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 MACHINE = Machine(
     arch="x86_64", vendor="AuthenticAMD", family=26, model=2, isa=("avx2", "avx512f", "fma"),
@@ -18,6 +25,7 @@ MACHINE = Machine(
 OTHER_MACHINE = attrs.evolve(MACHINE, model=3)
 PROTOCOL = Protocol(threads=2)
 OTHER_PROTOCOL = Protocol(threads=2, repeats=3)
+STATE = SearchState(strategy="auto", trials=9, finished=8, seconds=1.5, space="cpu-1", date="2026-11-23")
 
 
 def gemm(names: str = "ABCijk", extent: int = 64, threads: int = 2) -> Task:
@@ -93,3 +101,13 @@ def dated(number: int) -> Record:
 
 
 EFFORT = Effort(strategy="evolve", trials=64, seconds=12.5, seed=0)
+
+
+def filled(folder: Path, put: Sequence[Record], searched: Sequence[tuple[Record, SearchState]] = ()) -> Store:
+    """A store with records, and with searches that ended, in a folder."""
+    store = Store(folder)
+    for each in put:
+        store.put(each)
+    for about, state in searched:
+        store.finish_search(about.task, state, about.machine, about.protocol)
+    return store

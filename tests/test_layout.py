@@ -49,6 +49,12 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
+@functools.cache
+def walked(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """Every node of a module; each rule reads them all."""
+    return tuple(ast.walk(tree))
+
+
 def package_of(path: Path) -> tuple[str, ...]:
     """Where a module's relative imports start: spec/a.py -> (autosched, spec), api/a.py -> (autosched,)."""
     layer, *folders = path.relative_to(ROOT).parent.parts
@@ -58,7 +64,7 @@ def package_of(path: Path) -> tuple[str, ...]:
 def absolute_imports(tree: ast.Module) -> list[tuple[int, str]]:
     """Line and dotted name of each absolute import."""
     found = []
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -69,7 +75,7 @@ def absolute_imports(tree: ast.Module) -> list[tuple[int, str]]:
 def relative_imports(tree: ast.Module, package: tuple[str, ...]) -> list[tuple[int, tuple[str, ...]]]:
     """Line and resolved dotted path of each name that a relative import brings."""
     found = []
-    for node in ast.walk(tree):
+    for node in walked(tree):
         if isinstance(node, ast.ImportFrom) and node.level > 0:
             base = package[: len(package) - (node.level - 1)]
             module = tuple((node.module or "").split(".")) if node.module else ()
@@ -133,7 +139,7 @@ def test_a_module_is_named_by_its_subject() -> None:
 
 def nodes_of(path: Path, kind: type[Node]) -> Iterator[tuple[str, Node]]:
     """Every node of a kind in a module, with its place."""
-    for node in ast.walk(tree_of(path)):
+    for node in walked(tree_of(path)):
         if isinstance(node, kind):
             yield f"{module_id(path)}, line {node.lineno}", node
 

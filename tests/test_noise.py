@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from autosched.cli_progress import Notes, event_text
 from autosched.search.budget import Budget
 from autosched.search.confidence import Interval, median_interval
-from autosched.search.default import default_candidate
 from autosched.search.noise import AGAIN, DRIFT, EVERY, NoiseWatch, has_drifted, is_scattered
 from autosched.search.progress import Event, MachineDrifted
 from autosched.search.tuner import Tuned, tune
@@ -25,6 +24,7 @@ from autosched.store.store import Store
 from pretended_bench import LARGE, PretendedBench, pretended_s
 from shared_spaces import shared_space
 from store_cases import MACHINE
+from tuner_runs import default
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from autosched.spec.schedule import Schedule
 
 SPACE = shared_space(LARGE, MACHINE)
-DEFAULT = default_candidate(SPACE).schedule
 TIMES = st.floats(1e-6, 10)
 
 
@@ -63,7 +62,7 @@ def fastest(schedules: Iterable[Schedule]) -> Schedule:
 def test_a_quiet_machine_is_looked_at_now_and_then(tmp_path: Path) -> None:
     bench = PretendedBench()
     _, drifts = search(Store(tmp_path), bench, 3 * EVERY)
-    places = [number for number, schedule in enumerate(bench.measured) if schedule == DEFAULT]
+    places = [number for number, schedule in enumerate(bench.measured) if schedule == default()]
     assert places[0] == 0
     assert places[-1] == len(bench.measured) - 1, "last, too"
     assert max(b - a for a, b in itertools.pairwise(places)) < EVERY + 9
@@ -79,7 +78,7 @@ def test_the_best_is_found_although_the_machine_was_slow_when_it_was_tried(
     search(Store(tmp_path / "quiet"), quiet, 3 * EVERY)
     best = fastest(quiet.measured)
     begin = quiet.measured.index(best)
-    anchor = quiet.measured.index(DEFAULT, begin)
+    anchor = quiet.measured.index(default(), begin)
     bench = ChangingMachine(lambda n: slow if begin < n <= anchor + after else 1.0)
     tuned, drifts = search(Store(tmp_path / "slow"), bench, 3 * EVERY)
     assert 2 <= bench.measured.count(best) <= 1 + AGAIN
@@ -100,9 +99,9 @@ def test_a_search_ends_whatever_the_machine_does(change: int, length: int, level
         tuned, drifts = search(Store(folder), bench, 3 * EVERY)
     assert tuned.state.finished == 3 * EVERY
     assert tuned.record is not None
-    assert pretended_s(tuned.record.schedule) <= pretended_s(DEFAULT)
+    assert pretended_s(tuned.record.schedule) <= pretended_s(default())
     counts = Counter(bench.measured)
-    del counts[DEFAULT]
+    del counts[default()]
     assert max(counts.values()) <= 1 + AGAIN
     assert all(drift.again <= 3 * EVERY for drift in drifts)
 
@@ -134,15 +133,15 @@ def test_people_and_programs_are_told(tmp_path: Path) -> None:
 
 def test_a_default_that_fails_is_not_watched(tmp_path: Path) -> None:
     broken = Failure(kind="crash", detail="on purpose")
-    bench = PretendedBench(lambda schedule: broken if schedule == DEFAULT else pretended_s(schedule))
+    bench = PretendedBench(lambda schedule: broken if schedule == default() else pretended_s(schedule))
     search(Store(tmp_path), bench, 2 * EVERY)
-    assert bench.measured.count(DEFAULT) == 1
+    assert bench.measured.count(default()) == 1
 
 
 def test_noise_says_nothing_of_a_schedule(tmp_path: Path) -> None:
     """It is tried again by the next search, and the failure is lifted."""
     noise = Failure(kind="noise", detail="on purpose")
-    first = PretendedBench(lambda schedule: pretended_s(schedule) if schedule == DEFAULT else noise)
+    first = PretendedBench(lambda schedule: pretended_s(schedule) if schedule == default() else noise)
     search(Store(tmp_path), first, 5)
     second = PretendedBench()
     tuned, _ = search(Store(tmp_path), second, 5)

@@ -10,28 +10,19 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from autosched.search import journal
-from autosched.search.budget import Budget
-from autosched.search.default import default_candidate
 from autosched.search.progress import Event, FinalistsTimed, SearchEnded, SearchStarted, TrialEnded
-from autosched.search.space import Space
-from autosched.search.tuner import Tuned, tune
-from autosched.spec.claim import Failure, Protocol, Tool
 from autosched.spec.errors import SpecError
-from autosched.spec.rename import schedule_digest
-from autosched.spec.schedule import Schedule
-from autosched.spec.task import Target, TargetOption, Task
-from autosched.store.records import CLAIMED, MEASURED, Record
+from autosched.spec.task import Target, TargetOption
 from autosched.store.store import Store
 from pretended_bench import LARGE, SMALL, PretendedBench, pretended_s
-from store_cases import MACHINE, timed
+from shared_spaces import shared_space
+from store_cases import MACHINE
+from tuner_runs import default, records, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SPACES = {task: Space(task, MACHINE) for task in (SMALL, LARGE)}  # they remember the candidates they made
-DEFAULT = default_candidate(SPACES[LARGE]).schedule
-CRASH = Failure(kind="crash", detail="on purpose")
+    from autosched.spec.schedule import Schedule
 
 
 @pytest.fixture
@@ -39,20 +30,11 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def run(store: Store, bench: PretendedBench, trials: int, task: Task = LARGE, **options: object) -> Tuned:
-    budget = Budget(trials=trials, seconds=options.pop("seconds", None))  # type: ignore[arg-type]
-    return tune(task, store, budget, machine=MACHINE, space=SPACES.get(task), bench=bench, **options)  # type: ignore[arg-type]
-
-
-def records(store: Store, task: Task = LARGE) -> list[Record]:
-    return list(store.records(task, MACHINE))
-
-
 def test_the_default_is_measured_first_and_last(store: Store) -> None:
     bench = PretendedBench()
     run(store, bench, 6)
-    assert bench.measured[0] == DEFAULT
-    assert all(finalists[0] == DEFAULT for finalists in bench.retimed)
+    assert bench.measured[0] == default()
+    assert all(finalists[0] == default() for finalists in bench.retimed)
     assert len(bench.retimed) >= 1
 
 
@@ -60,7 +42,7 @@ def test_trials_are_a_total_and_each_is_a_record(store: Store) -> None:
     bench = PretendedBench()
     tuned = run(store, bench, 11)
     assert len(set(bench.measured)) == 11
-    assert len([schedule for schedule in bench.measured if schedule != DEFAULT]) == 10
+    assert len([schedule for schedule in bench.measured if schedule != default()]) == 10
     assert len(records(store)) == 11
     assert (tuned.state.trials, tuned.state.finished, tuned.state.exhausted) == (11, 11, False)
     assert store.search_state(LARGE, MACHINE) == tuned.state
@@ -81,10 +63,10 @@ def test_the_winner_is_the_fastest_and_what_a_lookup_finds(store: Store) -> None
 
 
 def test_nothing_beats_the_default_is_stored_as_a_fact(store: Store) -> None:
-    bench = PretendedBench(lambda schedule: 0.001 if schedule == DEFAULT else 0.002)
+    bench = PretendedBench(lambda schedule: 0.001 if schedule == default() else 0.002)
     tuned = run(store, bench, 6)
     assert tuned.record is not None
-    assert tuned.record.schedule == tuned.default == DEFAULT
+    assert tuned.record.schedule == tuned.default == default()
     assert tuned.record.baseline == (0.001,) * 11
 
 
@@ -99,7 +81,7 @@ def test_who_was_lucky_once_does_not_win(store: Store) -> None:
     lucky: list[Schedule] = []
 
     def first(schedule: Schedule) -> float:
-        if schedule != DEFAULT and len(lucky) < 7:
+        if schedule != default() and len(lucky) < 7:
             lucky.append(schedule)
             return 0.0001
         return pretended_s(schedule)
@@ -151,59 +133,6 @@ def test_a_request_that_was_reached_measures_only_the_anchors(store: Store) -> N
     assert tuned.state.trials == 9
 
 
-def test_failures_are_counted_and_never_win(store: Store) -> None:
-    def first(schedule: Schedule) -> float | Failure:
-        time_s = pretended_s(schedule)
-        return CRASH if time_s < 0.0015 else time_s
-
-    bench = PretendedBench(first)
-    tuned = run(store, bench, 16)
-    failed = sum(isinstance(first(schedule), Failure) for schedule in bench.measured)
-    assert failed > 0
-    assert dict(tuned.failures) == {"crash": failed}
-    assert tuned.record is not None
-    assert tuned.record.failure is None
-    assert tuned.state.trials == 16
-
-
-def test_a_failure_counts_with_the_tools_it_was_seen_with(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = PretendedBench(lambda s: CRASH if s != DEFAULT and pretended_s(s) < 0.0015 else pretended_s(s))
-    run(store, bench, 12, method="random")
-    failed = {record.schedule for record in records(store) if record.failure is not None}
-    assert failed
-
-    same = PretendedBench()
-    run(store, same, 16, method="random")
-    assert not failed & set(same.measured)
-
-    monkeypatch.setattr(journal, "tools", lambda _: (Tool(name="apache-tvm", version="9.9"),))
-    other = PretendedBench()
-    tuned = run(store, other, 20, method="random")
-    assert set(other.measured) - failed - {DEFAULT} == {r.schedule for r in records(store)} - {
-        *bench.measured, *same.measured
-    }, "what has a time is not measured again"  # fmt: skip
-    assert failed <= set(other.measured)
-    assert tuned.failures == ()
-    assert tuned.state.trials == 20
-    assert tuned.record is not None
-    assert tuned.record.schedule == min((r.schedule for r in records(store)), key=pretended_s)
-
-
-def test_a_failure_with_other_tools_is_not_forgotten_before_it_is_mended(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tuned = run(store, PretendedBench(lambda s: CRASH if s != DEFAULT else 0.001), 6)
-    assert dict(tuned.failures) == {"crash": 5}
-    monkeypatch.setattr(journal, "tools", lambda _: (Tool(name="apache-tvm", version="9.9"),))
-    again = run(store, PretendedBench(lambda s: CRASH if s != DEFAULT else 0.001), 6)
-    assert dict(again.failures) == {"crash": 5}
-    failed = [record.failed for record in records(store) if record.failed is not None]
-    assert {failure.tools for failure in failed} == {(Tool(name="apache-tvm", version="9.9"),)}
-    assert tuned.record is not None
-    assert again.record is not None
-    assert again.record.schedule == tuned.record.schedule == DEFAULT
-
-
 def test_what_another_tuner_has_timed_meanwhile_is_not_timed_again(store: Store) -> None:
     """The other one has the same seed, and is ahead by a few trials whenever this one is about to time."""
     other, seen = PretendedBench(), []
@@ -216,10 +145,10 @@ def test_what_another_tuner_has_timed_meanwhile_is_not_timed_again(store: Store)
 
     bench = PretendedBench(first)
     tuned = run(store, bench, 16)
-    trials = [schedule for schedule in bench.measured if schedule != DEFAULT]
+    trials = [schedule for schedule in bench.measured if schedule != default()]
     assert len(set(trials)) == len(trials)
     both = set(bench.measured) & set(other.measured)
-    assert both == {DEFAULT, bench.measured[1], bench.measured[4]}, "the anchor, and what was under way"
+    assert both == {default(), bench.measured[1], bench.measured[4]}, "the anchor, and what was under way"
     assert {*bench.measured, *other.measured} == {record.schedule for record in records(store)}
     assert tuned.state.trials == 16
     alone = PretendedBench()
@@ -228,56 +157,9 @@ def test_what_another_tuner_has_timed_meanwhile_is_not_timed_again(store: Store)
     assert set(alone.measured) == {*bench.measured, *other.measured}
 
 
-def test_nothing_can_be_measured(store: Store) -> None:
-    bench = PretendedBench(lambda _: CRASH)
-    tuned = run(store, bench, 5)
-    assert tuned.record is None
-    assert dict(tuned.failures) == {"crash": 5}
-    assert bench.retimed == []
-    assert tuned.state.finished == 5
-
-
-def test_a_finalist_that_fails_is_no_longer_served(store: Store) -> None:
-    best: list[Schedule] = []
-
-    def final(schedule: Schedule) -> float | Failure:
-        if not best:
-            best.append(min(bench.measured, key=pretended_s))
-        return CRASH if schedule == best[0] else pretended_s(schedule)
-
-    bench = PretendedBench(pretended_s, final)
-    tuned = run(store, bench, 10)
-    assert tuned.record is not None
-    assert tuned.record.schedule == sorted(bench.measured, key=pretended_s)[1]
-    assert dict(tuned.failures) == {"crash": 1}
-
-
-def test_finals_in_which_all_fail_are_nobodys_fault(store: Store) -> None:
-    bench = PretendedBench(pretended_s, lambda _: CRASH)
-    tuned = run(store, bench, 6)
-    assert tuned.record is not None
-    assert tuned.record.schedule == min(bench.measured, key=pretended_s)
-    assert tuned.failures == ()
-
-
-def test_schedules_that_agreed_with_a_wrong_output_are_withdrawn(store: Store) -> None:
-    bench = PretendedBench()
-
-    def first(schedule: Schedule) -> float:
-        if len(bench.measured) == 5:
-            bench.retracted = tuple(bench.measured[1:4])
-        return pretended_s(schedule)
-
-    bench.first = first
-    tuned = run(store, bench, 10)
-    assert dict(tuned.failures) == {"wrong_answer": 3}
-    assert tuned.record is not None
-    assert tuned.record.schedule not in bench.retracted
-
-
 @pytest.mark.parametrize("method", ["random", "evolutionary"])
 def test_a_small_space_is_exhausted(store: Store, method: str) -> None:
-    space = SPACES[SMALL]
+    space = shared_space(SMALL, MACHINE)
     everything = {c.schedule for c in map(space.candidate, space.points()) if c is not None}
     bench = PretendedBench()
     tuned = run(store, bench, 10**6, SMALL, method=method)
@@ -311,7 +193,11 @@ def test_a_time_limit_does_not_make_a_space_look_exhausted(store: Store) -> None
         time.sleep(0.03)
         return pretended_s(schedule)
 
-    everything = {c.schedule for c in map(SPACES[SMALL].candidate, SPACES[SMALL].points()) if c is not None}
+    everything = {
+        c.schedule
+        for c in map(shared_space(SMALL, MACHINE).candidate, shared_space(SMALL, MACHINE).points())
+        if c is not None
+    }
     bench = PretendedBench(slow)
     tuned = run(store, bench, 10**6, SMALL, seconds=0.03 * len(everything))
     assert set(bench.measured) < everything
@@ -319,49 +205,6 @@ def test_a_time_limit_does_not_make_a_space_look_exhausted(store: Store) -> None
     again = PretendedBench()
     assert run(store, again, 10**6, SMALL).state.exhausted
     assert {*bench.measured, *again.measured} == everything
-
-
-def test_claims_are_timed_here_before_they_may_win(store: Store) -> None:
-    space = SPACES[LARGE]
-    claimed = next(c.schedule for c in map(space.candidate, space.points()) if c is not None)
-    claim = Record(
-        task=LARGE, schedule=claimed, machine=MACHINE, protocol=Protocol(threads=1),
-        measurements=(timed(1e-9, origin=CLAIMED),),
-    )  # fmt: skip
-    store.put(claim)
-    bench = PretendedBench()
-    tuned = run(store, bench, 8)
-    assert bench.measured[1] == claimed, "right after the default"
-    assert tuned.record is not None
-    assert tuned.record.schedule == min(bench.measured, key=pretended_s)
-    record = store.get(LARGE, claimed, MACHINE)
-    assert record is not None
-    assert record.origin == MEASURED
-
-
-def test_a_schedule_from_elsewhere_is_tried_at_the_start(store: Store) -> None:
-    bench = PretendedBench()
-    run(store, bench, 5, starts=(Schedule(),))
-    assert bench.measured[1] == Schedule()
-    assert len(bench.measured) == 5
-    efforts = [m.effort for record in store.records(LARGE) for m in record.measurements]
-    assert {effort.started_from for effort in efforts if effort is not None} == {
-        (schedule_digest(Schedule(), LARGE.names),)
-    }
-
-
-def test_a_schedule_from_elsewhere_is_timed_once_after_a_finished_search(store: Store) -> None:
-    run(store, PretendedBench(), 6)
-    claimed = Schedule()
-    assert claimed not in {record.schedule for record in records(store)}
-    fast = PretendedBench(lambda schedule: 0.0001 if schedule == claimed else pretended_s(schedule))
-    tuned = run(store, fast, 6, starts=[claimed])
-    assert fast.measured == [DEFAULT, claimed]
-    assert tuned.record is not None
-    assert tuned.record.schedule == claimed
-    again = PretendedBench()
-    run(store, again, 6, starts=[claimed])
-    assert again.measured == [DEFAULT]
 
 
 def test_what_is_watched(store: Store) -> None:
