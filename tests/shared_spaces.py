@@ -7,13 +7,15 @@ new one; the tuner and the default take the shared ones in all tests (`conftest.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autosched.search import default, tuner
 from autosched.search.default import default_candidate
 from autosched.search.space import Space
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from autosched.spec.algorithm import Algorithm
     from autosched.spec.claim import Machine
     from autosched.spec.schedule import Schedule
@@ -28,9 +30,20 @@ def shared_space(
     return _shared(task, machine, speeds, tuple(algorithms))
 
 
+class _SharedSpace(Space):
+    """Remembers schedules too, and the spaces of other tasks that it is asked for."""
+
+    def __init__(self, task: Task, machine: Machine, **options: Any) -> None:
+        super().__init__(task, machine, **options)
+        self.unchecked = functools.cache(super().unchecked)  # type: ignore[method-assign]
+
+    def for_task(self, task: Task, algorithms: Sequence[Algorithm] = ()) -> Space:
+        return _shared(task, self._machine, self._speeds, tuple(algorithms))
+
+
 @functools.cache
 def _shared(task: Task, machine: Machine, speeds: Speeds | None, algorithms: tuple[Algorithm, ...]) -> Space:
-    return Space(task, machine, speeds=speeds, algorithms=algorithms)
+    return _SharedSpace(task, machine, speeds=speeds, algorithms=algorithms)
 
 
 @functools.cache
