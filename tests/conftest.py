@@ -69,16 +69,30 @@ MACHINE: Final = (
 """Files of tests that take the lock on the machine's timing or look at its processes; the longest first."""
 COMPILER: Final = (
     "test_relax", "test_tensorize", "test_corpus", "test_language", "test_lowering", "test_counterexamples", "test_gpu",
-    "test_wmma", "test_chains", "test_mutations", "test_pairs",
+    "test_wmma", "test_chains", "test_mutations", "test_pairs", "test_tvm_write", "test_tvm_read",
 )  # fmt: skip
 """Files of tests that build hundreds of kernels to prove the compiler: `make compiler`."""
-FAULTS: Final = ("test_measure_faults", "test_faults")
-"""Files of tests that harm tuners and their candidates: the short form of `make faults`, part of `make slice`."""
+FAULTS: Final = ("test_measure_faults", "test_faults", "test_store_faults")
+"""Files of tests that harm tuners, candidates and stores: the short forms of `make faults` and `make store-faults`."""
 LONG: Final = (
-    "test_cli", "test_cli_files", "test_replay", "test_strategies", "test_tvm_write", "test_tvm_call", "test_space",
-    "test_tuner", "test_tvm_read", "test_convert",
+    "test_cli", "test_space", "test_replay", "test_strategies", "test_seeding", "test_auto", "test_search_algorithms",
+    "test_store_repair", "test_relax_modules", "test_tuner", "test_store_hostile", "test_store_damage", "test_tvm_call",
+    "test_store_processes", "test_bench_searches", "test_budget", "test_measurable", "test_once", "test_cli_files",
 )  # fmt: skip
 """Files that take several seconds: begun early, so that no process works alone at the end."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out files whose tests all have, or all lack, a marker that ``-m`` asks for: they are not even imported."""
+    stem, wanted = collection_path.stem, config.option.markexpr.split(" and ")
+    if collection_path.suffix != ".py":
+        return None
+    for marker, files in (("compiler", COMPILER), ("faults", FAULTS), ("hypothesis", ())):
+        if f"not {marker}" in wanted and stem in files:
+            return True
+        if marker in wanted and stem not in files and marker not in collection_path.read_text(encoding="utf-8"):
+            return True
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -43,15 +43,24 @@ def record(path: Path, count: int, bench: PretendedBench | None = None, **option
     return record_space(SPACE, HEADING, path, count, bench=bench or PretendedBench(), **options)
 
 
+COUNT = 40
+
+
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    """60 candidates, one in seven of which crashes."""
+    """40 candidates, one in seven of which crashes."""
     seen: dict[Schedule, float | Failure] = {}
 
     def first(schedule: Schedule) -> float | Failure:
         return seen.setdefault(schedule, CRASH if len(seen) % 7 == 6 else pretended_s(schedule))
 
-    return record(tmp_path_factory.mktemp("recording") / "a.space", 60, PretendedBench(first))
+    return record(tmp_path_factory.mktemp("recording") / "a.space", COUNT, PretendedBench(first))
+
+
+@pytest.fixture(scope="module")
+def recorded(recording: Recording) -> RecordedSpace:
+    """The space of the recording, which replays share: its candidates are made once."""
+    return RecordedSpace(recording)
 
 
 # --- recording --------------------------------------------------------------------------------------------------------
@@ -60,8 +69,8 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
 def test_the_default_comes_first_and_each_schedule_once(recording: Recording) -> None:
     schedules = [trial.schedule for trial in recording.trials]
     assert schedules[0] == default_schedule(LARGE, MACHINE)
-    assert len(set(schedules)) == len(schedules) == 60
-    assert sum(isinstance(trial, FailedTrial) for trial in recording.trials) == 60 // 7
+    assert len(set(schedules)) == len(schedules) == COUNT
+    assert sum(isinstance(trial, FailedTrial) for trial in recording.trials) == COUNT // 7
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -176,18 +185,18 @@ def test_no_file_and_an_empty_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_replay_is_the_same_for_the_same_seed_and_finds_more_with_more_trials(
-    method: str, recording: Recording
+    method: str, recording: Recording, recorded: RecordedSpace
 ) -> None:
-    first = replay(recording, trials=40, method=method, seed=3)
-    assert first == replay(recording, trials=40, method=method, seed=3)
-    assert first.best_after_s[:20] == replay(recording, trials=20, method=method, seed=3).best_after_s
+    first = replay(recording, trials=30, method=method, seed=3, space=recorded)
+    assert first == replay(recording, trials=30, method=method, seed=3, space=recorded)
+    assert first.best_after_s[:15] == replay(recording, trials=15, method=method, seed=3, space=recorded).best_after_s
     best = [seconds for seconds in first.best_after_s if seconds is not None]
     assert best == sorted(best, reverse=True)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_replay_of_all_has_no_regret(method: str, recording: Recording) -> None:
-    found = replay(recording, trials=10**6, method=method)
+def test_a_replay_of_all_has_no_regret(method: str, recording: Recording, recorded: RecordedSpace) -> None:
+    found = replay(recording, trials=10**6, method=method, space=recorded)
     assert len(found.best_after_s) == len(recording.trials)
     assert found.regret == 0.0
     assert found.best_s == min(
@@ -205,23 +214,22 @@ def test_the_seconds_that_measuring_took_are_counted() -> None:
     assert bench.retime([Schedule()], 3) == [(0.1, 0.1, 0.1)]
 
 
-def test_the_tuner_searches_a_recording(recording: Recording, tmp_path: Path) -> None:
+def test_the_tuner_searches_a_recording(recording: Recording, recorded: RecordedSpace, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    space = RecordedSpace(recording)
     tuned = tune(
-        LARGE, store, Budget(trials=60), method="random", machine=MACHINE, space=space, bench=Replay(recording)
+        LARGE, store, Budget(trials=COUNT), method="random", machine=MACHINE, space=recorded, bench=Replay(recording)
     )
     assert tuned.record is not None
-    least_s = replay(recording, trials=60, method="random").least_s
+    least_s = replay(recording, trials=COUNT, method="random").least_s
     assert tuned.record.latency_s == pytest.approx(least_s, rel=0.01), "what is as fast in three digits may win"
-    assert dict(tuned.failures) == {"crash": 60 // 7}
+    assert dict(tuned.failures) == {"crash": COUNT // 7}
 
 
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
-def test_any_point_stands_for_the_nearest_recorded_one(seed: int, recording: Recording) -> None:
+def test_any_point_stands_for_the_nearest_recorded_one(seed: int, recorded: RecordedSpace) -> None:
     rng = random.Random(seed)
-    space = RecordedSpace(recording)
+    space = recorded
     points = set(space.points())
     point = SPACE.sample(rng)
     candidate = space.candidate(point)
