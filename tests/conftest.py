@@ -24,6 +24,8 @@ pytest_plugins = ["cli_calls"]  # the fixtures that the tests of the command lin
 # As in the workers: tvm_ffi would import torch where it is installed, for two seconds in each process.
 sys.modules["torch"] = None  # type: ignore[assignment] # documented: "import halts with ModuleNotFoundError"
 
+gc.disable()  # until all is collected: what modules leave behind lives to the end
+
 # Both are random from run to run, so that CI sees more over time; a failure prints what reproduces it.
 settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None, max_examples=50)
 settings.register_profile("dev", derandomize=False, print_blob=True, deadline=None, max_examples=15)
@@ -51,10 +53,17 @@ def _shared_spaces() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was collected lives to the end: the garbage collector need not walk it again and again."""
-    gc.collect()
+    """The garbage collector need not walk what was collected again and again."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """What is lost is looked for once: pytest collects five times at its end, all candidates of all spaces each time."""
+    gc.collect()
+    gc.freeze()
 
 
 MACHINE: Final = (
@@ -74,10 +83,15 @@ COMPILER: Final = (
 """Files of tests that build hundreds of kernels to prove the compiler: `make compiler`."""
 FAULTS: Final = ("test_measure_faults", "test_faults", "test_store_faults")
 """Files of tests that harm tuners, candidates and stores: the short forms of `make faults` and `make store-faults`."""
+SEARCHES: Final = (
+    "test_strategies", "test_replay", "test_auto", "test_tuner", "test_budget", "test_noise", "test_own_strategy",
+    "test_tuner_failures", "test_tuner_starts", "test_regret",
+)  # fmt: skip
+"""Files of tests that search one space, that of `pretended_bench.LARGE`, whose candidates all of them use."""
 LONG: Final = (
-    "test_cli", "test_space", "test_replay", "test_strategies", "test_seeding", "test_auto", "test_search_algorithms",
-    "test_store_repair", "test_relax_modules", "test_tuner", "test_store_hostile", "test_store_damage", "test_tvm_call",
-    "test_store_processes", "test_bench_searches", "test_budget", "test_measurable", "test_once", "test_cli_files",
+    "test_cli", "test_space", "test_seeding", "test_search_algorithms", "test_store_repair", "test_relax_modules",
+    "test_store_hostile", "test_store_damage", "test_tvm_call", "test_store_processes", "test_bench_searches",
+    "test_measurable", "test_once", "test_server", "test_cli_files",
 )  # fmt: skip
 """Files that take several seconds: begun early, so that no process works alone at the end."""
 
@@ -97,7 +111,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first; markers by file."""
-    order = [*MACHINE, *COMPILER, *LONG]
+    order = [*MACHINE, *COMPILER, *SEARCHES, *LONG]
 
     def rank(item: pytest.Item) -> int:
         stem = item.path.stem
@@ -113,14 +127,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class ByFile(LoadScopeScheduling):
-    """Tests of one file to one process, those of all files of `MACHINE` to the same.
+    """Tests of one file to one process, those of all files of `MACHINE` to the same, and of `SEARCHES` to the same.
 
     ``--dist loadgroup`` would do, but xdist 3.8 cannot mark the groups for pytest 9.2.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         stem = Path(nodeid.partition("::")[0]).stem
-        return "machine" if stem in MACHINE else stem
+        return "machine" if stem in MACHINE else "searches" if stem in SEARCHES else stem
 
 
 @pytest.hookimpl(optionalhook=True)

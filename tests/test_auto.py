@@ -86,9 +86,9 @@ def test_what_other_tasks_taught_helps_from_the_first_trial() -> None:
 
 def test_other_tasks_and_seed_decide_all() -> None:
     past = (past_of({"N": 64, "M": 64, "K": 128}, count=40),)
-    first, second = (searched(strategy_named("auto", SPACE, 5, past), by_features, 4) for _ in range(2))
+    first, second = (searched(strategy_named("auto", SPACE, 2, past), by_features, 4) for _ in range(2))
     assert [c.point for c in first] == [c.point for c in second]
-    other = searched(strategy_named("auto", SPACE, 5), by_features, 4)
+    other = searched(strategy_named("auto", SPACE, 2), by_features, 4)
     assert [c.point for c in first] != [c.point for c in other]
 
 
