@@ -61,7 +61,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish() -> None:
-    """What is lost is looked for once: pytest collects five times at its end, all candidates of all spaces each time."""
+    """What is lost is looked for once: at its end pytest collects five times, all spaces each time."""
     gc.collect()
     gc.freeze()
 

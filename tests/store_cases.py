@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import attrs
@@ -28,6 +29,7 @@ OTHER_PROTOCOL = Protocol(threads=2, repeats=3)
 STATE = SearchState(strategy="auto", trials=9, finished=8, seconds=1.5, space="cpu-1", date="2026-11-23")
 
 
+@functools.cache  # a task remembers its canonical form
 def gemm(names: str = "ABCijk", extent: int = 64, threads: int = 2) -> Task:
     """C[i, j] += A[i, k] * B[k, j], its buffers and axes called by the six letters of `names`."""
     a, b, c, i, j, k = list(names)
@@ -37,6 +39,7 @@ def gemm(names: str = "ABCijk", extent: int = 64, threads: int = 2) -> Task:
     return Task(workload=build([A, B, compute((extent, extent), body, name=c)]), threads=threads)
 
 
+@functools.cache
 def tiled(names: str = "ABCijk", factor: int = 8, extent: int = 64) -> Schedule:
     """B packed into panels of `factor` columns, the panels in parallel; for `gemm` of the same names."""
     _, b, c, i, j, k = list(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import subprocess
 import sys
@@ -35,11 +36,14 @@ HEAD: Final = 256
 PAGE: Final = 4096
 
 
-def contents() -> Iterator[Record]:
+@functools.cache
+def contents() -> tuple[Record, ...]:
     """Some records of several tasks, of each the first the fastest."""
-    for extent in EXTENTS:
-        for factor in FACTORS:
-            yield record(timed(0.001 * factor), task=gemm(extent=extent), schedule=tiled(factor=factor, extent=extent))
+    return tuple(
+        record(timed(0.001 * factor), task=gemm(extent=extent), schedule=tiled(factor=factor, extent=extent))
+        for extent in EXTENTS
+        for factor in FACTORS
+    )
 
 
 _FILL: Final = """
@@ -154,9 +158,14 @@ def _answers(store: Store) -> Iterator[tuple[str, object, object]]:
     for expected in contents():
         found = store.get(expected.task, expected.schedule, MACHINE)
         yield f"record of {expected.task.workload.inputs[0].shape}", found, expected
-    known = {key_of(r): r for r in contents()}
+    known = _known()
     for key, listed in {key_of(r): r for r in store.records() if r.task != EXTRA.task}.items():
         yield f"listed {key}", listed, known.get(key)
+
+
+@functools.cache
+def _known() -> dict[str, Record]:
+    return {key_of(r): r for r in contents()}
 
 
 def _best(task: Task, extent: int) -> Record:
@@ -169,7 +178,8 @@ def key_of(found: Record) -> str:
     return f"record/{place}/{schedule_digest(found.schedule, found.task.names)}"
 
 
-def keys() -> set[str]:
+@functools.cache
+def keys() -> frozenset[str]:
     """The keys of all entries of `contents`."""
     found = {"format"}
     for each in contents():
@@ -177,7 +187,7 @@ def keys() -> set[str]:
         place = f"{task}/{machine}/{protocol}"
         found |= {key_of(each), f"task/{task_key(each.task)}", f"machine/{machine}", f"protocol/{protocol}"}
         found |= {f"best/{place}", f"search/{place}"}
-    return found
+    return frozenset(found)
 
 
 @attrs.frozen(kw_only=True)
