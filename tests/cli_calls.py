@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from autosched.cli import main
-from autosched.search import tuner
+from autosched.search import evolution, tuner
 from pretended_bench import PretendedBench
 from shared_spaces import shared_space
 
@@ -36,6 +36,12 @@ def pretended(patch: pytest.MonkeyPatch) -> PretendedBench:
     patch.setattr(tuner, "tune", functools.partial(tuner.tune, bench=bench))
     patch.setattr(tuner, "Space", shared_space)
     return bench
+
+
+@pytest.fixture
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches begin with 32 candidates drawn instead of 256: enough for whoever makes a few trials."""
+    monkeypatch.setattr(evolution, "POOL", 32)
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from autosched.search import default, tuner
+from autosched.search import auto, default, tuner
 from autosched.search.default import default_candidate
-from autosched.search.space import Space
+from autosched.search.features import Features, features_of
+from autosched.search.space import Candidate, Space
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from autosched.search.hardware import Hardware
     from autosched.spec.algorithm import Algorithm
     from autosched.spec.claim import Machine
     from autosched.spec.schedule import Schedule
@@ -52,7 +54,18 @@ def shared_default(task: Task, machine: Machine) -> Schedule:
     return default_candidate(shared_space(task, machine)).schedule
 
 
+_FEATURES: dict[Candidate, Features] = {}
+
+
+def _features(candidate: Candidate, task: Task, hardware: Hardware) -> Features:
+    """The features of a candidate, which belongs to one space."""
+    if candidate not in _FEATURES:
+        _FEATURES[candidate] = features_of(candidate, task, hardware)
+    return _FEATURES[candidate]
+
+
 def share_spaces() -> None:
     """From here on searches and defaults take the shared spaces: hundreds of candidates are made once, not in each."""
     for module in (tuner, default):
         module.Space = shared_space  # type: ignore[attr-defined]
+    auto.features_of = _features  # type: ignore[attr-defined]

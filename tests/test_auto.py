@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 import statistics
@@ -43,14 +44,16 @@ def searched(strategy: Strategy, outcome: Callable[[Candidate], Outcome], batche
     return found
 
 
+@functools.cache
 def by_features(candidate: Candidate, space: Space = SPACE) -> float:
     """What the analytic model does not know: few accumulators and long strides cost more than it says."""
     found = as_mapping(features_of(candidate, space.task, space.hardware))
     return candidate.predicted_s * math.exp(abs(found["accumulators"] - 12) / 8 + found["widest_stride"] / 8)
 
 
-def past_of(task_arguments: dict[str, int], count: int = 120) -> PastTask:
-    space = shared_space(get_task("gemm", threads=1, **task_arguments), MACHINE)
+@functools.cache
+def past_of(N: int, M: int, K: int, count: int = 120) -> PastTask:
+    space = shared_space(get_task("gemm", threads=1, N=N, M=M, K=K), MACHINE)
     rng = random.Random(1)
     made = {c.schedule: c for c in (space.candidate(space.sample(rng)) for _ in range(count)) if c is not None}
     trials = tuple((schedule, by_features(candidate, space)) for schedule, candidate in made.items())
@@ -76,7 +79,7 @@ def test_it_finds_more_than_luck_and_than_evolution() -> None:
 
 
 def test_what_other_tasks_taught_helps_from_the_first_trial() -> None:
-    past = (past_of({"N": 64, "M": 64, "K": 128}), past_of({"N": 96, "M": 96, "K": 96}))
+    past = (past_of(64, 64, 128), past_of(96, 96, 96))
     cold, warm = ([strategy_named("auto", SPACE, seed, known) for seed in range(4)] for known in ((), past))
     proposed = [
         [by_features(c) for s in strategies for c in searched(s, by_features, 1)] for strategies in (cold, warm)
@@ -85,7 +88,7 @@ def test_what_other_tasks_taught_helps_from_the_first_trial() -> None:
 
 
 def test_other_tasks_and_seed_decide_all() -> None:
-    past = (past_of({"N": 64, "M": 64, "K": 128}, count=40),)
+    past = (past_of(64, 64, 128, count=40),)
     first, second = (searched(strategy_named("auto", SPACE, 2, past), by_features, 4) for _ in range(2))
     assert [c.point for c in first] == [c.point for c in second]
     other = searched(strategy_named("auto", SPACE, 2), by_features, 4)
@@ -105,7 +108,7 @@ def test_failures_are_learned_of() -> None:
 
 
 def test_what_was_taught_is_kept(tmp_path: Path) -> None:
-    past = (past_of({"N": 64, "M": 64, "K": 128}, count=40),)
+    past = (past_of(64, 64, 128, count=40),)
     kept = tmp_path / "models" / "trees.txt"
     first = Auto(SPACE, random.Random(2), past, kept)
     text = kept.read_text()
@@ -126,7 +129,7 @@ def test_a_default_of_plain_loops_is_learned_of_too() -> None:
 def test_the_second_task_begins_with_what_the_first_taught(tmp_path: Path) -> None:
     """What was learned is beside the store, and damage to it is no error."""
     store = Store(tmp_path / "store")
-    tasks = [get_task("gemm", N=64, M=64, K=k, threads=1) for k in (32, 64, 96)]
+    tasks = [get_task("gemm", N=16, M=8, K=k, threads=1) for k in (24, 48, 72)]
     kept = trees_path(store.path, MACHINE, Protocol(threads=1))
     for number, task in enumerate(tasks):
         assert kept.exists() == (number > 1)

@@ -224,6 +224,7 @@ def test_indices_that_are_values_keep_their_type(name: str) -> None:
     assert with_index_dtype(task, "int64") is task
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_it_searches_only_where_it_is_told_to(store: at.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = PretendedBench()
     monkeypatch.setattr(tuner, "tune", functools.partial(tuner.tune, bench=bench))

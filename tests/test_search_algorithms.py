@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from autosched.spec.algorithm import Algorithm
     from autosched.spec.task import Task
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 USUAL = ("exact", "reassociated")
 EVERY = (*USUAL, "winograd")
 TASK = get_task("mttkrp", threads=2, N=8, K1=2, K2=8, M=16)

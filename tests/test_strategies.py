@@ -65,6 +65,7 @@ def test_same_seed_and_outcomes_give_the_same_proposals_each_once(
 
 
 @methods
+@pytest.mark.usefixtures("few_draws")
 def test_what_a_space_remembers_changes_nothing(method: str) -> None:
     cold = Space(LARGE, MACHINE)
     trajectory(method, 2, [4, 4], by_text)  # and what all other tests have made
