@@ -5,11 +5,11 @@ Pure Python, no TVM; the NumPy evaluator alone proves these passes. `PASSES` lis
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from .canonical import is_same
 from .check_algorithm import starting_workload
 from .dtypes import INDEX
 from .errors import SpecError
@@ -17,7 +17,6 @@ from .expr import (
     Axis,
     Binary,
     Cast,
-    Const,
     Expr,
     If,
     Load,
@@ -25,10 +24,8 @@ from .expr import (
     children,
     const,
     index,
-    loads,
     substitute,
     transform,
-    walk,
     with_children,
 )
 from .expr_text import MAX_NAME, text_from_expr
@@ -39,7 +36,8 @@ from .padding import padded_with_identity, reaching
 from .reducers import identity_element
 from .schedule import Accumulate, Inline, Pack, Partial, Reindex, Schedule, Staging
 from .simplify import simplify
-from .workload import IterAxis, Output, Stage, Workload, output_names
+from .staged_read import staged_read
+from .workload import IterAxis, Output, Reducer, Stage, Workload, output_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +48,8 @@ MAX_LEVELS: Final = 2**8
 """How deep an expression may become, as deep as one that is read: later passes, TVM's too, go down by recursion."""
 MAX_STAGINGS: Final = 128
 """Each staging is checked against all that the ones before it left."""
+REMEMBERED: Final = 512
+"""Stages that each pass remembers with what it made of them: the candidates of a search differ in few of theirs."""
 
 
 def rewrite(schedule: Schedule, workload: Workload) -> Workload:
@@ -81,26 +81,39 @@ def inline(workload: Workload, staging: Inline) -> Workload:
     values = {output.name: body for output, body in zip(stage.outputs, stage.body, strict=True)}
     if not values.keys().isdisjoint(workload.params):
         raise SpecError(f"stage {stage.name!r} is an output; only intermediate stages can be inlined", "stage")
-    names = [axis.name for axis in stage.axes]
-    found = [load.buffer for s in workload.stages for body in s.body for load in loads(body)]
+    found = [load.buffer for other in workload.stages for load in other.loads]
     for buffer, value in values.items():
         _check_size(value, found.count(buffer))
 
+    readers = [reader for buffer in values for reader in workload.readers(buffer)]
+    inlined = {reader.name: (_inlined(reader, stage, _seen(workload, reader)),) for reader in readers}
+    return _replaced(workload, inlined | {stage.name: ()})
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _inlined(reader: Stage, stage: Stage, seen: Workload) -> Stage:
+    names = [axis.name for axis in stage.axes]
+    values = {output.name: body for output, body in zip(stage.outputs, stage.body, strict=True)}
+
     def visit(node: Expr) -> Expr:
         if isinstance(node, Load) and node.buffer in values:
-            return substitute(values[node.buffer], dict(zip(names, _as_axes(node, workload), strict=True)))
+            return substitute(values[node.buffer], dict(zip(names, _as_axes(node, seen), strict=True)))
         return node
 
-    readers = [reader for buffer in values for reader in workload.readers(buffer)]
-    return _replaced(workload, {s.name: (_with_body(s, visit),) for s in readers} | {stage.name: ()})
+    return _with_body(reader, visit)
 
 
 def accumulate(workload: Workload, staging: Accumulate) -> Workload:
     """Computes a stage over a re-cut iteration space into buffers of that layout, then copies out what is valid."""
     stage = _stage(workload, staging.stage)
-    buffers = output_names(staging.as_, len(stage.outputs))
-    for name in (staging.as_, *buffers):
+    for name in (staging.as_, *output_names(staging.as_, len(stage.outputs))):
         _check_new_name(workload, name)
+    return _replaced(workload, {stage.name: _accumulated(stage, staging, _seen(workload, stage))})
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _accumulated(stage: Stage, staging: Accumulate, seen: Workload) -> tuple[Stage, Stage]:
+    buffers = output_names(staging.as_, len(stage.outputs))
     reduce_names = _reduce_names(stage, staging)
     spatial = recut(
         stage.axes,
@@ -122,8 +135,8 @@ def accumulate(workload: Workload, staging: Accumulate) -> Workload:
     old_in_new, facts = {**spatial.old_in_new, **reduced.old_in_new}, facts_from_extents(extents)
     bodies = [substitute(body, old_in_new) for body in stage.body]
     if spatial.padded:
-        bodies = [reaching(body, spatial.padded, facts, workload.buffers) for body in bodies]
-    values = [padded_with_identity(body, reduced, stage, workload.buffers) for body in bodies]
+        bodies = [reaching(body, spatial.padded, facts, seen.buffers) for body in bodies]
+    values = [padded_with_identity(body, reduced, stage, seen.buffers) for body in bodies]
     staged = Stage(
         name=staging.as_,
         axes=axes,
@@ -135,8 +148,7 @@ def accumulate(workload: Workload, staging: Accumulate) -> Workload:
     position = tuple(spatial.new_in_old[axis.name] for axis in axes)
     facts = facts_from_extents({a.name: a.extent for a in stage.axes})
     copied = tuple(simplify(Load(name, position), facts) for name in buffers)
-    copy_out = Stage(name=stage.name, axes=stage.axes, outputs=stage.outputs, body=copied)
-    return _replaced(workload, {stage.name: (staged, copy_out)})
+    return staged, Stage(name=stage.name, axes=stage.axes, outputs=stage.outputs, body=copied)
 
 
 def _reduce_names(stage: Stage, staging: Accumulate) -> set[str]:
@@ -161,8 +173,13 @@ def reindex(workload: Workload, staging: Reindex) -> Workload:
     """Stages one read of a stage, indexed by the stage's axes."""
     stage = _stage(workload, staging.stage)
     _check_new_name(workload, staging.as_)
+    return _replaced(workload, {stage.name: _reindexed(stage, staging, _seen(workload, stage))})
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _reindexed(stage: Stage, staging: Reindex, seen: Workload) -> tuple[Stage, Stage]:
     _check_tails(staging.splits)
-    unit = _staged_read(stage, staging, workload.index_dtype)
+    unit = staged_read(stage, staging, seen.index_dtype)
     cut = recut((*stage.axes, *stage.reduce), (), staging.splits, clamp=True)
     axes = _ordered(cut.axes, staging.order, partial=True)
     staged_names = {axis.name for axis in axes}
@@ -172,30 +189,34 @@ def reindex(workload: Workload, staging: Reindex) -> Workload:
     if missing:
         message = f"{text_from_expr(unit)} moves with axis {missing[0]!r}, which the layout leaves out; add it"
         raise SpecError(message, "order")
-    dtypes = {name: buffer.dtype for name, buffer in workload.buffers.items()}
+    dtypes = {name: buffer.dtype for name, buffer in seen.buffers.items()}
     facts = attrs.evolve(facts_from_extents({a.name: a.extent for a in axes}), dtypes=dtypes)
     staged = Stage(
         name=staging.as_,
         axes=axes,
-        outputs=(Output(name=staging.as_, dtype=workload.buffers[staging.reads].dtype),),
-        body=(_clamped(simplify(body, facts), facts, workload),),
+        outputs=(Output(name=staging.as_, dtype=seen.buffers[staging.reads].dtype),),
+        body=(_clamped(simplify(body, facts), facts, seen),),
     )
     read = Load(staging.as_, tuple(cut.new_in_old[axis.name] for axis in axes))
-    reader = _with_body(stage, lambda node: read if node == unit else node)
-    return _replaced(workload, {stage.name: (staged, reader)})
+    return staged, _with_body(stage, lambda node: read if node == unit else node)
 
 
 def pack(workload: Workload, staging: Pack) -> Workload:
     """Stages a whole buffer in another layout for one reader."""
     stage = _stage(workload, staging.stage)
     _check_new_name(workload, staging.as_)
+    return _replaced(workload, {stage.name: _packed(stage, staging, _seen(workload, stage))})
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _packed(stage: Stage, staging: Pack, seen: Workload) -> tuple[Stage, Stage]:
     _check_tails(staging.splits)
     if staging.reads not in stage.reads:
         raise SpecError(
             f"stage {stage.name!r} does not read {staging.reads!r}; it reads {', '.join(stage.reads)}",
             "reads",
         )
-    buffer = workload.buffers[staging.reads]
+    buffer = seen.buffers[staging.reads]
     if len(staging.dims) != len(buffer.shape):
         raise SpecError(f"{len(staging.dims)} names for the {len(buffer.shape)} dimensions of {buffer.name!r}", "dims")
     dims = tuple(IterAxis(name=n, extent=e) for n, e in zip(staging.dims, buffer.shape, strict=True))
@@ -212,19 +233,23 @@ def pack(workload: Workload, staging: Pack) -> Workload:
     def visit(node: Expr) -> Expr:
         if not isinstance(node, Load) or node.buffer != buffer.name:
             return node
-        where = dict(zip(staging.dims, _as_axes(node, workload), strict=True))
+        where = dict(zip(staging.dims, _as_axes(node, seen), strict=True))
         return Load(staging.as_, tuple(substitute(cut.new_in_old[axis.name], where) for axis in axes))
 
-    return _replaced(workload, {stage.name: (staged, _with_body(stage, visit))})
+    return staged, _with_body(stage, visit)
 
 
 def partial(workload: Workload, staging: Partial) -> Workload:
     """Splits a reduction into partial results and a reduction over them."""
     stage = _stage(workload, staging.stage)
-    reducer = stage.reducer
-    if reducer is None or reducer.op == "custom" or len(stage.outputs) != 1:
+    if stage.reducer is None or stage.reducer.op == "custom" or len(stage.outputs) != 1:
         raise SpecError(f"stage {stage.name!r} is no sum, prod, min or max; partial results need one", "stage")
     _check_new_name(workload, staging.as_)
+    return _replaced(workload, {stage.name: _in_parts(stage, stage.reducer, staging, _seen(workload, stage))})
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _in_parts(stage: Stage, reducer: Reducer, staging: Partial, seen: Workload) -> tuple[Stage, Stage]:
     _check_tails(staging.splits)
     cut = recut(stage.reduce, (), staging.splits, clamp=False)
     by_name = {axis.name: axis for axis in cut.axes}
@@ -244,7 +269,7 @@ def partial(workload: Workload, staging: Partial) -> Workload:
             f"neutral {text_from_expr(start)}",
             "stage",
         )
-    body = padded_with_identity(substitute(stage.body[0], cut.old_in_new), cut, stage, workload.buffers)
+    body = padded_with_identity(substitute(stage.body[0], cut.old_in_new), cut, stage, seen.buffers)
     axes = (*stage.axes, *kept)
     staged = Stage(
         name=staging.as_,
@@ -254,8 +279,8 @@ def partial(workload: Workload, staging: Partial) -> Workload:
         body=(simplify(body, facts_from_extents({a.name: a.extent for a in (*axes, *rest)})),),
         reducer=reducer,
     )
-    joined = attrs.evolve(stage, reduce=kept, body=(Load(staging.as_, tuple(Axis(axis.name) for axis in axes)),))
-    return _replaced(workload, {stage.name: (staged, joined)})
+    joined = Load(staging.as_, tuple(Axis(axis.name) for axis in axes))
+    return staged, attrs.evolve(stage, reduce=kept, body=(joined,))
 
 
 PASSES: Final[Mapping[type, Callable[[Workload, Any], Workload]]] = {
@@ -266,42 +291,6 @@ PASSES: Final[Mapping[type, Callable[[Workload, Any], Workload]]] = {
     Partial: partial,
 }
 """Staging → the pass that applies it."""
-
-
-def _staged_read(stage: Stage, staging: Reindex, index_dtype: str) -> Expr:
-    """The read that `staging` is about: the only one of its buffer, or the one that it names."""
-    units = ways_to_read(stage, staging.reads)
-    if staging.load is None and len(units) == 1:
-        return units[0]
-    for unit in units:
-        if staging.load is not None and is_same(unit, staging.load, index_dtype):
-            return unit
-    listed = "; ".join(text_from_expr(unit) for unit in units)
-    if staging.load is None:
-        ways = f"{len(units)} ways ({listed})"
-        raise SpecError(f"stage {stage.name!r} reads {staging.reads!r} in {ways}; name one by load", "reads")
-    found = text_from_expr(staging.load)
-    raise SpecError(f"stage {stage.name!r} has no read {found}; it reads {staging.reads!r} as {listed}", "load")
-
-
-def ways_to_read(stage: Stage, buffer: str) -> list[Expr]:
-    """The ways in which `stage` reads `buffer`: loads, with the guards directly around them."""
-    if buffer not in stage.reads:
-        raise SpecError(f"stage {stage.name!r} does not read {buffer!r}; it reads {', '.join(stage.reads)}", "reads")
-    units: dict[Expr, None] = {}
-
-    def visit(node: Expr, outer: Expr) -> None:
-        if isinstance(node, Load) and node.buffer == buffer:
-            units.setdefault(outer)
-            return
-        for child in children(node):
-            guarded = isinstance(node, If) and child is node.then and isinstance(node.otherwise, Const)
-            plain = guarded and not any(isinstance(n, Load) for n in walk(node.cond))  # type: ignore[union-attr]
-            visit(child, outer if plain else child)
-
-    for body in stage.body:
-        visit(body, body)
-    return list(units)
 
 
 def _clamped(node: Expr, facts: Facts, workload: Workload) -> Expr:
@@ -327,6 +316,13 @@ def _as_axes(load: Load, workload: Workload) -> tuple[Expr, ...]:
         position if is_index(position) or dtype_of_index(position, workload) == wanted else Cast(wanted, position)
         for position in load.indices
     )
+
+
+def _seen(workload: Workload, stage: Stage) -> Workload:
+    """What of a workload decides what becomes of one stage, whatever else there is: the buffers it reads."""
+    known = workload.buffers
+    read = tuple(known[name] for name in stage.reads if name in known)
+    return Workload(inputs=read, stages=(), params=(), index_dtype=workload.index_dtype)
 
 
 def _stage(workload: Workload, name: str) -> Stage:

@@ -18,7 +18,7 @@ from .errors import SpecError
 from .expr import axes_in, loads
 from .gpu import limits_of
 from .nest import plan_from_nests
-from .rewrite import apply_staging, ways_to_read
+from .rewrite import apply_staging
 from .schedule import (
     Accumulate,
     At,
@@ -35,6 +35,7 @@ from .schedule import (
     Split,
     Staging,
 )
+from .staged_read import ways_to_read
 from .task import CPU, Task
 from .testing_gpu_schedules import drawn_for_gpu
 

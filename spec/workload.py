@@ -15,7 +15,7 @@ import attrs
 
 from .dtypes import DTYPES, size_bytes
 from .errors import SpecError
-from .expr import Const, Expr, Load, walk
+from .expr import Const, Expr, Load, loads
 from .expr_text import MAX_NAME, NAME, RESERVED
 
 REDUCERS = ("sum", "prod", "min", "max", "custom")
@@ -102,7 +102,7 @@ class Reducer:
             raise SpecError(f"unknown reducer {self.op!r}; allowed: {', '.join(REDUCERS)}", "op")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Stage:
     """One computation. A stage with one output is named as that buffer; with several, `body` has one value for each."""
 
@@ -113,7 +113,7 @@ class Stage:
     body: tuple[Expr, ...]
     reducer: Reducer | None = None
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """Shape of each output."""
         return tuple(axis.extent for axis in self.axes)
@@ -124,16 +124,21 @@ class Stage:
         return {axis.name: axis.extent for axis in (*self.axes, *self.reduce)}
 
     @cached_property
+    def loads(self) -> tuple[Load, ...]:
+        """Every load of the body, in order, repeats included."""
+        return tuple(itertools.chain.from_iterable(map(loads, self.body)))
+
+    @cached_property
     def reads(self) -> tuple[str, ...]:
         """Names of the buffers read, each once, in order of first use."""
-        return tuple(dict.fromkeys(n.buffer for body in self.body for n in walk(body) if isinstance(n, Load)))
+        return tuple(dict.fromkeys(load.buffer for load in self.loads))
 
     @cached_property
     def buffers(self) -> tuple[Buffer, ...]:
         """What is filled: each output with its shape."""
         return tuple(Buffer(name=output.name, shape=self.shape, dtype=output.dtype) for output in self.outputs)
 
-    @property
+    @cached_property
     def points(self) -> int:
         """Number of times the body is computed."""
         return math.prod(axis.extent for axis in (*self.axes, *self.reduce))
@@ -159,10 +164,15 @@ class Workload:
         """Buffer name → the stage that fills it."""
         return {output.name: stage for stage in self.stages for output in stage.outputs}
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[str, ...]:
         """The parameters that stages fill, in call order."""
         return tuple(name for name in self.params if name in self.writer)
+
+    @cached_property
+    def bytes_in_all(self) -> int:
+        """Bytes of all buffers together."""
+        return sum(buffer.bytes_in_all for buffer in self.buffers.values())
 
     def stage(self, name: str) -> Stage:
         """The stage called `name`; SpecError where there is none."""
@@ -173,4 +183,12 @@ class Workload:
 
     def readers(self, buffer: str) -> tuple[Stage, ...]:
         """The stages that read `buffer`, in order."""
-        return tuple(stage for stage in self.stages if buffer in stage.reads)
+        return self._readers.get(buffer, ())
+
+    @cached_property
+    def _readers(self) -> Mapping[str, tuple[Stage, ...]]:
+        found: dict[str, list[Stage]] = {}
+        for stage in self.stages:
+            for buffer in stage.reads:
+                found.setdefault(buffer, []).append(stage)
+        return {buffer: tuple(stages) for buffer, stages in found.items()}
