@@ -110,7 +110,7 @@ def check_vectorized_bfloat16(plan: Plan, nest: StageNest) -> None:
     if loop is None or loop.extent == 1:
         return
     lanes = {part.name for part in loop.parts}
-    for body, output in zip(nest.stage.body, nest.stage.outputs, strict=True):
+    for number, output in enumerate(nest.stage.outputs):
         if output.dtype != "bfloat16" or output.name not in (*plan.workload.params, *packed_buffers(plan)):
             continue
         if nest.stage.reducer is not None:
@@ -119,7 +119,7 @@ def check_vectorized_bfloat16(plan: Plan, nest: StageNest) -> None:
             )
             remedy = "leave it serial, or reduce in float32"
             raise SpecError(f"{message}, which TVM cannot build; {remedy}", "bind")
-        if not lanes & axes_in(_pinned(nest.in_loops(body), plan.workload)):
+        if not lanes & axes_in(_pinned(nest.body[number], plan.workload)):
             message = f"loop {loop.name!r} is vectorized, and all its lanes store one bfloat16 value"
             raise SpecError(f"{message}, which TVM cannot build; leave it serial", "bind")
 
@@ -133,7 +133,7 @@ def check_vectorized_tuples(_: Plan, nest: StageNest) -> None:
     if loop is None or loop.extent == 1 or stage.reducer is None or len(stage.outputs) == 1:
         return
     lanes = {part.name for part in loop.parts}
-    for node in (node for body in stage.body for node in walk(nest.in_loops(body))):
+    for node in (node for body in nest.body for node in walk(body)):
         apart = node.cond if isinstance(node, If) else node
         if isinstance(node, If) or (isinstance(node, Call) and node.name in WITHOUT_VECTORS):
             if not lanes & axes_in(apart):

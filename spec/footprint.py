@@ -6,18 +6,20 @@ The analytic model reckons times from these numbers, and ``autosched show --cost
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from .dtypes import size_bytes
-from .expr import Axis, Expr, Load, axes_in, loads, substitute
-from .linear import Facts, facts_from_extents, linear, value_range
+from .expr import Axis, Expr, Load, axes_in, substitute
+from .linear import linear, value_range
+from .nest import REMEMBERED
 
 if TYPE_CHECKING:
+    from .linear import Facts
     from .nest import BoundLoop, Plan, StageNest
-    from .workload import Workload
+    from .workload import Buffer, Workload
 
 LINE_BYTES: Final = 64
 """Bytes of a cache line."""
@@ -82,15 +84,19 @@ class Access:
 
 def accesses_of(nest: StageNest, workload: Workload) -> tuple[Access, ...]:
     """What the body touches: its loads, then the output."""
-    values = nest.axis_values
-    facts = facts_from_extents({loop.name: loop.extent for loop in nest.loops})
-    found = dict.fromkeys(load for body in nest.stage.body for load in loads(body))
-    outputs = [Load(output.name, tuple(Axis(axis.name) for axis in nest.stage.axes)) for output in nest.stage.outputs]
-    return tuple(_access(load, values, facts, workload) for load in (*found, *outputs))
+    stage = nest.stage
+    return _accesses(nest, tuple(workload.buffers[name] for name in (*stage.reads, *(o.name for o in stage.outputs))))
 
 
-def _access(load: Load, values: Mapping[str, Expr], facts: Facts, workload: Workload) -> Access:
-    buffer = workload.buffers[load.buffer]
+@lru_cache(maxsize=REMEMBERED)
+def _accesses(nest: StageNest, buffers: tuple[Buffer, ...]) -> tuple[Access, ...]:
+    known = {buffer.name: buffer for buffer in buffers}
+    output = tuple(Axis(axis.name) for axis in nest.stage.axes)
+    found = (*dict.fromkeys(nest.stage.loads), *(Load(each.name, output) for each in nest.stage.outputs))
+    return tuple(_access(load, known[load.buffer], nest.axis_values, nest.facts) for load in found)
+
+
+def _access(load: Load, buffer: Buffer, values: Mapping[str, Expr], facts: Facts) -> Access:
     steps: list[dict[str, int]] = []
     for position in load.indices:
         _, terms = linear(substitute(position, values), facts)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping  # attrs reads the annotations of fields
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -17,7 +17,7 @@ from .errors import SpecError
 from .expr import Axis, Binary, Expr, index, substitute
 from .layout import splits_by_axis
 from .linear import facts_from_extents
-from .region import Box, Placed, Span, done_box, needed_box, placed
+from .region import Placed, Span, done_box, needed_box, placed
 from .schedule import BLOCKS, GPU_BINDINGS, SHARED, At, BindFused, Nest
 from .simplify import simplify
 from .task import CPU, Target
@@ -25,6 +25,11 @@ from .workload import IterAxis, Stage, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from .linear import Facts
+
+REMEMBERED: Final = 1024
+"""Nests that are laid out once: the candidates of a search have most of theirs in common."""
 
 
 @attrs.frozen(kw_only=True)
@@ -46,7 +51,7 @@ class BoundLoop:
     parts: tuple[Loop, ...]
     to: str
 
-    @property
+    @cached_property
     def extent(self) -> int:
         """Number of steps."""
         return math.prod([part.extent for part in self.parts])
@@ -62,7 +67,7 @@ class BoundLoop:
         return self.to in GPU_BINDINGS
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class StageNest:
     """The loops of one stage, outermost first, with its axes as they run there.
 
@@ -79,8 +84,8 @@ class StageNest:
     consumer: bool = False
     box: Mapping[str, Span] = attrs.field(factory=dict, eq=False)
 
-    @property
-    def axis_values(self) -> dict[str, Expr]:
+    @cached_property
+    def axis_values(self) -> Mapping[str, Expr]:
         """Each axis by the loops of the nest: ``io * 8 + ii``."""
         values: dict[str, Expr] = {}
         for loop in self.loops:
@@ -88,10 +93,15 @@ class StageNest:
             values[loop.axis] = Binary("add", values[loop.axis], term) if loop.axis in values else term
         return values
 
-    def in_loops(self, value: Expr) -> Expr:
-        """A value of the stage by the loops instead of the axes, simplified."""
-        facts = facts_from_extents({loop.name: loop.extent for loop in self.loops})
-        return simplify(substitute(value, self.axis_values), facts)
+    @cached_property
+    def facts(self) -> Facts:
+        """What is known of the loops, with what was found out from it."""
+        return facts_from_extents({loop.name: loop.extent for loop in self.loops})
+
+    @cached_property
+    def body(self) -> tuple[Expr, ...]:
+        """The values of the stage by the loops instead of the axes, simplified."""
+        return tuple(simplify(substitute(value, self.axis_values), self.facts) for value in self.stage.body)
 
     @property
     def at(self) -> At | None:
@@ -206,7 +216,7 @@ class _Planner:
                 raise SpecError(f"{' is at '.join([*path, name])}: a circle; give one of them a nest of its own", "at")
             stage = self.workload.stage(name)
             if nest.at is None:
-                self.done[name] = _stage_nest(stage, nest, stage.extents, consumer=False, box={})
+                self.done[name] = _stage_nest(stage, nest, (), consumer=False)
             else:
                 self.attach(stage, nest, nest.at, (*path, name))
         except SpecError as error:
@@ -226,8 +236,7 @@ class _Planner:
             threads = self.threads(parent)
             outer = {loop: extent for loop, extent in outer.items() if loop not in threads}
         box = done_box(stage, others, outer.keys(), at.loop) if consumer else needed_box(stage, others, outer.keys())
-        extents = {axis: box[axis].length for axis in stage.extents}
-        self.done[stage.name] = _stage_nest(stage, nest, extents, consumer, box)
+        self.done[stage.name] = _stage_nest(stage, nest, tuple(box.items()), consumer)
 
     def is_inside(self, way: At, parent: StageNest, position: int, path: tuple[str, ...]) -> bool:
         """True for a place in `parent` at its loop `position` or further in."""
@@ -281,7 +290,11 @@ def _position(parent: StageNest, at: At) -> int:
         raise error.under("at.loop") from error
 
 
-def _stage_nest(stage: Stage, nest: Nest, extents: Mapping[str, int], consumer: bool, box: Box) -> StageNest:
+@lru_cache(maxsize=REMEMBERED)
+def _stage_nest(stage: Stage, nest: Nest, part: tuple[tuple[str, Span], ...], consumer: bool) -> StageNest:
+    """The loops of a stage; of one that is attached, over the part of each axis that is computed at its place."""
+    box = dict(part)
+    extents = {axis: box[axis].length for axis in stage.extents} if box else stage.extents
     loops = _ordered(_split(stage, nest, extents), nest)
     whole = (*stage.axes, *stage.reduce)
     axes = tuple([a if a.extent == extents[a.name] else IterAxis(name=a.name, extent=extents[a.name]) for a in whole])
