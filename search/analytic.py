@@ -8,6 +8,7 @@ models of Ansor and of BLIS ("Analytical Modeling Is Enough for High-Performance
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -15,8 +16,10 @@ import attrs
 from ..spec.dtypes import size_bytes
 from ..spec.expr import Axis, Binary, Call, If, Load, children, walk
 from ..spec.footprint import LINE_BYTES, Access, accesses_of, outer_loops, register_tile
+from ..spec.nest import REMEMBERED, BoundLoop
 from ..spec.once import main_part
 from ..spec.tensorized import intrinsic_of
+from ..spec.workload import Output
 from .traffic import Traffic
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..spec.expr import Expr
     from ..spec.intrinsics import Intrinsic
-    from ..spec.nest import BoundLoop, Plan, StageNest
+    from ..spec.nest import Plan, StageNest
     from .hardware import Hardware
 
 _WAYS, _WAY_BYTES = 8, 4096
@@ -64,6 +67,18 @@ class StageCost:
     moved_bytes: tuple[float, float, float]
 
 
+@attrs.frozen(kw_only=True)
+class _Place:
+    """Where a stage runs: in loops of others, next to what the one it is attached to makes.
+
+    `kept` tells of each cache whether it holds all buffers of the workload.
+    """
+
+    outer: tuple[BoundLoop, ...]
+    made: tuple[Output, ...]
+    kept: tuple[bool, ...]
+
+
 def predict_s(plan: Plan, hardware: Hardware) -> float:
     """Predicted seconds of a call; what is computed once, outside, costs it nothing."""
     return sum(cost.seconds for cost in call_costs(plan, hardware))
@@ -76,18 +91,25 @@ def call_costs(plan: Plan, hardware: Hardware) -> tuple[StageCost, ...]:
 
 def stage_costs(plan: Plan, hardware: Hardware) -> tuple[StageCost, ...]:
     """The predicted cost of every stage."""
-    return tuple(_stage_cost(plan, nest, hardware) for nest in plan.nests)
+    held = plan.workload.bytes_in_all
+    kept = tuple(held <= FULL * size for size in (hardware.l1_bytes, hardware.l2_bytes, hardware.l3_bytes))
+    costs = []
+    for nest in plan.nests:
+        made = plan.by_stage[nest.at.stage].stage.outputs if nest.at is not None else ()
+        place = _Place(outer=tuple(outer_loops(plan, nest)), made=made, kept=kept)
+        costs.append(_stage_cost(nest, accesses_of(nest, plan.workload), place, hardware))
+    return tuple(costs)
 
 
-def _stage_cost(plan: Plan, nest: StageNest, hardware: Hardware) -> StageCost:
-    outer = outer_loops(plan, nest)
+@lru_cache(maxsize=REMEMBERED)
+def _stage_cost(nest: StageNest, accesses: tuple[Access, ...], place: _Place, hardware: Hardware) -> StageCost:
+    outer = place.outer
     threads, balance = _parallelism(outer, nest, hardware)
     repeats = 1
     for loop in outer:
         repeats *= loop.extent
-    accesses = accesses_of(nest, plan.workload)
     cycles = repeats * _compute_cycles(nest, accesses, hardware)
-    from_l2, from_l3, from_memory = _traffic(plan, nest, accesses, hardware, threads)
+    from_l2, from_l3, from_memory = _traffic(nest, accesses, place, hardware, threads)
     leaping = [_leaps(access, nest) for access in accesses]
     share = threads * balance
     compute = cycles / share / hardware.hertz
@@ -260,7 +282,7 @@ def _with_registers(
 
 
 def _traffic(
-    plan: Plan, nest: StageNest, accesses: Sequence[Access], hardware: Hardware, threads: int
+    nest: StageNest, accesses: Sequence[Access], place: _Place, hardware: Hardware, threads: int
 ) -> tuple[list[float], list[float], list[float]]:
     """Bytes of each access moved into L1 from L2, into L2 from L3, and into L3 from memory, for the whole nest.
 
@@ -269,12 +291,11 @@ def _traffic(
     """
     sizes = (hardware.l1_bytes, hardware.l2_bytes, hardware.l3_bytes)
     shares = (1, 1, max(1, threads))
-    held = sum(buffer.bytes_in_all for buffer in plan.workload.buffers.values())
-    made = {output.name for output in plan.by_stage[nest.at.stage].stage.outputs} if nest.at is not None else set()
+    made = {output.name for output in place.made}
     traffic = Traffic([(loop.name, loop.extent) for loop in nest.loops], accesses)
     found: list[list[float]] = []
-    for size, share in zip(sizes, shares, strict=True):
-        if held <= FULL * size:
+    for size, share, holds in zip(sizes, shares, place.kept, strict=True):
+        if holds:
             found.append([0.0] * len(accesses))
             continue
         moved, whole = traffic.moved_into(FULL * size / share)

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..spec.expr import Axis, Binary, Const, loads, walk
+from ..spec.rewrite import REMEMBERED
 from ..spec.schedule import Accumulate, Split
 from .tiling import FreeNames
 
@@ -21,6 +23,7 @@ def digit_stagings(workload: Workload) -> tuple[Accumulate, ...]:
     return tuple(staging for stage in workload.stages if (staging := _staging(stage)) is not None)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _staging(stage: Stage) -> Accumulate | None:
     """The stage over digits of its axes, in the memory order of before; None where reads take none."""
     splits = []

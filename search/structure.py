@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import attrs
 
 from ..spec.expr import Axis, If, Load, axes_in, loads, walk
 from ..spec.linear import facts_from_extents, linear
+from ..spec.rewrite import REMEMBERED
 
 if TYPE_CHECKING:
     from ..spec.workload import Stage, Workload
@@ -31,6 +33,7 @@ class Read:
     windowed: bool
 
 
+@lru_cache(maxsize=REMEMBERED)
 def reads_of(stage: Stage) -> tuple[Read, ...]:
     """The buffers a stage reads, in order of first use."""
     found: dict[str, list[Load]] = {}

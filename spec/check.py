@@ -298,7 +298,7 @@ def check_attached_consumer(plan: Plan, nest: StageNest) -> None:
         raise SpecError(f"{message}, so it has points of its own; give it a nest of its own", "at")
     for buffer in nest.stage.reads:
         writer = plan.workload.writer.get(buffer)
-        if writer is not None and writer is not parent.stage and not _is_under(plan, writer.name, parent, position):
+        if writer is not None and writer.name != nest.at.stage and not _is_under(plan, writer.name, parent, position):
             message = f"{nest.stage.name!r} also reads {buffer!r}, which is not computed at {nest.at.loop!r}"
             raise SpecError(f"{message}; attach {buffer!r} there too or give {nest.stage.name!r} its own nest", "at")
 
@@ -314,7 +314,7 @@ def check_attached_producer(plan: Plan, nest: StageNest) -> None:
         raise SpecError(f"{nest.stage.name!r} is an output; compute it by a nest of its own", "at")
     for output in outputs:
         for reader in plan.workload.readers(output):
-            if reader is not parent.stage and not _is_under(plan, reader.name, parent, position):
+            if reader.name != nest.at.stage and not _is_under(plan, reader.name, parent, position):
                 message = f"{reader.name!r} reads {nest.stage.name!r} too, outside loop {nest.at.loop!r}"
                 raise SpecError(f"{message}; attach it further out or give it a nest of its own", "at")
             if _reads_under_condition(reader, outputs):

@@ -25,11 +25,11 @@ LINE_BYTES: Final = 64
 """Bytes of a cache line."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Access:
     """One buffer access of a nest: how far each dimension moves with a step of each loop.
 
-    `steps` has one mapping a dimension, loop name → elements; `shape` is the buffer's, row-major.
+    `steps` has one mapping a dimension, loop name → elements; `shape` is the buffer's, row-major. Compared by identity.
     """
 
     buffer: str

@@ -166,7 +166,7 @@ def _axis_values(nest: StageNest, intrinsic: Intrinsic) -> tuple[dict[str, Expr]
     Where only a part of an axis is run at a time, it begins anywhere: that is one more unknown, called ``@axis``. Of a
     warp's intrinsic the beginning is given by the loops around, because tiles must not begin anywhere.
     """
-    values = nest.axis_values
+    values = dict(nest.axis_values)
     ranges = {loop.name: (0, loop.extent - 1) for loop in nest.loops}
     for axis in nest.axes:
         whole = nest.stage.extents[axis.name]
