@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from ..spec import builder as te
 from ..spec.builder import Reduction, Tensor, Value
 from .arguments import FloatDtype, Margin1d, Margin2d, Margin3d, Size, Step1d, Step2d, Step3d, Switch
+from .epilogue import finished
 from .registry import register_operator
-from .windows import Window, check_groups, finished, image_axes, padded, window
+from .windows import Window, check_groups, image_axes, padded, window
 
 
 @register_operator

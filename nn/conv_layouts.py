@@ -6,8 +6,9 @@ from ..spec import builder as te
 from ..spec.builder import Reduction, Tensor, Value
 from ..spec.errors import SpecError
 from .arguments import FloatDtype, Margin2d, Size, Step2d, Switch
+from .epilogue import add_bias, finished, rectified
 from .registry import register_operator
-from .windows import Window, add_bias, check_groups, finished, image_axes, padded, rectified, window
+from .windows import Window, check_groups, image_axes, padded, window
 from .zeros import zero_pad
 
 

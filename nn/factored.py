@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ..spec import builder as te
 from ..spec.builder import Tensor
 from .algorithms import register_algorithm
-from .windows import finished
+from .epilogue import finished
 
 
 @register_algorithm("mttkrp", name="factored")

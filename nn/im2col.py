@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from ..spec import builder as te
 from ..spec.builder import Reduction, Tensor, Value
 from .arguments import FloatDtype, Margin2d, Size, Step2d, Switch
+from .epilogue import finished
 from .registry import register_operator
-from .windows import check_groups, finished, padded, window
+from .windows import check_groups, padded, window
 
 
 @register_operator

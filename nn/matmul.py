@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from ..spec import builder as te
 from ..spec.builder import Tensor
 from .arguments import FloatDtype, Size, Switch
+from .epilogue import finished
 from .registry import register_operator
-from .windows import finished
 
 
 @register_operator

@@ -7,8 +7,9 @@ from ..spec.builder import Reduction, Tensor, Value
 from ..spec.dtypes import INDEX
 from .arguments import Bit, FloatDtype, Margin2d, Size, Step2d, Switch
 from .conv_layouts import convolved_nhwc
+from .epilogue import add_bias, finished
 from .registry import register_operator
-from .windows import add_bias, finished, image_axes, padded, window
+from .windows import image_axes, padded, window
 
 
 @register_operator

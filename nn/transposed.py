@@ -11,8 +11,9 @@ from ..spec import builder as te
 from ..spec.builder import Reduction, Tensor, Value
 from ..spec.errors import SpecError
 from .arguments import FloatDtype, Margin1d, Margin2d, Margin3d, Size, Step1d, Step2d, Step3d, Switch
+from .epilogue import finished
 from .registry import register_operator
-from .windows import SIZES, Window, check_groups, each, finished, image_axes, window
+from .windows import SIZES, Window, check_groups, each, image_axes, window
 from .zeros import zero_expand
 
 

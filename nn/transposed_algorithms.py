@@ -13,7 +13,8 @@ import attrs
 from ..spec import builder as te
 from ..spec.builder import ReduceAxis, Reduction, Tensor, Value
 from .algorithms import register_algorithm
-from .windows import SIZES, TAPS, Window, each, finished, image_axes, window
+from .epilogue import finished
+from .windows import SIZES, TAPS, Window, each, image_axes, window
 from .zeros import zero_pad
 
 

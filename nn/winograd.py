@@ -12,8 +12,9 @@ from ..spec import builder as te
 from ..spec.builder import Tensor, Value
 from ..spec.errors import SpecError
 from .arguments import FloatDtype, Margin2d, Size, Step2d, Switch, Tile
+from .epilogue import finished
 from .registry import register_operator
-from .windows import finished, image_axes, window
+from .windows import image_axes, window
 from .zeros import zero_pad
 
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
