@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cattrs.gen import override
@@ -86,7 +86,7 @@ def structure(value: Json, cls: type[Record]) -> Record:
 
 def _explained(value: Json, cls: type[Any]) -> SpecError:
     try:
-        _DETAILED.structure(value, cls)
+        _detailed().structure(value, cls)
     except FAULTS as error:
         return located(error)
     raise AssertionError(f"{cls.__name__}: the two converters disagree")
@@ -315,4 +315,9 @@ def _converter(detailed: bool) -> cattrs.Converter:
 
 
 _FAST: Final = _converter(detailed=False)
-_DETAILED: Final = _converter(detailed=True)
+
+
+@cache
+def _detailed() -> cattrs.Converter:
+    """Made for the first fault: most processes see none, and making it takes as long as a small file's reading."""
+    return _converter(detailed=True)
