@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from .cli import MISSED
-from .cli_report import missed_text
+from .cli_report import missed_text, report
 from .cli_request import Request, allow_option, layers_options, read_request, request_options
-from .cli_tune import report
 from .spec.errors import SpecError
 from .store.match import EXACT, MATCHES
 from .store.tools import DRIFTS, TRUST

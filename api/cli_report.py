@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import click
 
+from .question import search_failures
 from .spec.convert import unstructure
 from .spec.errors import escaped
 from .spec.json_text import write_json
@@ -20,13 +23,39 @@ if TYPE_CHECKING:
     from .cli_progress import Notes
     from .cli_request import Request
     from .result import Answer, Result
-    from .spec.claim import Failure
+    from .spec.claim import Failure, Machine
     from .spec.json_text import Json
     from .store.records import SearchState
     from .store.store import Store
 
 REASON: Final = 90
 """Characters of a failure's reason that the table has room for."""
+
+
+def report(
+    request: Request,
+    result: Answer,
+    store: Store,
+    as_json: bool,
+    begin: float,
+    *,
+    notes: Notes | None = None,
+    machine: Machine | None = None,
+) -> None:
+    """Prints a result for programs or for people.
+
+    `notes` are those of a search, where there was one; the machine is this one where none is given.
+    """
+    state = store.search_state(request.task, machine)
+    if as_json:
+        failures = search_failures(request.task, store, machine)
+        wall_s = time.perf_counter() - begin
+        click.echo(
+            result_json(request, result, state=state, failures=failures, wall_s=wall_s, notes=notes),
+            nl=False,
+        )
+    else:
+        click.echo(result_text(request, result, state))
 
 
 def result_json(
@@ -36,7 +65,7 @@ def result_json(
     state: SearchState | None,
     failures: Sequence[Failure],
     wall_s: float,
-    notes: Notes,
+    notes: Notes | None,
 ) -> str:
     """The object that ``--json`` prints. Times are in seconds; absent values are null.
 
@@ -72,8 +101,8 @@ def result_json(
         "exhausted": state is not None and state.exhausted,
         "settled": state is not None and state.settled > 0,
         "failures": _counts(failures),
-        "drift": notes.drift,
-        "busy_s": notes.busy_s,
+        "drift": [] if notes is None else notes.drift,
+        "busy_s": None if notes is None else notes.busy_s,
         "search_s": state.seconds if state is not None else None,
         "wall_s": wall_s,
         "spec": unstructure(result.schedule),

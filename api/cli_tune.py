@@ -12,7 +12,7 @@ import click
 from .cli import MISSED
 from .cli_function import method_from_text
 from .cli_progress import Notes, open_progress, print_event
-from .cli_report import failures_text, missed_text, result_json, result_text, so_far_text
+from .cli_report import failures_text, missed_text, report, so_far_text
 from .cli_request import allow_option, layers_options, read_request, request_options
 from .question import (
     FORGET,
@@ -35,11 +35,9 @@ from .store.tools import DRIFTS, TRUST
 from .tuning import devices_of
 
 if TYPE_CHECKING:
-    from .cli_request import Request
     from .result import Answer, Result
     from .search.devices import Devices
     from .search.methods import Method
-    from .spec.claim import Machine
     from .store.store import Store
 
 
@@ -188,29 +186,3 @@ def _devices(tracker: str | None, key: str | None, quiet: bool) -> Devices | Non
     from .search.tracker import remote_from_text
 
     return devices_of(remote_from_text(tracker, key), None if quiet else print_event)
-
-
-def report(
-    request: Request,
-    result: Answer,
-    store: Store,
-    as_json: bool,
-    begin: float,
-    *,
-    notes: Notes | None = None,
-    machine: Machine | None = None,
-) -> None:
-    """Prints a result for programs or for people.
-
-    `notes` are those of a search, where there was one; the machine is this one where none is given.
-    """
-    state = store.search_state(request.task, machine)
-    if as_json:
-        failures = search_failures(request.task, store, machine)
-        wall_s = time.perf_counter() - begin
-        click.echo(
-            result_json(request, result, state=state, failures=failures, wall_s=wall_s, notes=notes or Notes()),
-            nl=False,
-        )
-    else:
-        click.echo(result_text(request, result, state))

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from .result import Answer, Result
 from .search.budget import Budget
-from .search.rule import space_name
 from .spec.claim import Protocol
 from .spec.errors import AutoschedError, SpecError
 from .store.layers import Layers, is_timed_here
@@ -179,6 +178,8 @@ class Question:
         budget = self.budget
         if state.finished >= budget.trials and {*DEFAULT_ALLOW}.issuperset(self.allow):
             return True
+        from .search.rule import space_name  # here: what a lookup finds needs no word of spaces
+
         algorithms = algorithms_of(self.task, self.allow)
         name = space_name(self.rules, [algorithm.name for algorithm in algorithms])
         if any(algorithm.is_loose for algorithm in algorithms) and state.space != name:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .spec.tolerance import accuracy_of
 from .store.store import DEFAULT_ALLOW
 
 if TYPE_CHECKING:
@@ -39,4 +38,6 @@ def algorithms_of(task: Task, allow: Collection[str] = DEFAULT_ALLOW) -> tuple[A
 
 def allowed(task: Task, schedules: Iterable[Schedule], allow: Collection[str]) -> tuple[Schedule, ...]:
     """Those schedules of a task that compute it as exactly as is allowed."""
+    from .spec.tolerance import accuracy_of
+
     return tuple(schedule for schedule in schedules if accuracy_of(task.workload, schedule.algorithm) in allow)

@@ -25,6 +25,7 @@ from ..spec.claim import Tool
 from ..spec.errors import SpecError
 from ..spec.tvm_versions import LLVM
 from ..spec.versions import VERSION
+from .installed import installed_versions
 from .machine import this_machine
 
 if TYPE_CHECKING:
@@ -80,14 +81,7 @@ def drift_of(then: tuple[Tool, ...], now: tuple[Tool, ...]) -> tuple[Drift, ...]
 @functools.cache
 def _programs() -> tuple[Tool, ...]:
     """What code is made with: the same as long as this process runs."""
-    import importlib.metadata  # here: most lookups do not ask
-
-    found = {"spec": str(VERSION)}
-    for name in _DISTRIBUTIONS:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    found = {"spec": str(VERSION), **installed_versions(_DISTRIBUTIONS)}
     llvm = LLVM.get(found.get("apache-tvm", ""))
     if llvm is not None:
         found["llvm"] = llvm

@@ -72,6 +72,27 @@ def test_tune_prints_one_object(measured: tuple[Path, dict[str, Any], str]) -> N
     assert printed["wall_s"] > 0
 
 
+def test_a_lookup_imports_only_what_a_hit_needs(measured: tuple[Path, dict[str, Any], str]) -> None:
+    code = f"""
+        import sys
+        from autosched.cli import main
+        try:
+            main(["lookup", *{GEMM!r}, "--store", {str(measured[0])!r}])
+        except SystemExit as end:
+            assert not end.code, end.code
+        print(*sorted(name.removeprefix("autosched.") for name in sys.modules))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    outside = {"email", "importlib.metadata", "select", "socket", "zipfile"}
+    search = {"search.hardware", "search.progress", "search.rule", "search.space", "search.tuner"}
+    other = {"cli_progress", "cli_tune", "nn.windows", "nn.zeros", "spec.check", "spec.nest"}
+    rooms = {"spec.rewrite", "spec.tolerance", "store.files", "store.server", "store.why"}
+    assert (outside | search | other | rooms) & set(done.stdout.split()) == set()
+
+
 def test_progress_is_for_standard_error(measured: tuple[Path, dict[str, Any], str]) -> None:
     lines = measured[2].splitlines()
     assert lines[0] == "searching: 3 trials"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import importlib.metadata
 import platform
 import re
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from autosched.spec.errors import SpecError
 from autosched.spec.tvm_versions import LLVM
 from autosched.spec.versions import VERSION
 from autosched.store import tools as tools_module
+from autosched.store.installed import installed_versions
 from autosched.store.machine import this_machine
 from autosched.store.recent import best_of, drifted, everything, reduced, since, undrifted
 from autosched.store.tools import Drift, check_drift, compilers, drift_of, tools
@@ -116,3 +118,20 @@ def test_the_best_is_ranked_as_in_the_store() -> None:
 def test_other_words_are_refused() -> None:
     with pytest.raises(SpecError, match="drift: unknown policy for drift 'no'; allowed: trust, recheck, reject"):
         check_drift("no")
+
+
+def test_what_is_installed_is_what_python_says() -> None:
+    names = ("attrs", "apache-tvm-ffi", "no-such-distribution", "cattrs")
+    known = [name for name in names if name != "no-such-distribution"]
+    assert installed_versions(names) == {name: importlib.metadata.version(name) for name in known}
+
+
+def test_the_first_place_on_the_path_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, version in (("a", "2.0"), ("b", "1.0")):
+        described = tmp_path / folder / f"some_thing-{version}.dist-info"
+        described.mkdir(parents=True)
+        (described / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: some-thing\nVersion: {version}\n\nVersion: 9\n"
+        )
+    monkeypatch.setattr("sys.path", [str(tmp_path / "none"), str(tmp_path / "a"), str(tmp_path / "b")])
+    assert installed_versions(["some-thing", "other"]) == {"some-thing": "2.0"}
