@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from functools import lru_cache
 from typing import Final
 
 INDEX: Final = "index"
@@ -31,6 +32,7 @@ def is_integer(dtype: str) -> bool:
     return dtype != "bool" and (dtype == INDEX or dtype in SIGNED or dtype in UNSIGNED)
 
 
+@lru_cache(maxsize=64)
 def integer_bounds(dtype: str) -> tuple[int, int]:
     """Least and greatest value of an integer dtype (the index type counts as int64)."""
     if dtype == "bool":
