@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from .tuner import Bench
 
 FINALISTS: Final = 6
+NEAR: Final = 1.3
+"""A trial slower than this many times the best is not among them."""
 ROUNDS: Final = 11
 """More than the samples of a trial, so that a schedule that was lucky then is found out."""
 FEW_ROUNDS: Final = 5
@@ -35,7 +38,7 @@ def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | 
     `end`: no finals begin after that time.
     """
     held: list[Schedule] = [default]
-    finalists = list(dict.fromkeys([default, *journal.fastest(FINALISTS)]))
+    finalists = list(dict.fromkeys([default, *_nearest(journal)]))
     for _ in range(REPEATS):
         medians = _medians(bench, journal, finalists, default)
         if not medians:
@@ -51,6 +54,13 @@ def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | 
         if not journal.fastest(1, without=held, below_s=winner_s / max(CLOSE, min(ratios, default=1.0))):
             return
         finalists = list(dict.fromkeys([default, leader.schedule, *journal.fastest(FINALISTS, without=held)]))
+
+
+def _nearest(journal: Journal) -> list[Schedule]:
+    """The fastest trials, as far as they are near the first."""
+    ranked = journal.fastest(FINALISTS)
+    least_s = min((s for schedule in ranked if (s := journal.level_s(schedule)) is not None), default=math.inf)
+    return journal.fastest(FINALISTS, below_s=NEAR * least_s)
 
 
 def _medians(bench: Bench, journal: Journal, finalists: list[Schedule], default: Schedule) -> dict[Schedule, float]:
