@@ -19,13 +19,15 @@ from ..search.history import PastTask
 from ..search.recording import outcome_of, read_recording
 from ..search.replay import RecordedSpace, replay
 from ..spec.errors import SpecError
-from .regret_page import page_with, plot, table
+from .page import page_with
+from .regret_page import plot, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..search.recording import Recording
 
+MODULE: Final = "autosched.bench.regret"
 TRIALS: Final = 64
 METHODS: Final = ("random", "grid", "annealing", "q", "evolutionary", "auto")
 WARM: Final = "auto, warm"
@@ -115,7 +117,7 @@ def main(folder: Path, seeds: int, page: Path | None, methods: tuple[str, ...]) 
         click.echo(f"{len(curves)} replays in {time.monotonic() - begin:.0f} s", err=True)
         if page is not None:
             image = page.with_name("regret.svg")
-            written = page_with(page.read_text(), f"{text}\n\n![regret by trials]({image.name})")
+            written = page_with(page.read_text(), MODULE, f"{text}\n\n![regret by trials]({image.name})")
             plot(curves, image)
             page.write_text(written)
     except SpecError as error:

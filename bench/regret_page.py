@@ -5,8 +5,6 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Final
 
-from ..spec.errors import SpecError
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
@@ -17,8 +15,6 @@ AFTER: Final = (8, 16, 32, 64)
 """Trials after which regret is told."""
 NEAR: Final = (0.05, 0.02)
 """Regrets below which a search has all but ended; less is noise."""
-BEGIN: Final = "<!-- written by python -m autosched.bench.regret -->"
-END: Final = "<!-- to here -->"
 
 
 def table(curves: Sequence[Curve]) -> str:
@@ -77,15 +73,6 @@ def trials_to(curve: Curve, near: float) -> int:
 def _trials(curves: Sequence[Curve], near: float) -> str:
     counts = [trials_to(curve, near) for curve in curves]
     return f"{statistics.mean(counts):.1f} ({statistics.median(counts):.0f})"
-
-
-def page_with(page: str, text: str) -> str:
-    """A page with `text` between its two marks; SpecError where it has none."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SpecError(f"the page has no place for the tables; put two lines there: {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
 def plot(curves: Sequence[Curve], path: Path) -> None:

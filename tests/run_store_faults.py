@@ -1,4 +1,4 @@
-"""``make store-faults``: a store under many writers, readers and kills, and with single bytes changed; tables it.
+"""``make store-faults``: a store under many writers and kills, with bytes changed, and among bad files; tables it.
 
 Exit status 1 where anything was lost, torn or wrong. SHORT does a little of each, as the unit suite does.
 """
@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import store_bring_in
 import store_flips
 import store_load
 from fault_rows import Row, row, table
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 LONG: Final = store_load.Load(writers=16, writes=2000, readers=2, kills=50)
 SHORT: Final = store_load.Load(writers=4, writes=25, readers=1, kills=3)
-TITLES: Final = {"load": "Many processes", "flips": "Changed bytes"}
+TITLES: Final = {"load": "Many processes", "flips": "Changed bytes", "import": "Files from strangers"}
 HEAD: Final = """<!-- Written by `make store-faults`; do not edit. -->
 # The store under load and damage
 
@@ -32,6 +33,8 @@ What each row does: [testing.md](testing.md).
 """
 FLIPS: Final = 1000
 FEW_FLIPS: Final = 8
+FILES: Final = 1000
+FEW_FILES: Final = 20
 
 
 def load_rows(seed: int, load: store_load.Load) -> Iterator[Row]:
@@ -73,6 +76,17 @@ def flip_rows(seed: int, flips: int) -> Iterator[Row]:
         )  # fmt: skip
 
 
+def import_rows(seed: int, files: int) -> Iterator[Row]:
+    """One of each kind of bad file among many good ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = store_bring_in.run(Path(folder), files, random.Random(seed))
+    yield row(
+        f"{len(store_bring_in.DAMAGE)} bad files among {files}", files,
+        "the good ones are claims, each bad one is listed with its reason",
+        f"{found.taken} taken, {found.refused} listed, in {found.seconds:.1f} s", found.wrong,
+    )  # fmt: skip
+
+
 def keep(page: Path, title: str, section: str) -> None:
     """Writes a part's table into the page, in the place of its last one."""
     _, *sections = page.read_text().split("\n## ") if page.exists() else ("",)
@@ -84,11 +98,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--short", action="store_true")
-    parser.add_argument("--part", choices=("load", "flips"), action="append", help="only this part")
+    parser.add_argument("--part", choices=tuple(TITLES), action="append", help="only this part")
     parser.add_argument("--report", type=Path, help="write the tables here, as docs/store-faults.md")
     given = parser.parse_args()
-    load, flips = (SHORT, FEW_FLIPS) if given.short else (LONG, FLIPS)
-    parts = {"load": lambda: load_rows(given.seed, load), "flips": lambda: flip_rows(given.seed, flips)}
+    load, flips, files = (SHORT, FEW_FLIPS, FEW_FILES) if given.short else (LONG, FLIPS, FILES)
+    parts = {
+        "load": lambda: load_rows(given.seed, load),
+        "flips": lambda: flip_rows(given.seed, flips),
+        "import": lambda: import_rows(given.seed, files),
+    }
     rows: list[Row] = []
     for name in given.part or parts:
         begin = time.monotonic()

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from autosched.bench import flextensor_page
 from autosched.bench.commands import run_command
 from autosched.bench.contenders import TORCH_OPERATORS
+from autosched.bench.figures import geometric_mean
+from autosched.bench.kept import keep
 from autosched.bench.match import PEAK, TUNED, Match
+from autosched.bench.page import END, begin_of
 from autosched.bench.suite import SUITES, Options, open_ground
 from autosched.bench.suites import flextensor110, tasks
 from autosched.bench.suites.flextensor110 import GROUP_LEAST, Case, case_row, cases, closing_rows
@@ -20,6 +25,7 @@ from autosched.bench.sweep import TORCH, wanted
 from autosched.bench.tuned import Tuned
 from autosched.bench.works import Work, work
 from autosched.nn.suites import GROUPS
+from autosched.search.peak import peak_flops, peak_task
 from autosched.spec.errors import MeasureError, SpecError
 from autosched.spec.evaluate import evaluate
 from test_bench_sweeps import order_of
@@ -185,3 +191,61 @@ def test_the_suite_runs_on_small_shapes() -> None:
     rows = {row["name"]: row for row in found["rows"]}
     assert rows.keys() >= {f"{each.name}: times torch" for each in flextensor110.SMALL}
     assert all(row["figure"] > 0 and row["bar"] is None for row in rows.values())
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def kept_in(folder: Path, name: str, tuned: tuple[float, ...], torch: tuple[float, ...], threads: int = 1) -> None:
+    """Times of a case as ``--keep`` leaves them; the ceiling takes a millisecond."""
+    (each,) = [each for each in cases() if each.name == name]
+    samples = {TUNED: tuned, TORCH: torch, PEAK: (1e-3,) * len(tuned)}
+    found = {"samples": samples, "trials": 8, "wall_s": 2.0}
+    keep(folder / "flextensor110" / f"{each.file_name}.json", {"threads": threads}, found)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    kept_in(tmp_path, "GMM/gemm_sq32", (1e-6, 1e-6), (4e-6, 4e-6))
+    kept_in(tmp_path, "GMM/gemm_sq64", (1e-6, 1e-6), (1e-6, 1e-6))
+    kept_in(tmp_path, "DEP/depthwise0", (2e-3, 2e-3), (1e-3, 1e-3))
+    return tmp_path
+
+
+def test_the_page_has_groups_then_cases(kept: Path) -> None:
+    done = CliRunner().invoke(flextensor_page.main, [str(kept)], catch_exceptions=False)
+    lines = done.stdout.splitlines()
+    share = 2 * 32**3 / 1e-6 / (peak_flops(peak_task(1)) / 1e-3)
+    both = geometric_mean([share, 8 * share])
+    assert f"| GMM | 2 | 2.00 | ≥ 2.0 | 1.00 (gemm_sq64) | {both:.2f} | 8, 2 |" in lines
+    assert "| DEP | 1 | 0.50 | ≥ 4.0 | 0.50 (depthwise0) |  | 8, 2 |" in lines
+    assert "| all | 3 | 1.00 | ≥ 1.8 | 1 below 0.9 and below torch's noise | | 8, 2 |" in lines
+    assert f"| GMM/gemm_sq32 | 1 µs | 4 µs | 4.00 (4.00 to 4.00) | {share:.2f} | 8 |" in lines
+    assert "| DEP/depthwise0 | 2 ms | 1 ms | 0.50 (0.50 to 0.50) |  | 8 |" in lines
+
+
+def test_inserted_zeros_are_no_work(kept: Path) -> None:
+    kept_in(kept, "T2D/yolo0", (1.0,), (1.0,))
+    kept_in(kept, "T2D/yolo1", (1.0,), (1.0,))
+    found, threads = flextensor_page.read_cases(kept)
+    shares = {case.work.name: flextensor_page.share_of_ceiling(case, threads) for case in found}
+    assert shares["T2D/yolo0"] is None
+    assert shares["T2D/yolo1"] is not None
+
+
+def test_the_page_is_written_with_a_plot(kept: Path) -> None:
+    pytest.importorskip("matplotlib")
+    page = kept / "page.md"
+    page.write_text(f"# Page\n\n{begin_of(flextensor_page.MODULE)}\n{END}\n")
+    words = [str(kept), "--page", str(page)]
+    assert CliRunner().invoke(flextensor_page.main, words, catch_exceptions=False).exit_code == 0
+    assert "![each case, by groups](flextensor110.svg)" in page.read_text()
+    assert b"<svg" in (kept / "flextensor110.svg").read_bytes()
+
+
+def test_times_of_one_number_of_threads(kept: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    kept_in(kept, "GMV/gemv0", (1.0,), (1.0,), threads=2)
+    with pytest.raises(SpecError, match="has runs with several numbers of threads; it is what autosched bench"):
+        flextensor_page.read_cases(kept)
+    with pytest.raises(SpecError, match="has no times; it is what autosched bench flextensor110 --keep writes"):
+        flextensor_page.read_cases(tmp_path_factory.mktemp("none"))

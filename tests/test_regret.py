@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from autosched.bench.regret import WARM, Curve, curves_of, main, recordings_in
-from autosched.bench.regret_page import BEGIN, END, page_with, plot, table, trials_to
+from autosched.bench.page import END, begin_of, page_with
+from autosched.bench.regret import MODULE, WARM, Curve, curves_of, main, recordings_in
+from autosched.bench.regret_page import plot, table, trials_to
 from autosched.nn.registry import get_task
 from autosched.search.recording import Heading, record_space
 from autosched.spec.claim import Protocol
@@ -70,11 +71,13 @@ def test_trials_to_a_regret() -> None:
 
 
 def test_the_page_keeps_what_is_around() -> None:
-    page = f"before\n{BEGIN}\nold\n{END}\nafter"
-    assert page_with(page, "new") == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter"
-    assert page_with(page_with(page, "other"), "new") == page_with(page, "new")
+    mark = begin_of("a")
+    page = f"before\n{mark}\nold\n{END}\nbetween\n{begin_of('b')}\n{END}\nafter"
+    assert page_with(page, "a", "new") == page.replace("\nold\n", "\n\nnew\n\n")
+    assert page_with(page_with(page, "a", "other"), "a", "new") == page_with(page, "a", "new")
+    assert page_with(page, "b", "new") == page.replace(f"{begin_of('b')}\n", f"{begin_of('b')}\n\nnew\n\n")
     with pytest.raises(SpecError, match="the page has no place for the tables; put two lines there"):
-        page_with("nothing", "new")
+        page_with(page, "c", "new")
 
 
 def test_the_plot_is_the_same_for_the_same_curves(tmp_path: Path) -> None:
@@ -95,7 +98,7 @@ def test_the_command_tables(folder: Path) -> None:
 def test_the_command_writes_a_page(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     page = tmp_path / "page.md"
-    page.write_text(f"# Page\n\n{BEGIN}\n{END}\n")
+    page.write_text(f"# Page\n\n{begin_of(MODULE)}\n{END}\n")
     words = [str(folder), "--seeds", "1", "--method", "random", "--page", str(page)]
     assert CliRunner().invoke(main, words, catch_exceptions=False).exit_code == 0
     assert page.read_text().startswith("# Page")

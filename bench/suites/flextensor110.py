@@ -106,7 +106,7 @@ def case_of(ground: Ground, each: Work) -> Case:
     kept = None if path is None else read_kept(path, expected)
     if kept is not None:
         ground.note(f"times of earlier runs, kept in {folder}, are among these")
-        return _case(each, kept[0])
+        return case_from_kept(each, kept[0])
     try:
         tuned = tune(ground, each, ground.options.seconds)
         match = _played(ground, each, tuned.spec)
@@ -120,7 +120,7 @@ def case_of(ground: Ground, each: Work) -> Case:
     }
     if path is not None:
         keep(path, expected, found)
-    return _case(each, found)
+    return case_from_kept(each, found)
 
 
 def _played(ground: Ground, each: Work, spec: Path) -> Match:
@@ -134,7 +134,8 @@ def _played(ground: Ground, each: Work, spec: Path) -> Match:
         shutil.rmtree(reference_folder(ground, each), ignore_errors=True)  # those of all cases are gigabytes
 
 
-def _case(each: Work, found: Any) -> Case:
+def case_from_kept(each: Work, found: Any) -> Case:
+    """A case as ``--keep`` has it."""
     samples = {label: tuple(taken) for label, taken in found["samples"].items()}
     return Case(work=each, samples=samples, trials=found["trials"], wall_s=found["wall_s"])
 

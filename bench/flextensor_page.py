@@ -1,0 +1,169 @@
+"""What the bench of FlexTensor's 110 cases found, for people: a table by groups, one of all cases, and a plot.
+
+autosched bench flextensor110 --against torch --keep DIR
+python -m autosched.bench.flextensor_page DIR --page docs/performance.md
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from ..nn.suites import FLEXTENSOR
+from ..search.peak import peak_flops, peak_task
+from ..spec.errors import SpecError
+from .figures import geometric_mean
+from .match import PEAK, TUNED
+from .page import page_with
+from .rounds import ratios, spread
+from .suites.flextensor110 import GROUP_LEAST, LEAST, MEAN, Case, case_from_kept, cases
+from .sweep import TORCH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+MODULE: Final = "autosched.bench.flextensor_page"
+IMAGE: Final = "flextensor110.svg"
+_OTHER_BOUNDS: Final = ("gemv", "bilinear", "depthwise_conv2d")
+"""Operators that memory bounds, or that are computed with fewer multiply-adds than their definition has."""
+
+
+def read_cases(folder: Path) -> tuple[list[Case], int]:
+    """The cases that a folder of ``--keep`` has times of, and their threads; SpecError where it has none."""
+    found, threads = [], set()
+    for work in cases():
+        path = folder / FLEXTENSOR / f"{work.file_name}.json"
+        if path.exists():
+            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found.append(case_from_kept(work, kept["found"]))
+            threads.add(int(kept["circumstances"]["threads"]))
+    if len(threads) != 1:
+        runs = "runs with several numbers of threads" if threads else "no times"
+        raise SpecError(f"{folder} has {runs}; it is what autosched bench {FLEXTENSOR} --keep writes")
+    return found, threads.pop()
+
+
+def share_of_ceiling(case: Case, threads: int) -> float | None:
+    """Of the multiply-add peak, timed in the same rounds; None where multiply-adds are not what bounds a case."""
+    work = case.work
+    strides = dict(work.args).get("stride", 1)
+    if work.op in _OTHER_BOUNDS or ("transpose" in work.op and strides != 1) or PEAK not in case.samples:
+        return None
+    scale = work.gflop() * 1e9 / peak_flops(peak_task(threads))
+    return ratios([scale * seconds for seconds in case.samples[PEAK]], case.samples[TUNED]).median
+
+
+def text_of(found: Sequence[Case], threads: int) -> str:
+    """Markdown: groups, then cases."""
+    shares = {case.work.name: share_of_ceiling(case, threads) for case in found}
+    return "\n".join([*_group_lines(found, shares), "", *_case_lines(found, shares)])
+
+
+def _times(case: Case) -> float:
+    times = case.times_torch
+    assert times is not None, "PyTorch has, or composes, all of them"
+    return times
+
+
+def _group_lines(found: Sequence[Case], shares: Mapping[str, float | None]) -> Iterator[str]:
+    yield "| group | cases | times torch eager, mean | wanted | least | of the ceiling, mean | trials, seconds |"
+    yield "|---|---:|---:|---:|---|---:|---:|"
+    means = []
+    for group, bar in GROUP_LEAST.items():
+        mine = [case for case in found if case.work.group == group]
+        if not mine:
+            continue
+        means.append(geometric_mean([_times(case) for case in mine]))
+        least = min(mine, key=_times)
+        known = [share for case in mine if (share := shares[case.work.name]) is not None]
+        yield (
+            f"| {group} | {len(mine)} | {means[-1]:.2f} | ≥ {bar} | {_times(least):.2f} ({_short(least)}) | "
+            f"{f'{geometric_mean(known):.2f}' if known else ''} | {_mean(c.trials for c in mine)}, "
+            f"{_mean(c.wall_s for c in mine)} |"
+        )
+    low = [case for case in found if _times(case) < _least_wanted(case)]
+    yield (
+        f"| all | {len(found)} | {geometric_mean(means):.2f} | ≥ {MEAN} | "
+        f"{len(low)} below {LEAST} and below torch's noise | | "
+        f"{_mean(c.trials for c in found)}, {_mean(c.wall_s for c in found)} |"
+    )
+
+
+def _least_wanted(case: Case) -> float:
+    torch = spread(case.samples[TORCH])
+    return min(LEAST, torch.low / torch.high)
+
+
+def _mean(values: Iterator[float]) -> str:
+    return f"{statistics.mean(values):.0f}"
+
+
+def _short(case: Case) -> str:
+    return case.work.name.rpartition("/")[2]
+
+
+def _case_lines(found: Sequence[Case], shares: Mapping[str, float | None]) -> Iterator[str]:
+    yield "| case | ours | torch eager | times torch (half of the rounds) | of the ceiling | trials |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    for case in found:
+        each = ratios(case.samples[TORCH], case.samples[TUNED])
+        share = shares[case.work.name]
+        yield (
+            f"| {case.work.name} | {_time(case.samples[TUNED])} | {_time(case.samples[TORCH])} | "
+            f"{each.median:.2f} ({each.low:.2f} to {each.high:.2f}) | {'' if share is None else f'{share:.2f}'} | "
+            f"{case.trials} |"
+        )
+
+
+def _time(samples_s: Sequence[float]) -> str:
+    median_s = statistics.median(samples_s)
+    return f"{median_s * 1e3:.3g} ms" if median_s >= 1e-3 else f"{median_s * 1e6:.3g} µs"
+
+
+def plot(found: Sequence[Case], path: Path) -> None:
+    """Writes a column of points for each group, with its mean and what is wanted, as SVG. Needs matplotlib."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = FLEXTENSOR  # the same times give the same file
+    from matplotlib import pyplot as plt
+
+    groups = [group for group in GROUP_LEAST if any(case.work.group == group for case in found)]
+    figure, axes = plt.subplots(figsize=(8, 4))
+    axes.axhline(1.0, color="black", linewidth=0.8)
+    for place, group in enumerate(groups):
+        times = [_times(case) for case in found if case.work.group == group]
+        axes.plot([place] * len(times), times, "o", color="tab:blue", alpha=0.5, markersize=4)
+        axes.plot([place - 0.3, place + 0.3], [geometric_mean(times)] * 2, color="tab:blue", linewidth=2)
+        axes.plot([place - 0.3, place + 0.3], [GROUP_LEAST[group]] * 2, color="tab:red", linewidth=1, linestyle=":")
+    axes.set(ylabel="times as fast as PyTorch eager", yscale="log")
+    axes.set_xticks(range(len(groups)), groups)
+    axes.set_yticks([0.5, 1, 2, 4, 8, 16, 32], ["0.5", "1", "2", "4", "8", "16", "32"])
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help="Where tables and a plot are written.")
+def main(folder: Path, page: Path | None) -> None:
+    """Table what `autosched bench flextensor110 --keep FOLDER` has found so far."""
+    try:
+        found, threads = read_cases(folder)
+        text = text_of(found, threads)
+        click.echo(text)
+        if page is not None:
+            written = page_with(page.read_text(), MODULE, f"{text}\n\n![each case, by groups]({IMAGE})")
+            plot(found, page.with_name(IMAGE))
+            page.write_text(written)
+    except SpecError as error:
+        raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()
