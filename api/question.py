@@ -151,7 +151,7 @@ class Question:
         """What is best after a recheck, which sets aside what got slower."""
         from .search.recheck import recheck
 
-        recheck(self.task, self.layers.store)
+        recheck(self.task, self.layers.store, algorithms=algorithms_of(self.task))
         found = self.best()
         if found is None:
             raise NothingMeasuredError(())

@@ -9,6 +9,7 @@ from .search.recheck import recheck as recheck_task
 from .search.verify_claims import verify_claims
 from .spec.errors import SpecError
 from .tuning import StoreLike, open_store
+from .ways import algorithms_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -47,7 +48,7 @@ def rechecks(
     opened = open_store(store)
     for task in opened.tasks_of(ops):
         try:
-            yield from recheck_task(task, opened, tolerance=tolerance)
+            yield from recheck_task(task, opened, tolerance=tolerance, algorithms=algorithms_of(task))
         except SpecError as error:
             refused(task, error)
 

@@ -203,14 +203,18 @@ def _record(task: SpecTask, store: Store, budget: Budget, options: dict[str, Any
     """The best that a finished search found, else what one finds now."""
     from ..search.rule import space_name
     from ..search.tuner import tune
+    from ..store.store import DEFAULT_ALLOW
+    from .algorithms import algorithms_of
 
     machine = options.get("machine")
+    algorithms = () if task.op is None else algorithms_of(task, DEFAULT_ALLOW)
+    space = space_name(None, [algorithm.name for algorithm in algorithms])
     state = store.search_state(task, machine)
-    if state is not None and state.covers(budget.trials, space_name(None), budget.early_stopping):
+    if state is not None and state.covers(budget.trials, space, budget.early_stopping):
         record = store.best(task, machine)
         if record is not None:
             return record
-    tuned = tune(task, store, budget, **options)
+    tuned = tune(task, store, budget, algorithms=algorithms, **options)
     if tuned.record is None:
         failures = ", ".join(f"{count} {kind}" for kind, count in tuned.failures)
         raise AutoschedError(f"nothing was measured: {failures}; see the records of the store for each one's reason")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from ..spec.algorithm import Algorithm
     from ..store.store import Store
     from .tuner import Bench
 
@@ -73,16 +74,18 @@ def recheck(
     *,
     tolerance: float = TOLERANCE,
     machine: Machine | None = None,
+    algorithms: Sequence[Algorithm] = (),
     bench: Callable[[Task, Protocol], AbstractContextManager[Bench]] = Measurer,
 ) -> tuple[Rechecked, ...]:
     """Times what `store` serves for `task` in turn with the default, beside what is in quarantine and the best claims.
 
     What got slower than `tolerance` allows is timed in turn with the next best: where one of those is faster now, it
-    goes into quarantine, and else its earlier times no longer count. SpecError for a task that cannot be measured here,
+    goes into quarantine, and else its earlier times no longer count. With `algorithms` the default is that of a search
+    that had them. SpecError for a task that cannot be measured here,
     MeasureError where the harness fails.
     """
     check_measurable(task)
-    session = _Session(task, store, machine or this_machine(), tolerance)
+    session = _Session(task, store, machine or this_machine(), tolerance, algorithms)
     asked = session.asked()
     if not asked:
         return ()
@@ -100,14 +103,16 @@ def recheck(
 class _Session:
     """A recheck of one task on one machine."""
 
-    def __init__(self, task: Task, store: Store, machine: Machine, tolerance: float) -> None:
+    def __init__(
+        self, task: Task, store: Store, machine: Machine, tolerance: float, algorithms: Sequence[Algorithm]
+    ) -> None:
         self.protocol = Protocol(threads=task.threads)
         self.timed: set[Schedule] = set()
         self._task = task
         self._store = store
         self._machine = machine
         self._tolerance = tolerance
-        self._default = default_schedule(task, machine, store.speeds(machine, task.threads))
+        self._default = default_schedule(task, machine, store.speeds(machine, task.threads), algorithms)
 
     def leader(self) -> Record | None:
         """What a lookup finds now."""

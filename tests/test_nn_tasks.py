@@ -142,6 +142,18 @@ def test_a_computation_in_our_own_words_and_one_with_a_name(bench: PretendedBenc
     assert configs.task == get_task("gemm/gemm_sq32", threads=1)
 
 
+def test_a_named_task_is_searched_in_all_ways(bench: PretendedBench, tmp_path: Path) -> None:
+    key = "flextensor110/T1D/conv_transpose1d6"
+    call = functools.partial(schedule, key, op_trial=12, graph_trial=0, store=str(tmp_path), threads=1)
+    s, bufs, configs = call()
+    assert len(s.mod["main"].params) == len(bufs) == 3
+    tried = {None if made.algorithm is None else made.algorithm.name for made in bench.measured}
+    assert {None, "columns"} <= tried
+    count = len(bench.measured)
+    assert call()[2].schedule == configs.schedule
+    assert len(bench.measured) == count, "the store has what was searched, algorithms and all"
+
+
 def test_a_spec_with_other_names_fits(bench: PretendedBench, tmp_path: Path) -> None:
     _, _, configs = schedule("gemm/gemm_sq32", op_trial=2, graph_trial=0, store=str(tmp_path), threads=1)
     register_task(square := Task("gemm", "sq32", wrap_gemm, (32, 32, 32), "llvm"))

@@ -140,6 +140,19 @@ def test_where_the_default_fails_too_nobody_is_to_blame(store: Store) -> None:
     assert served(store).schedule == FAST
 
 
+def test_the_default_is_that_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = at.get_task("mttkrp", N=64, K1=32, K2=32, M=64, threads=1)
+    default = at.default_schedule(task)
+    assert default.algorithm is not None, "another way is the better one here"
+    with Store(tmp_path) as store:
+        session = timed(*[0.001] * 7, baseline_s=(0.001,) * 7, effort=EFFORT)
+        store.put(attrs.evolve(known(default, 0.001), task=task, measurements=(session,)))
+        bench = PretendedBench(lambda _: 0.001)
+        monkeypatch.setitem(recheck.__kwdefaults__, "bench", bench)
+        (found,) = at.recheck(store)
+    assert (found.verdict, bench.retimed) == (HOLDS, [[default]])
+
+
 @pytest.mark.parametrize("tolerance", [0.0, 1.0, -0.1])
 def test_the_tolerance_is_a_part(store: Store, tolerance: float) -> None:
     with pytest.raises(at.SpecError, match=r"tolerance: found .*; allowed: a part between 0 and 1"):
