@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
     from ..spec.expr import Load
 
+VECTOR_ELEMENTS: Final = 64
+"""Elements that are copied as one vector at most; TVM and LLVM make as many of the machine's as it takes."""
+LEAST_VECTOR: Final = 4
+"""Shorter runs are no vectors."""
 LINE_ELEMENTS: Final = 16
 """Elements copied along the source before the next line of the copy is begun: a cache line of floats.
 
@@ -65,20 +69,22 @@ def source_run(load: Load, shape: Sequence[int], extents: Mapping[str, int]) -> 
     return tuple(run)
 
 
-def copy_nest(stage: str, loops: Sequence[tuple[str, int]], tile: int, run: Sequence[str], threads: int) -> Nest:
+def copy_nest(
+    stage: str, loops: Sequence[tuple[str, int]], tile: int, run: Sequence[str], *, threads: int, block: int
+) -> Nest:
     """The nest of a staged read whose layout is `loops`, the last `tile` of them the tile's own rows and lanes.
 
-    Where the innermost loop walks the source too, it is vectorized. Elsewhere the loops of `run` that make up about
-    `LINE_ELEMENTS` go inside the tile, so that lines of the source are read whole while the tile's lines are written.
+    Where the innermost loop walks the source too, it is vectorized: as a whole, or where it may go past the source's
+    end in pieces that divide `block`, the elements that stay together there. Elsewhere the loops of `run` that make up
+    about `LINE_ELEMENTS` go inside the tile, so that lines of the source are read whole while the tile's lines are
+    written.
     """
     extents = dict(loops)
     points = math.prod(extents.values())
     names = [name for name, _ in loops]
     outer, ends = names[: len(names) - tile], names[len(names) - tile :]
-    if ends and run and run[-1] == ends[-1] and extents[ends[-1]] <= LINE_ELEMENTS:
-        bind = parallel_bind(outer, extents, threads, points)
-        vector = BindLoop(loop=ends[-1], to="vectorize")
-        return Nest(stage=stage, order=tuple(names), bind=(bind, vector) if bind else (vector,))
+    if ends and run and run[-1] == ends[-1] and (piece := divisor_at_most(block, VECTOR_ELEMENTS)) >= LEAST_VECTOR:
+        return _contiguous(stage, names, extents, piece, parallel_bind(outer, extents, threads, points))
     inner: list[str] = []
     splits: list[Split] = []
     budget = LINE_ELEMENTS
@@ -101,3 +107,16 @@ def copy_nest(stage: str, loops: Sequence[tuple[str, int]], tile: int, run: Sequ
         break
     bind = parallel_bind(outer, extents, threads, points)
     return Nest(stage=stage, splits=tuple(splits), order=(*outer, *ends, *inner), bind=(bind,) if bind else ())
+
+
+def _contiguous(stage: str, names: Sequence[str], extents: Mapping[str, int], piece: int, bind: Bind | None) -> Nest:
+    """A copy that walks both sides, in vectors of `piece` elements of the last of `names`."""
+    last = names[-1]
+    vector, order = last, tuple(names)
+    splits: tuple[Split, ...] = ()
+    if piece < extents[last]:
+        whole, vector = f"{last}v", f"{last}l"
+        splits = (Split(axis=last, into=(whole, vector), factors=(extents[last] // piece, piece)),)
+        order = (*names[:-1], whole, vector)
+    binds = (BindLoop(loop=vector, to="vectorize"),)
+    return Nest(stage=stage, splits=splits, order=order, bind=(bind, *binds) if bind else binds)

@@ -6,6 +6,7 @@ reduction innermost, rows and vectors unrolled.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import attrs
@@ -164,7 +165,16 @@ class _Tiling:
             stage=self.accumulator, reads=buffer, as_=name, order=tuple(loop for loop, _ in (*loops, *ends))
         )
         run = self._run(load)
-        return staging, copy_nest(name, [*loops, *ends], len(ends), run, self.threads)
+        block = self._block(ends)
+        return staging, copy_nest(name, [*loops, *ends], len(ends), run, threads=self.threads, block=block)
+
+    def _block(self, ends: Sequence[tuple[str, int]]) -> int:
+        """Elements of a copy's innermost loop that stay together where the tile goes past the end of its axis."""
+        if not ends:
+            return 1
+        name, size = ends[-1]
+        axes = self.layout.vector if name == self._pieces(self.vector)[1] else self.layout.rows
+        return math.gcd(size, length_of(axes, self.stage))
 
     def _run(self, load: Load) -> tuple[str, ...]:
         """The axes that walk the source of a staged read, tile axes under their inner piece's name."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from .dtypes import size_bytes
-from .expr import Axis, Expr, Load, axes_in, substitute
+from .expr import Axis, Binary, Const, Expr, Load, axes_in, substitute, transform
 from .linear import linear, value_range
 from .nest import REMEMBERED
 
@@ -99,7 +99,7 @@ def _accesses(nest: StageNest, buffers: tuple[Buffer, ...]) -> tuple[Access, ...
 def _access(load: Load, buffer: Buffer, values: Mapping[str, Expr], facts: Facts) -> Access:
     steps: list[dict[str, int]] = []
     for position in load.indices:
-        _, terms = linear(substitute(position, values), facts)
+        _, terms = linear(substitute(_unclamped(position), values), facts)
         moved: dict[str, int] = {}
         for atom, coefficient in terms.items():
             if isinstance(atom, Axis):
@@ -113,6 +113,13 @@ def _access(load: Load, buffer: Buffer, values: Mapping[str, Expr], facts: Facts
                 moved[name] = moved.get(name, 0) + coefficient * step
         steps.append(moved)
     return Access(buffer=buffer.name, element_bytes=size_bytes(buffer.dtype), shape=buffer.shape, steps=tuple(steps))
+
+
+def _unclamped(position: Expr) -> Expr:
+    """A position without what keeps it inside of an axis: that matters to a few surplus steps at its end alone."""
+    return transform(
+        position, lambda n: n.a if isinstance(n, Binary) and n.op == "min" and isinstance(n.b, Const) else n
+    )
 
 
 def touched_bytes(accesses: Sequence[Access], extents: Mapping[str, int]) -> float:

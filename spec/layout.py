@@ -24,17 +24,19 @@ class Recut:
     """Axes after fuses and splits.
 
     `old_in_new` gives each old axis by new ones, `new_in_old` the other way round. `padded` holds, for each axis that
-    splits extend past its end, its value in new axes and its true extent: ``(jo * 32 + ji, 1000)``.
+    splits extend past its end, its value in new axes and its true extent: ``(jo * 32 + ji, 1000)``. `clamps` has such
+    values by what stands for them where they must not leave the axis.
     """
 
     axes: tuple[IterAxis, ...]
     old_in_new: Mapping[str, Expr]
     new_in_old: Mapping[str, Expr]
     padded: tuple[tuple[Expr, int], ...]
+    clamps: Mapping[Expr, Expr] = attrs.field(factory=dict)
 
 
 def recut(axes: Sequence[IterAxis], fuses: Sequence[Fuse], splits: Sequence[Split], *, clamp: bool) -> Recut:
-    """Applies `fuses`, then `splits`, to `axes`; with `clamp`, surplus points of an axis stand for its last true one.
+    """Applies `fuses`, then `splits`, to `axes`; with `clamp`, surplus points of an axis stand for some true ones.
 
     Raises SpecError, with a path, for unknown or repeated names and for factors that do not fit.
     """
@@ -49,6 +51,8 @@ def recut(axes: Sequence[IterAxis], fuses: Sequence[Fuse], splits: Sequence[Spli
     value: dict[str, Expr] = {}
     digits: dict[str, Expr] = {}
     padded: list[tuple[Expr, int]] = []
+    clamps: dict[Expr, Expr] = {}
+    of_runs = {fuse.as_ for fuse in fuses}
     for axis in fused:
         found = by_axis.get(axis.name)
         if found is None:
@@ -59,13 +63,29 @@ def recut(axes: Sequence[IterAxis], fuses: Sequence[Fuse], splits: Sequence[Spli
         whole = _joined(found.into, found.factors)
         if math.prod(found.factors) > axis.extent:
             padded.append((whole, axis.extent))
-            whole = Binary("min", whole, index(axis.extent - 1)) if clamp else whole
+            if clamp:
+                inner = 1 if axis.name in of_runs else math.prod(found.factors[1:])
+                clamped = _clamped(whole, axis.extent, inner)
+                clamps[clamped], whole = whole, clamped
         value[axis.name] = whole
         new_axes += [IterAxis(name=n, extent=f) for n, f in zip(found.into, found.factors, strict=True)]
         digits |= _digits(found, fused_new_in_old[axis.name])
     _check_names(new_axes)
     old_in_new = {name: substitute(expr, value) for name, expr in fused_old_in_new.items()}
-    return Recut(axes=tuple(new_axes), old_in_new=old_in_new, new_in_old=digits, padded=tuple(padded))
+    return Recut(axes=tuple(new_axes), old_in_new=old_in_new, new_in_old=digits, padded=tuple(padded), clamps=clamps)
+
+
+def _clamped(whole: Expr, extent: int, inner: int) -> Expr:
+    """`whole` where it is below `extent`, and else a value that is.
+
+    Of an axis in pieces of `inner`, blocks that divide both are moved as one, so that they can be vectors still:
+    ``min(jo * 24 + ji // 8 * 8, 1016) + ji % 8``.
+    """
+    block = math.gcd(extent, inner)
+    if block == 1:
+        return Binary("min", whole, index(extent - 1))
+    begin = Binary("mul", Binary("floordiv", whole, index(block)), index(block))
+    return Binary("add", Binary("min", begin, index(extent - block)), Binary("floormod", whole, index(block)))
 
 
 def _fused(axes: Sequence[IterAxis], fuses: Sequence[Fuse]) -> tuple[list[IterAxis], dict[str, Expr], dict[str, Expr]]:

@@ -10,7 +10,7 @@ from .linear import value_range
 from .reducers import identity_element
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from .layout import Recut
     from .linear import Facts
@@ -38,12 +38,14 @@ def padded_with_identity(body: Expr, reduced: Recut, stage: Stage, buffers: Mapp
     return body
 
 
-def reaching(body: Expr, padded: Sequence[tuple[Expr, int]], facts: Facts, buffers: Mapping[str, Buffer]) -> Expr:
-    """Lets loads run past the end of padded axes where their buffers go on: what they find there is dropped."""
-    ends = [(Binary("min", whole, index(extent - 1)), whole) for whole, extent in padded]
+def reaching(body: Expr, clamps: Mapping[Expr, Expr], facts: Facts, buffers: Mapping[str, Buffer]) -> Expr:
+    """Lets loads run past the end of padded axes where their buffers go on: what they find there is dropped.
+
+    `clamps` has the values of such axes by what keeps them inside.
+    """
 
     def free(node: Expr) -> Expr:
-        return next((whole for clamped, whole in ends if node == clamped), node)
+        return clamps.get(node, node)
 
     def visit(node: Expr) -> Expr:
         if not isinstance(node, Load):

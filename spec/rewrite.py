@@ -134,8 +134,8 @@ def _accumulated(stage: Stage, staging: Accumulate, seen: Workload) -> tuple[Sta
         raise SpecError("a spatial and a reduce axis have the same name; give each its own", "splits")
     old_in_new, facts = {**spatial.old_in_new, **reduced.old_in_new}, facts_from_extents(extents)
     bodies = [substitute(body, old_in_new) for body in stage.body]
-    if spatial.padded:
-        bodies = [reaching(body, spatial.padded, facts, seen.buffers) for body in bodies]
+    if spatial.clamps:
+        bodies = [reaching(body, spatial.clamps, facts, seen.buffers) for body in bodies]
     values = [padded_with_identity(body, reduced, stage, seen.buffers) for body in bodies]
     staged = Stage(
         name=staging.as_,
