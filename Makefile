@@ -42,11 +42,11 @@ bench: .venv/.bench links ## compare with peers (SUITE=spine AGAINST=torch,numpy
 ansor: .ansor/.installed ## TVM 0.19 in .ansor/, for `make bench SUITE=yolo AGAINST=torch,ansor`
 
 ##@ Check
-.PHONY: test check lint types wheel compiler properties unit slow slice pairs fuzz seed-tasks faults store-faults device compat examples cover
+.PHONY: test check lint types wheel suites compiler properties unit slow slice pairs fuzz seed-tasks faults store-faults device compat examples cover
 
 # One after another whatever -j says, and pytest's closing line last.
-test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, slice, compiler, properties, unit
-	@for step in lint types wheel examples slice compiler properties unit; do printf '\n== %s\n' $$step; $(MAKE) $$step; done
+test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, slice, suites
+	@for step in lint types wheel examples slice suites; do printf '\n== %s\n' $$step; $(MAKE) $$step; done
 
 check: test ## the same
 
@@ -60,6 +60,10 @@ types: .venv/.test links ## mypy --strict
 
 wheel: .venv/.test ## build wheel and sdist, look inside, use the wheel without TVM
 	@$(BIN)/python tests/check_wheel.py build
+
+# In one run what they import, collect and remember is done once, and no core waits at the end of each.
+suites: .venv/.test links ## the next three together
+	@$(PYTEST) $(SPREAD) -m 'not faults and not slow and not device'
 
 compiler: .venv/.test links ## the tests that build hundreds of kernels
 	@$(PYTEST) $(SPREAD) -m 'compiler and not slow and not device'
