@@ -143,7 +143,7 @@ def make_order(ground: Ground, work: Work, specs: Mapping[str, Path]) -> tuple[O
     folder = reference_folder(ground, work)
     if not folder.exists():
         folder.mkdir()
-        Reference(task, folder)
+        Reference(task, folder).write()
     workload = task.workload
     inputs = [
         ArrayFile(path=str(folder / f"input{number}.npy"), shape=list(buffer.shape), dtype=buffer.dtype)

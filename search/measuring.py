@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .measurable import own_bytes
@@ -58,7 +59,9 @@ class Measuring(Generic[AnyRunner]):
             self._made.callback(self._end_workers)
             with scratch_errors():
                 self._folder.mkdir(mode=0o700)
-                reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)  # while TVM is imported
+            reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)
+            # While TVM is imported and the caller looks for the default.
+            self._written = self._made.enter_context(ThreadPoolExecutor(1)).submit(reference.write)
         except BaseException:
             self.close()
             raise
@@ -103,8 +106,13 @@ class Measuring(Generic[AnyRunner]):
         self._runner.workers = self._workers
 
     def _share_task(self) -> None:
-        """Hands the task to the workers, once; until then the caller's own work overlaps the import of TVM."""
+        """Hands the task to the workers, once; until then the caller's own work overlaps the import of TVM.
+
+        And the reference's: what is wrong with that, is said here.
+        """
         if not self._task_shared:
+            with scratch_errors():
+                self._written.result()
             self._workers.share_task()
             self._task_shared = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -60,7 +61,10 @@ class OutputReference:
 
 
 class Reference:
-    """The tuner's side: makes the files, and settles disputes between two candidates."""
+    """The tuner's side: makes the files, and settles disputes between two candidates.
+
+    Nothing is computed before `write`, which may be called in a thread of its own: NumPy lets others run meanwhile.
+    """
 
     def __init__(
         self,
@@ -73,11 +77,17 @@ class Reference:
     ) -> None:
         self.task = task
         self.folder = folder
-        self.inputs = random_inputs(task.workload, seed, task.ranges)
         self.is_whole = sum(stage.points for stage in task.workload.stages) <= whole_points
-        self._write(seed, sampled_points)
+        self._seed = seed
+        self._sampled_points = sampled_points
 
-    def _write(self, seed: int, sampled_points: int) -> None:
+    @cached_property
+    def inputs(self) -> dict[str, Array]:
+        """The arrays by name."""
+        return random_inputs(self.task.workload, self._seed, self.task.ranges)
+
+    def write(self) -> Reference:
+        """Makes inputs and expected values, and writes the files; itself."""
         workload = self.task.workload
         for number, buffer in enumerate(workload.inputs):
             array = np.ascontiguousarray(self.inputs[buffer.name], dtype=array_dtype(buffer.dtype))
@@ -90,13 +100,14 @@ class Reference:
             if self.is_whole:
                 np.save(self.folder / f"expected{number}.npy", whole[name])
                 continue
-            points = sample_points(workload.buffers[name].shape, sampled_points, seed)
+            points = sample_points(workload.buffers[name].shape, self._sampled_points, self._seed)
             affordable = affordable_points(workload, name, len(points))
             if affordable < len(points):  # some of each kind: they are sorted by place
                 points = points[np.linspace(0, len(points) - 1, affordable).astype(np.int64)]
             np.save(self.folder / f"points{number}.npy", points)
             np.save(self.folder / f"expected{number}.npy", self._at(name, points))
         (self.folder / "reference.json").write_text(json.dumps({"outputs": outputs}), encoding="utf-8")
+        return self
 
     def _at(self, output: str, points: NDArray[np.int64]) -> Array:
         return evaluate_points(self.task.workload, self.inputs, output, points)

@@ -95,7 +95,7 @@ def _wrong(task: Task, schedule: Schedule, folder: Path) -> str:
     from autosched.spec.tvm_build import set_pool_threads
 
     set_pool_threads(task.threads)
-    Reference(task, folder)
+    Reference(task, folder).write()
     workload = task.workload
     buffers = load_inputs(task, folder)
     for name in workload.outputs:

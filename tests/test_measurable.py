@@ -153,12 +153,12 @@ def test_points_are_as_many_as_there_is_time_for(tmp_path: Path) -> None:
     assert affordable_points(task.workload, "y", 192) == 24
     assert reference_steps(task.workload, "y", 24) <= MAX_REFERENCE_STEPS
     begin = time.monotonic()
-    Reference(task, tmp_path)
+    Reference(task, tmp_path).write()
     assert time.monotonic() - begin < 30
 
 
 def test_few_points_are_still_right(tmp_path: Path) -> None:
-    reference = Reference(GEMM, tmp_path, whole_points=0)
+    reference = Reference(GEMM, tmp_path, whole_points=0).write()
     expected = evaluate(GEMM.workload, random_inputs(GEMM.workload, 0), precise=True)["C"]
     assert reference.settles_for("C", [0, 383], [float(expected.flat[0]), float(expected.flat[383])])
 

@@ -252,7 +252,8 @@ def test_who_was_compared_with_nothing_is_compared_again(tmp_path: Path) -> None
     task = get_task("gemm", N=8, M=8, K=8, threads=1)
     workers = MeddledWorkers()
     workers.runner = runner = RemoteRunner(
-        workers=workers, reference=Reference(task, tmp_path, whole_points=0), protocol=Protocol(threads=1), cpus=(0,),
+        workers=workers, reference=Reference(task, tmp_path, whole_points=0).write(), protocol=Protocol(threads=1),
+        cpus=(0,),
         limits=Limits(),
     )  # type: ignore[arg-type] # fmt: skip
     assert runner.verify(None, 0, Schedule()) == 0.5  # type: ignore[arg-type]

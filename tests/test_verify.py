@@ -143,7 +143,7 @@ def test_a_checksum_sees_a_changed_element() -> None:
 @pytest.fixture(params=[10**9, 0], ids=["whole", "points"])
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Reference, OutputReference]:
     task = gemm(37, 53, 29)
-    reference = Reference(task, tmp_path, whole_points=request.param)
+    reference = Reference(task, tmp_path, whole_points=request.param).write()
     return reference, load_outputs(task, tmp_path)["C"]
 
 
