@@ -38,7 +38,8 @@ def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | 
     `end`: no finals begin after that time.
     """
     held: list[Schedule] = [default]
-    finalists = list(dict.fromkeys([default, *_nearest(journal)]))
+    served = journal.best()
+    finalists = list(dict.fromkeys([default, *_nearest(journal), *([served.schedule] if served is not None else [])]))
     for _ in range(REPEATS):
         medians = _medians(bench, journal, finalists, default)
         if not medians:
@@ -58,8 +59,8 @@ def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | 
 
 def _nearest(journal: Journal) -> list[Schedule]:
     """The fastest trials, as far as they are near the first."""
-    ranked = journal.fastest(FINALISTS)
-    least_s = min((s for schedule in ranked if (s := journal.level_s(schedule)) is not None), default=math.inf)
+    levels = [level_s for schedule in journal.fastest(1) if (level_s := journal.level_s(schedule)) is not None]
+    least_s = min(levels, default=math.inf)
     return journal.fastest(FINALISTS, below_s=NEAR * least_s)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from .background import Background
 from .measurable import own_bytes
 from .reference import Reference
 from .runner import Limits, Runner
@@ -60,8 +60,7 @@ class Measuring(Generic[AnyRunner]):
             with scratch_errors():
                 self._folder.mkdir(mode=0o700)
             reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)
-            # While TVM is imported and the caller looks for the default.
-            self._written = self._made.enter_context(ThreadPoolExecutor(1)).submit(reference.write)
+            self._written = Background(reference.write)  # while TVM is imported and the caller looks for the default
         except BaseException:
             self.close()
             raise
@@ -105,14 +104,15 @@ class Measuring(Generic[AnyRunner]):
         self._task_shared = False
         self._runner.workers = self._workers
 
-    def _share_task(self) -> None:
-        """Hands the task to the workers, once; until then the caller's own work overlaps the import of TVM.
+    def ready(self) -> None:
+        """Waits for the reference, which is made beside the caller's own work, so that it is no part of a trial."""
+        with scratch_errors():
+            self._written.result()
 
-        And the reference's: what is wrong with that, is said here.
-        """
+    def _share_task(self) -> None:
+        """Hands the task to the workers, once; until then the caller's own work overlaps the import of TVM."""
         if not self._task_shared:
-            with scratch_errors():
-                self._written.result()
+            self.ready()
             self._workers.share_task()
             self._task_shared = True
 

@@ -135,6 +135,9 @@ class Replay:
             else:
                 yield schedule, trial.failure
 
+    def ready(self) -> None:
+        """It always is."""
+
     def retime(
         self,
         schedules: Sequence[Schedule],

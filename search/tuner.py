@@ -67,6 +67,10 @@ class Bench(Interface):
         """Schedules measured before whose outputs were found wrong later."""
         ...
 
+    def ready(self) -> None:
+        """Waits until nothing but what the first schedule needs itself is left to be done before it is measured."""
+        ...
+
     def measure(
         self, schedules: Iterable[Schedule], *, is_known: Callable[[Schedule], bool] = ...
     ) -> Iterator[tuple[Schedule, Measurement | Failure]]:
@@ -134,6 +138,7 @@ def tune(
             past = history_of(store, machine, protocol, but=task)
             strategy = strategy_named(method, space, seed, past, trees_path(store.path, machine, protocol))
             firsts = (*starts, *(candidate.schedule for candidate in opening_candidates(space)))
+            open_bench.ready()
             search.run(open_bench, strategy, default, firsts, near_shapes(space, past))
             hold_finals(open_bench, journal, default.schedule, search.finals_end(), watch)
             journal.reached(budget)

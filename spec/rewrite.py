@@ -86,7 +86,7 @@ def inline(workload: Workload, staging: Inline) -> Workload:
         _check_size(value, found.count(buffer))
 
     readers = [reader for buffer in values for reader in workload.readers(buffer)]
-    inlined = {reader.name: (_inlined(reader, stage, _seen(workload, reader)),) for reader in readers}
+    inlined = {reader.name: (_inlined(reader, stage, _seen(workload, reader, stage)),) for reader in readers}
     return _replaced(workload, inlined | {stage.name: ()})
 
 
@@ -318,10 +318,11 @@ def _as_axes(load: Load, workload: Workload) -> tuple[Expr, ...]:
     )
 
 
-def _seen(workload: Workload, stage: Stage) -> Workload:
-    """What of a workload decides what becomes of one stage, whatever else there is: the buffers it reads."""
+def _seen(workload: Workload, *stages: Stage) -> Workload:
+    """What of a workload decides what becomes of some stages, whatever else there is: the buffers they read."""
     known = workload.buffers
-    read = tuple(known[name] for name in stage.reads if name in known)
+    names = dict.fromkeys(name for stage in stages for name in stage.reads)
+    read = tuple(known[name] for name in names if name in known)
     return Workload(inputs=read, stages=(), params=(), index_dtype=workload.index_dtype)
 
 

@@ -48,6 +48,8 @@ class PretendedBench:
         self.retimed: list[list[Schedule]] = []
         self.retracted: tuple[Schedule, ...] = ()
         self.busy_s = 0.0
+        self.waited: list[int] = []
+        """How many schedules had been measured whenever somebody waited for it."""
         self.open = False
 
     def __call__(self, task: Task, protocol: Protocol, limits: Limits | None = None) -> PretendedBench:
@@ -75,6 +77,9 @@ class PretendedBench:
                 schedule,
                 found if isinstance(found, Failure) else Measurement(samples_s=(found,) * 7, build_s=0, run_s=0),
             )
+
+    def ready(self) -> None:
+        self.waited.append(len(self.measured))
 
     def retime(
         self, schedules: Sequence[Schedule], rounds: int, *, least: int | None = None

@@ -38,6 +38,12 @@ def test_the_default_is_measured_first_and_last(store: Store) -> None:
     assert len(bench.retimed) >= 1
 
 
+def test_what_the_bench_prepares_is_waited_for_before_any_trial(store: Store) -> None:
+    bench = PretendedBench()
+    run(store, bench, 3, seconds=60.0)
+    assert bench.waited == [0], "else it counts as the time of a trial, and fewer are thought to fit into the seconds"
+
+
 def test_trials_are_a_total_and_each_is_a_record(store: Store) -> None:
     bench = PretendedBench()
     tuned = run(store, bench, 11)
