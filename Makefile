@@ -79,7 +79,7 @@ slow: .venv/.test links ## the tests that take longer
 	@$(PYTEST) -m 'slow and not device'
 
 # Fresh pairs and texts each day, the same for everybody on that day: docs/testing.md.
-slice: .venv/.test links ## a little of `make pairs`, `make fuzz`, `make seed-tasks`, other ones each day, and `make faults`
+slice: .venv/.test links ## a little of pairs, fuzz and seed-tasks, other ones each day, and of faults and store-faults
 	@$(BIN)/python tests/run_pairs.py --seconds 30 --seed $$(date -u +%Y%m%d)
 	@$(BIN)/python tests/run_fuzz.py --seconds 10 --seed $$(date -u +%Y%m%d)
 	@$(BIN)/python tests/run_seed_tasks.py --slice 4 --seed $$(date -u +%Y%m%d)
@@ -101,7 +101,7 @@ faults: .venv/.test links ## kill 200 tuners, fill disks, run bad candidates; ta
 	@$(BIN)/python tests/run_faults.py --seed $(SEED) $(if $(REPORT),--report $(REPORT))
 
 # REPORT=docs/store-faults.md keeps the table.
-store-faults: .venv/.test links ## 16 writers, 50 kills and 1,000 changed bytes on a store; table it (SEED=0 REPORT=)
+store-faults: .venv/.test links ## 16 writers, 50 kills, 1,000 changed bytes, 1,000 files on a store; table it (SEED=0 REPORT=)
 	@$(BIN)/python tests/run_store_faults.py --seed $(SEED) $(if $(REPORT),--report $(REPORT))
 
 device: .venv/.test links ## the tests that need a GPU

@@ -33,18 +33,25 @@ _OTHER_BOUNDS: Final = ("gemv", "bilinear", "depthwise_conv2d")
 
 
 def read_cases(folder: Path) -> tuple[list[Case], int]:
-    """The cases that a folder of ``--keep`` has times of, and their threads; SpecError where it has none."""
-    found, threads = [], set()
+    """The cases that a folder of ``--keep`` has times of beside PyTorch's, and their threads.
+
+    SpecError where there are none, or where they are of several machines or numbers of threads.
+    """
+    found: list[Case] = []
+    places: dict[str, int] = {}
     for work in cases():
         path = folder / FLEXTENSOR / f"{work.file_name}.json"
-        if path.exists():
-            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            found.append(case_from_kept(work, kept["found"]))
-            threads.add(int(kept["circumstances"]["threads"]))
-    if len(threads) != 1:
-        runs = "runs with several numbers of threads" if threads else "no times"
-        raise SpecError(f"{folder} has {runs}; it is what autosched bench {FLEXTENSOR} --keep writes")
-    return found, threads.pop()
+        if not path.exists():
+            continue
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        case, under = case_from_kept(work, kept["found"]), kept["circumstances"]
+        if TORCH in case.samples:
+            found.append(case)
+            places[json.dumps([under["machine"], under["threads"]])] = int(under["threads"])
+    if len(places) != 1:
+        what = "times of several machines or numbers of threads" if places else "no times beside torch"
+        raise SpecError(f"{folder} has {what}; give what one machine's autosched bench {FLEXTENSOR} --keep wrote")
+    return found, next(iter(places.values()))
 
 
 def share_of_ceiling(case: Case, threads: int) -> float | None:

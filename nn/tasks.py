@@ -207,7 +207,7 @@ def _record(task: SpecTask, store: Store, budget: Budget, options: dict[str, Any
     from .algorithms import algorithms_of
 
     machine = options.get("machine")
-    algorithms = () if task.op is None else algorithms_of(task, DEFAULT_ALLOW)
+    algorithms = algorithms_of(task, DEFAULT_ALLOW)
     space = space_name(None, [algorithm.name for algorithm in algorithms])
     state = store.search_state(task, machine)
     if state is not None and state.covers(budget.trials, space, budget.early_stopping):

@@ -75,9 +75,9 @@ def copy_nest(
     """The nest of a staged read whose layout is `loops`, the last `tile` of them the tile's own rows and lanes.
 
     Where the innermost loop walks the source too, it is vectorized: as a whole, or where it may go past the source's
-    end in pieces that divide `block`, the elements that stay together there. Elsewhere the loops of `run` that make up
-    about `LINE_ELEMENTS` go inside the tile, so that lines of the source are read whole while the tile's lines are
-    written.
+    end in pieces that divide `block`, the elements that stay together there, unless those are too few. Elsewhere the
+    loops of `run` that make up about `LINE_ELEMENTS` go inside the tile, so that lines of the source are read whole
+    while the tile's lines are written.
     """
     extents = dict(loops)
     points = math.prod(extents.values())
@@ -99,7 +99,7 @@ def copy_nest(
             outer.remove(name)
             inner.insert(0, name)
             continue
-        pieces = (f"{name}x", f"{name}y")
+        pieces = (_unlike(names, f"{name}x"), _unlike(names, f"{name}y"))
         splits.append(Split(axis=name, into=pieces, factors=(extents[name] // piece, piece)))
         outer[outer.index(name)] = pieces[0]
         extents |= {pieces[0]: extents[name] // piece, pieces[1]: piece}
@@ -115,8 +115,13 @@ def _contiguous(stage: str, names: Sequence[str], extents: Mapping[str, int], pi
     vector, order = last, tuple(names)
     splits: tuple[Split, ...] = ()
     if piece < extents[last]:
-        whole, vector = f"{last}v", f"{last}l"
+        whole, vector = _unlike(names, f"{last}v"), _unlike(names, f"{last}l")
         splits = (Split(axis=last, into=(whole, vector), factors=(extents[last] // piece, piece)),)
         order = (*names[:-1], whole, vector)
     binds = (BindLoop(loop=vector, to="vectorize"),)
     return Nest(stage=stage, splits=splits, order=order, bind=(bind, *binds) if bind else binds)
+
+
+def _unlike(names: Sequence[str], wanted: str) -> str:
+    """A name for a piece of a loop that none of the nest's axes has."""
+    return wanted if wanted not in names else _unlike(names, f"{wanted}_")

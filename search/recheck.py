@@ -81,8 +81,7 @@ def recheck(
 
     What got slower than `tolerance` allows is timed in turn with the next best: where one of those is faster now, it
     goes into quarantine, and else its earlier times no longer count. With `algorithms` the default is that of a search
-    that had them. SpecError for a task that cannot be measured here,
-    MeasureError where the harness fails.
+    that had them. SpecError for a task that cannot be measured here, MeasureError where the harness fails.
     """
     check_measurable(task)
     session = _Session(task, store, machine or this_machine(), tolerance, algorithms)

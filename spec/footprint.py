@@ -99,7 +99,7 @@ def _accesses(nest: StageNest, buffers: tuple[Buffer, ...]) -> tuple[Access, ...
 def _access(load: Load, buffer: Buffer, values: Mapping[str, Expr], facts: Facts) -> Access:
     steps: list[dict[str, int]] = []
     for position in load.indices:
-        _, terms = linear(substitute(_unclamped(position), values), facts)
+        _, terms = linear(_unclamped(substitute(position, values), facts), facts)
         moved: dict[str, int] = {}
         for atom, coefficient in terms.items():
             if isinstance(atom, Axis):
@@ -115,11 +115,16 @@ def _access(load: Load, buffer: Buffer, values: Mapping[str, Expr], facts: Facts
     return Access(buffer=buffer.name, element_bytes=size_bytes(buffer.dtype), shape=buffer.shape, steps=tuple(steps))
 
 
-def _unclamped(position: Expr) -> Expr:
-    """A position without what keeps it inside of an axis: that matters to a few surplus steps at its end alone."""
-    return transform(
-        position, lambda n: n.a if isinstance(n, Binary) and n.op == "min" and isinstance(n.b, Const) else n
-    )
+def _unclamped(position: Expr, facts: Facts) -> Expr:
+    """A position without what keeps a padded axis inside: that matters to a few surplus steps at its end alone."""
+
+    def visit(node: Expr) -> Expr:
+        if isinstance(node, Binary) and node.op == "min" and isinstance(node.b, Const):
+            surplus = value_range(node.a, facts)[1] - int(node.b.text)
+            return node.a if surplus <= int(node.b.text) else node
+        return node
+
+    return transform(position, visit)
 
 
 def touched_bytes(accesses: Sequence[Access], extents: Mapping[str, int]) -> float:

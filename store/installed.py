@@ -15,33 +15,36 @@ if TYPE_CHECKING:
 
 def installed_versions(names: Sequence[str]) -> dict[str, str]:
     """Name → version of those that are installed, in the order of `names`."""
-    found: dict[str, str] = {}
+    return {name: version for name in names if (version := _version_of(name)) is not None}
+
+
+def _version_of(name: str) -> str | None:
+    """The version in the first folder that knows a distribution; None where none does."""
     for folder in sys.path:
-        for name in names:
-            if name not in found and (version := _version_in(Path(folder), name)) is not None:
-                found[name] = version
-    for name in names:
-        if name not in found and (version := _asked_at_length(name)) is not None:
-            found[name] = version
-    return {name: found[name] for name in names if name in found}
+        described = list(Path(folder).glob(f"{name.replace('-', '_')}-*.*-info"))
+        if len(described) == 1 and (version := _version_in(described[0] / "METADATA")) is not None:
+            return version
+        if described:
+            return _asked_at_length(name)  # several, as a broken upgrade leaves them, or an egg
+    return None
 
 
-def _version_in(folder: Path, name: str) -> str | None:
-    """What the one ``.dist-info`` of a distribution in a folder says; None where there is none, or several."""
-    described = list(folder.glob(f"{name.replace('-', '_')}-*.dist-info/METADATA"))
-    if len(described) != 1:
+def _version_in(metadata: Path) -> str | None:
+    """What a file says of its distribution; None where it is not there, or does not."""
+    try:
+        with metadata.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("Version:"):
+                    return line.removeprefix("Version:").strip()
+                if not line.strip():
+                    break
+    except OSError:
         return None
-    with described[0].open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if line.startswith("Version:"):
-                return line.removeprefix("Version:").strip()
-            if not line.strip():
-                break
     return None
 
 
 def _asked_at_length(name: str) -> str | None:
-    import importlib.metadata  # here: what is not found in the plain place is somewhere else, or nowhere
+    import importlib.metadata  # here: what does not stand in the plain form
 
     try:
         return importlib.metadata.version(name)

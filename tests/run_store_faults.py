@@ -1,6 +1,6 @@
 """``make store-faults``: a store under many writers and kills, with bytes changed, and among bad files; tables it.
 
-Exit status 1 where anything was lost, torn or wrong. SHORT does a little of each, as the unit suite does.
+Exit status 1 where anything was lost, torn or wrong. SHORT does a little of each, as `make slice` does.
 """
 
 from __future__ import annotations

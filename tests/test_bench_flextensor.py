@@ -196,12 +196,20 @@ def test_the_suite_runs_on_small_shapes() -> None:
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 
-def kept_in(folder: Path, name: str, tuned: tuple[float, ...], torch: tuple[float, ...], threads: int = 1) -> None:
+def kept_in(
+    folder: Path,
+    name: str,
+    tuned: tuple[float, ...],
+    torch: tuple[float, ...],
+    *,
+    threads: int = 1,
+    machine: str = "this one",
+) -> None:
     """Times of a case as ``--keep`` leaves them; the ceiling takes a millisecond."""
     (each,) = [each for each in cases() if each.name == name]
     samples = {TUNED: tuned, TORCH: torch, PEAK: (1e-3,) * len(tuned)}
     found = {"samples": samples, "trials": 8, "wall_s": 2.0}
-    keep(folder / "flextensor110" / f"{each.file_name}.json", {"threads": threads}, found)
+    keep(folder / "flextensor110" / f"{each.file_name}.json", {"threads": threads, "machine": machine}, found)
 
 
 @pytest.fixture
@@ -243,9 +251,15 @@ def test_the_page_is_written_with_a_plot(kept: Path) -> None:
     assert b"<svg" in (kept / "flextensor110.svg").read_bytes()
 
 
-def test_times_of_one_number_of_threads(kept: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    kept_in(kept, "GMV/gemv0", (1.0,), (1.0,), threads=2)
-    with pytest.raises(SpecError, match="has runs with several numbers of threads; it is what autosched bench"):
+@pytest.mark.parametrize("other", [{"threads": 2}, {"machine": "another"}])
+def test_times_are_of_one_machine(kept: Path, other: dict[str, Any]) -> None:
+    kept_in(kept, "GMV/gemv0", (1.0,), (1.0,), **other)
+    with pytest.raises(SpecError, match="has times of several machines or numbers of threads; give what one machine's"):
         flextensor_page.read_cases(kept)
-    with pytest.raises(SpecError, match="has no times; it is what autosched bench flextensor110 --keep writes"):
-        flextensor_page.read_cases(tmp_path_factory.mktemp("none"))
+
+
+def test_times_are_beside_torch(kept: Path) -> None:
+    for path in (kept / "flextensor110").iterdir():
+        path.write_text(path.read_text().replace('"torch"', '"numpy"'))
+    with pytest.raises(SpecError, match="has no times beside torch; give what one machine's autosched bench"):
+        flextensor_page.read_cases(kept)

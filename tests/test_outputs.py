@@ -102,7 +102,7 @@ def test_values_that_are_not_reduced_are_padded_together() -> None:
     split = Split(axis="i", into=("io", "ii"), factors=(2, 4), tail="pad")
     schedule = Schedule(stagings=(Accumulate(stage="two", as_="wide", splits=(split,), order=("io", "k", "ii")),))
     made = rewrite(schedule, workload).stages[0]
-    assert texts(made)[1] == "X[min(io * 4 + ii, 5), k] + X[0, k]"
+    assert texts(made)[1] == "X[min(io * 4 + ii // 2 * 2, 4) + ii % 2, k] + X[0, k]"
     assert_lowers_correctly(schedule, Task(workload=workload, threads=1))
 
 
@@ -136,6 +136,15 @@ def test_a_copy_out_is_inlined_into_its_reader() -> None:
     assert [each.name for each in made.stages] == ["best.acc", "Y"]
     assert texts(made.stages[1]) == ["best.acc.v1[i % 3, i // 3] * cast(float32, best.acc.v0[i % 3, i // 3])"]
     assert_lowers_correctly(schedule, Task(workload=SCALED, threads=1))
+
+
+def test_a_stage_that_its_own_values_index_is_inlined() -> None:
+    J = Buffer(name="J", shape=(4,), dtype="int32")
+    S = stage("S", {"i": 4}, {"S": "int32"}, "J[i]")
+    Y = stage("Y", {"i": 4}, {"Y": "int32"}, "S[min(max(S[i], 0), 3)]")
+    workload = Workload(inputs=(J,), stages=(S, Y), params=("J", "Y"))
+    (made,) = rewrite(Schedule(stagings=(Inline(stage="S"),)), workload).stages
+    assert texts(made) == ["J[min(max(J[i], 0), 3)]"]
 
 
 def test_outputs_are_not_inlined() -> None:

@@ -135,3 +135,6 @@ def test_the_first_place_on_the_path_counts(tmp_path: Path, monkeypatch: pytest.
         )
     monkeypatch.setattr("sys.path", [str(tmp_path / "none"), str(tmp_path / "a"), str(tmp_path / "b")])
     assert installed_versions(["some-thing", "other"]) == {"some-thing": "2.0"}
+    (tmp_path / "a" / "some_thing-3.0.dist-info").mkdir()  # a broken upgrade
+    (tmp_path / "a" / "some_thing-3.0.dist-info" / "METADATA").write_text("Name: some-thing\nVersion: 3.0\n")
+    assert installed_versions(["some-thing"])["some-thing"] == importlib.metadata.version("some-thing") != "1.0"
