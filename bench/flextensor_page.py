@@ -1,7 +1,6 @@
 """What the bench of FlexTensor's 110 cases found, for people: a table by groups, one of all cases, and a plot.
 
-autosched bench flextensor110 --against torch --keep DIR
-python -m autosched.bench.flextensor_page DIR --page docs/performance.md
+After `autosched bench flextensor110 --keep DIR`: ``python -m autosched.bench.flextensor_page DIR --page PAGE.md``.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -17,10 +16,11 @@ from ..nn.suites import FLEXTENSOR
 from ..search.peak import peak_flops, peak_task
 from ..spec.errors import SpecError
 from .figures import geometric_mean
+from .kept import read_any
 from .match import PEAK, TUNED
 from .page import page_with
-from .rounds import ratios, spread
-from .suites.flextensor110 import GROUP_LEAST, LEAST, MEAN, Case, case_from_kept, cases
+from .rounds import ratios
+from .suites.flextensor110 import GROUP_LEAST, LEAST, MEAN, Case, case_from_kept, cases, kept_path, times_of
 from .sweep import TORCH
 
 if TYPE_CHECKING:
@@ -40,10 +40,9 @@ def read_cases(folder: Path) -> tuple[list[Case], int]:
     found: list[Case] = []
     places: dict[str, int] = {}
     for work in cases():
-        path = folder / FLEXTENSOR / f"{work.file_name}.json"
-        if not path.exists():
+        kept = read_any(kept_path(folder, work))
+        if kept is None:
             continue
-        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         case, under = case_from_kept(work, kept["found"]), kept["circumstances"]
         if TORCH in case.samples:
             found.append(case)
@@ -70,29 +69,24 @@ def text_of(found: Sequence[Case], threads: int) -> str:
     return "\n".join([*_group_lines(found, shares), "", *_case_lines(found, shares)])
 
 
-def _times(case: Case) -> float:
-    times = case.times_torch
-    assert times is not None, "PyTorch has, or composes, all of them"
-    return times
-
-
 def _group_lines(found: Sequence[Case], shares: Mapping[str, float | None]) -> Iterator[str]:
     yield "| group | cases | times torch eager, mean | wanted | least | of the ceiling, mean | trials, seconds |"
     yield "|---|---:|---:|---:|---|---:|---:|"
     means = []
     for group, bar in GROUP_LEAST.items():
-        mine = [case for case in found if case.work.group == group]
-        if not mine:
+        times = times_of(found, group)
+        if not times:
             continue
-        means.append(geometric_mean([_times(case) for case in mine]))
-        least = min(mine, key=_times)
+        means.append(geometric_mean(times.values()))
+        least = min(times, key=times.__getitem__)
+        mine = [case for case in found if case.work.group == group]
         known = [share for case in mine if (share := shares[case.work.name]) is not None]
         yield (
-            f"| {group} | {len(mine)} | {means[-1]:.2f} | ≥ {bar} | {_times(least):.2f} ({_short(least)}) | "
+            f"| {group} | {len(mine)} | {means[-1]:.2f} | ≥ {bar} | {times[least]:.2f} ({least.rpartition('/')[2]}) | "
             f"{f'{geometric_mean(known):.2f}' if known else ''} | {_mean(c.trials for c in mine)}, "
             f"{_mean(c.wall_s for c in mine)} |"
         )
-    low = [case for case in found if _times(case) < _least_wanted(case)]
+    low = [case for case in found if case.times_torch is not None and case.times_torch < case.wanted]
     yield (
         f"| all | {len(found)} | {geometric_mean(means):.2f} | ≥ {MEAN} | "
         f"{len(low)} below {LEAST} and below torch's noise | | "
@@ -100,17 +94,8 @@ def _group_lines(found: Sequence[Case], shares: Mapping[str, float | None]) -> I
     )
 
 
-def _least_wanted(case: Case) -> float:
-    torch = spread(case.samples[TORCH])
-    return min(LEAST, torch.low / torch.high)
-
-
 def _mean(values: Iterator[float]) -> str:
     return f"{statistics.mean(values):.0f}"
-
-
-def _short(case: Case) -> str:
-    return case.work.name.rpartition("/")[2]
 
 
 def _case_lines(found: Sequence[Case], shares: Mapping[str, float | None]) -> Iterator[str]:
@@ -139,16 +124,15 @@ def plot(found: Sequence[Case], path: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = FLEXTENSOR  # the same times give the same file
     from matplotlib import pyplot as plt
 
-    groups = [group for group in GROUP_LEAST if any(case.work.group == group for case in found)]
+    columns = {group: list(times.values()) for group in GROUP_LEAST if (times := times_of(found, group))}
     figure, axes = plt.subplots(figsize=(8, 4))
     axes.axhline(1.0, color="black", linewidth=0.8)
-    for place, group in enumerate(groups):
-        times = [_times(case) for case in found if case.work.group == group]
-        axes.plot([place] * len(times), times, "o", color="tab:blue", alpha=0.5, markersize=4)
-        axes.plot([place - 0.3, place + 0.3], [geometric_mean(times)] * 2, color="tab:blue", linewidth=2)
+    for place, (group, column) in enumerate(columns.items()):
+        axes.plot([place] * len(column), column, "o", color="tab:blue", alpha=0.5, markersize=4)
+        axes.plot([place - 0.3, place + 0.3], [geometric_mean(column)] * 2, color="tab:blue", linewidth=2)
         axes.plot([place - 0.3, place + 0.3], [GROUP_LEAST[group]] * 2, color="tab:red", linewidth=1, linestyle=":")
     axes.set(ylabel="times as fast as PyTorch eager", yscale="log")
-    axes.set_xticks(range(len(groups)), groups)
+    axes.set_xticks(range(len(columns)), list(columns))
     axes.set_yticks([0.5, 1, 2, 4, 8, 16, 32], ["0.5", "1", "2", "4", "8", "16", "32"])
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})

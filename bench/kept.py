@@ -27,13 +27,17 @@ def circumstances(ground: Ground, work: Work) -> Any:
 
 def read_kept(path: Path, expected: Any) -> tuple[Any, str] | None:
     """What was kept under the same circumstances, and its date; None where there is nothing whole."""
+    kept = read_any(path)
+    return (kept["found"], kept["date"]) if kept is not None and kept["circumstances"] == expected else None
+
+
+def read_any(path: Path) -> dict[str, Any] | None:
+    """What was kept, under whatever circumstances: with ``found`` these and the ``date``; None as above."""
     try:
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if kept.keys() != {"date", "circumstances", "found"} or kept["circumstances"] != expected:
-        return None
-    return kept["found"], kept["date"]
+    return kept if kept.keys() == {"date", "circumstances", "found"} else None
 
 
 def keep(path: Path, under: Any, found: Any) -> None:

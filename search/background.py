@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,25 +12,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Background(Generic[T]):
-    """A function that runs from now on; nobody has to wait for it, not even the end of the process."""
+def in_background(run: Callable[[], T]) -> Future[T]:
+    """What `run`, which begins now, comes to. Nobody has to wait for it, as for an executor's at the process' end."""
+    future: Future[T] = Future()
 
-    def __init__(self, run: Callable[[], T]) -> None:
-        self._run = run
-        self._found: list[T] = []
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
+    def work() -> None:
         try:
-            self._found.append(self._run())
-        except BaseException as error:  # noqa: BLE001 # told to who asks for the result
-            self._error = error
+            future.set_result(run())
+        except BaseException as error:  # noqa: BLE001 # raised again for who asks for the result
+            future.set_exception(error)
 
-    def result(self) -> T:
-        """What it returns, once it does; what it raises is raised here."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._found[0]
+    threading.Thread(target=work, daemon=True).start()
+    return future

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..spec.expr import Axis, Binary, Const, loads, walk
 from ..spec.rewrite import REMEMBERED
 from ..spec.schedule import Accumulate, Split
-from .tiling import FreeNames
+from .free_names import FreeNames
 
 if TYPE_CHECKING:
     from ..spec.workload import Stage, Workload

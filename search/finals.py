@@ -11,7 +11,10 @@ from ..spec.claim import Failure
 from .progress import FinalistsTimed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..spec.schedule import Schedule
+    from ..store.records import Record
     from .journal import Journal
     from .progress import Watch
     from .tuner import Bench
@@ -38,8 +41,7 @@ def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | 
     `end`: no finals begin after that time.
     """
     held: list[Schedule] = [default]
-    served = journal.best()
-    finalists = list(dict.fromkeys([default, *_nearest(journal), *([served.schedule] if served is not None else [])]))
+    finalists = _seated(default, journal.best(), _nearest(journal))
     for _ in range(REPEATS):
         medians = _medians(bench, journal, finalists, default)
         if not medians:
@@ -54,7 +56,13 @@ def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | 
         ratios = [s / t for schedule, s in medians.items() if (t := journal.level_s(schedule)) is not None]
         if not journal.fastest(1, without=held, below_s=winner_s / max(CLOSE, min(ratios, default=1.0))):
             return
-        finalists = list(dict.fromkeys([default, leader.schedule, *journal.fastest(FINALISTS, without=held)]))
+        finalists = _seated(default, leader, journal.fastest(FINALISTS, without=held))
+
+
+def _seated(default: Schedule, leader: Record | None, trials: Sequence[Schedule]) -> list[Schedule]:
+    """The default, the store's leader and some trials, each once."""
+    served = () if leader is None else (leader.schedule,)
+    return list(dict.fromkeys((default, *served, *trials)))
 
 
 def _nearest(journal: Journal) -> list[Schedule]:

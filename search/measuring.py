@@ -7,7 +7,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from .background import Background
+from .background import in_background
 from .measurable import own_bytes
 from .reference import Reference
 from .runner import Limits, Runner
@@ -60,7 +60,7 @@ class Measuring(Generic[AnyRunner]):
             with scratch_errors():
                 self._folder.mkdir(mode=0o700)
             reference = Reference(task, self._folder, seed=seed, whole_points=whole_points)
-            self._written = Background(reference.write)  # while TVM is imported and the caller looks for the default
+            self._written = in_background(reference.write)  # while TVM is imported and the caller looks for the default
         except BaseException:
             self.close()
             raise

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..spec.expr import Axis, axes_in
 from ..spec.schedule import Bind, BindFused, BindLoop, Nest, Split
+from .free_names import FreeNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,6 +89,7 @@ def copy_nest(
     inner: list[str] = []
     splits: list[Split] = []
     budget = LINE_ELEMENTS
+    free = FreeNames(names)
     for name in reversed(run):
         if name not in outer or budget < 2:
             break
@@ -99,7 +101,7 @@ def copy_nest(
             outer.remove(name)
             inner.insert(0, name)
             continue
-        pieces = (_unlike(names, f"{name}x"), _unlike(names, f"{name}y"))
+        pieces = (free(f"{name}x"), free(f"{name}y"))
         splits.append(Split(axis=name, into=pieces, factors=(extents[name] // piece, piece)))
         outer[outer.index(name)] = pieces[0]
         extents |= {pieces[0]: extents[name] // piece, pieces[1]: piece}
@@ -115,13 +117,9 @@ def _contiguous(stage: str, names: Sequence[str], extents: Mapping[str, int], pi
     vector, order = last, tuple(names)
     splits: tuple[Split, ...] = ()
     if piece < extents[last]:
-        whole, vector = _unlike(names, f"{last}v"), _unlike(names, f"{last}l")
+        free = FreeNames(names)
+        whole, vector = free(f"{last}v"), free(f"{last}l")
         splits = (Split(axis=last, into=(whole, vector), factors=(extents[last] // piece, piece)),)
         order = (*names[:-1], whole, vector)
     binds = (BindLoop(loop=vector, to="vectorize"),)
     return Nest(stage=stage, splits=splits, order=order, bind=(bind, *binds) if bind else binds)
-
-
-def _unlike(names: Sequence[str], wanted: str) -> str:
-    """A name for a piece of a loop that none of the nest's axes has."""
-    return wanted if wanted not in names else _unlike(names, f"{wanted}_")

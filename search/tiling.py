@@ -13,6 +13,7 @@ import attrs
 
 from ..spec.expr import Load, axes_in, loads
 from ..spec.schedule import Accumulate, Bind, BindFused, BindLoop, Fuse, Nest, Partial, Reindex, Split, Staging
+from .free_names import FreeNames
 from .layouts import Layout, length_of
 from .packing import copy_nest, divisor_at_most, parallel_bind, source_run
 
@@ -69,23 +70,6 @@ def reach_of(stage: Stage, layout: Layout, tile: Tile) -> dict[str, int]:
     """How far a tile runs along the axes that it does not fill, of groups of one axis."""
     groups = ((layout.vector, tile.lanes * tile.vectors), (layout.rows, tile.rows))
     return {axes[0]: -(-length_of(axes, stage) // size) * size for axes, size in groups if len(axes) == 1}
-
-
-class FreeNames:
-    """Names for pieces of axes, free of clashes within one stage; asked twice, the same name comes back."""
-
-    def __init__(self, taken: Sequence[str]) -> None:
-        self._taken = set(taken)
-        self._made: dict[str, str] = {}
-
-    def __call__(self, wanted: str) -> str:
-        if wanted not in self._made:
-            name = wanted
-            while name in self._taken:
-                name += "_"
-            self._taken.add(name)
-            self._made[wanted] = name
-        return self._made[wanted]
 
 
 class _Tiling:

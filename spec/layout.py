@@ -65,7 +65,7 @@ def recut(axes: Sequence[IterAxis], fuses: Sequence[Fuse], splits: Sequence[Spli
             padded.append((whole, axis.extent))
             if clamp:
                 inner = 1 if axis.name in of_runs else math.prod(found.factors[1:])
-                clamped = _clamped(whole, axis.extent, inner)
+                clamped = _kept_inside(whole, axis.extent, inner)
                 clamps[clamped], whole = whole, clamped
         value[axis.name] = whole
         new_axes += [IterAxis(name=n, extent=f) for n, f in zip(found.into, found.factors, strict=True)]
@@ -75,7 +75,7 @@ def recut(axes: Sequence[IterAxis], fuses: Sequence[Fuse], splits: Sequence[Spli
     return Recut(axes=tuple(new_axes), old_in_new=old_in_new, new_in_old=digits, padded=tuple(padded), clamps=clamps)
 
 
-def _clamped(whole: Expr, extent: int, inner: int) -> Expr:
+def _kept_inside(whole: Expr, extent: int, inner: int) -> Expr:
     """`whole` where it is below `extent`, and else a value that is.
 
     Of an axis in pieces of `inner`, blocks that divide both are moved as one, so that they can be vectors still:

@@ -5,6 +5,7 @@ That imports thirty modules, sockets and archives among them, and a lookup asks 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,15 +32,12 @@ def _version_of(name: str) -> str | None:
 
 def _version_in(metadata: Path) -> str | None:
     """What a file says of its distribution; None where it is not there, or does not."""
-    try:
-        with metadata.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if line.startswith("Version:"):
-                    return line.removeprefix("Version:").strip()
-                if not line.strip():
-                    break
-    except OSError:
-        return None
+    with contextlib.suppress(OSError), metadata.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("Version:"):
+                return line.removeprefix("Version:").strip()
+            if not line.strip():
+                break
     return None
 
 

@@ -69,6 +69,12 @@ class Case:
         """How many times as fast as eager PyTorch; None where it did not take part."""
         return ratios(self.samples[TORCH], self.samples[TUNED]).median if TORCH in self.samples else None
 
+    @property
+    def wanted(self) -> float:
+        """How many times as fast it must be: by PyTorch's own noise less than others."""
+        torch = spread(self.samples[TORCH])
+        return min(LEAST, torch.low / torch.high)
+
 
 def cases() -> tuple[Work, ...]:
     """The works by the names ``C2D/yolo3``, in the order of the paper's figure."""
@@ -102,7 +108,7 @@ def case_of(ground: Ground, each: Work) -> Case:
     """A work tuned and timed, or what was kept of it; one that cannot be measured does not end the others."""
     expected = circumstances(ground, each)
     folder = ground.options.keep
-    path = Path(folder).expanduser() / FLEXTENSOR / f"{each.file_name}.json" if folder else None
+    path = kept_path(Path(folder).expanduser(), each) if folder else None
     kept = None if path is None else read_kept(path, expected)
     if kept is not None:
         ground.note(f"times of earlier runs, kept in {folder}, are among these")
@@ -134,6 +140,11 @@ def _played(ground: Ground, each: Work, spec: Path) -> Match:
         shutil.rmtree(reference_folder(ground, each), ignore_errors=True)  # those of all cases are gigabytes
 
 
+def kept_path(folder: Path, each: Work) -> Path:
+    """Where ``--keep`` has the times of a case."""
+    return folder / FLEXTENSOR / f"{each.file_name}.json"
+
+
 def case_from_kept(each: Work, found: Any) -> Case:
     """A case as ``--keep`` has it."""
     samples = {label: tuple(taken) for label, taken in found["samples"].items()}
@@ -153,23 +164,28 @@ def case_row(case: Case) -> Row:
         f"{case.work.name}: times torch",
         ratios(case.samples[TORCH], case.samples[TUNED]),
         "x",
-        at_least(min(LEAST, torch.low / torch.high)),
+        at_least(case.wanted),
         f"{ours * 1e6:.4g} µs, torch {torch.median * 1e6:.4g} µs{search}",
     )
+
+
+def times_of(found: Sequence[Case], group: str) -> dict[str, float]:
+    """The cases of a group beside which PyTorch took part, by name: how many times as fast they are."""
+    mine = {case.work.name: case.times_torch for case in found if case.work.group == group}
+    return {name: figure for name, figure in mine.items() if figure is not None}
 
 
 def closing_rows(found: Sequence[Case]) -> Iterator[Row]:
     """The mean and the least case of each group, and the mean of the groups, which has a bar where all are there."""
     means = {}
     for group, bar in GROUP_LEAST.items():
-        mine = [case for case in found if case.work.group == group]
-        times = {case.work.name: case.times_torch for case in mine}
-        known = {name: figure for name, figure in times.items() if figure is not None}
+        known = times_of(found, group)
         if not known:
             continue
         means[group] = geometric_mean(known.values())
+        count = sum(case.work.group == group for case in found)
         least = min(known, key=known.__getitem__)
-        detail = f"of {len(known)} of {len(mine)} cases, the least {least.partition('/')[2]} {known[least]:.2f}"
+        detail = f"of {len(known)} of {count} cases, the least {least.partition('/')[2]} {known[least]:.2f}"
         yield Row(name=f"{group}: times torch, mean", figure=means[group], unit="x", bar=at_least(bar), detail=detail)
     if means:
         whole = len(means) == len(GROUPS)
