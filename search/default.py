@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import random
 from typing import TYPE_CHECKING, Final
 
 from ..spec.check import check_schedule
 from ..spec.gpu import limits_of
 from ..spec.schedule import Schedule
 from ..store.machine import this_machine
+from .collecting import rare_collections
+from .first_look import SAMPLES, first_look
 from .gpu_default import gpu_schedule
 from .space import Candidate, Space, candidate_from_plan
 
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from ..spec.task import Task
     from ..store.speeds import Speeds
 
-SAMPLES: Final = 160
-"""Points looked at first; a space of no more points is looked at whole."""
 CLIMBS: Final = 3
-"""How many of the best samples, of different sketches, are improved step by step."""
+"""How many of the best samples, of different sketches, are improved step by step, and the best of each way."""
 CANDIDATES: Final = 400
 """Candidates made in all, at a few milliseconds each."""
 
@@ -43,7 +41,9 @@ def default_schedule(
     """
     if limits_of(task.target) is not None:
         return gpu_schedule(task)
-    return default_candidate(Space(task, machine or this_machine(), speeds=speeds, algorithms=algorithms)).schedule
+    with rare_collections():
+        space = Space(task, machine or this_machine(), speeds=speeds, algorithms=algorithms)
+        return default_candidate(space).schedule
 
 
 def default_candidate(space: Space) -> Candidate:
@@ -63,28 +63,25 @@ def opening_candidates(space: Space) -> tuple[Candidate, ...]:
 
 def best_of(space: Space, ways: Sequence[range]) -> Candidate:
     """The candidate with the least predicted time of some ways to compute the task, which share the samples."""
-    rng = random.Random(0)
-    made: dict[tuple[int, ...], Candidate] = {}
     ways = space.near(ways)
-    share = SAMPLES // len(ways)
-    points = itertools.chain.from_iterable(
-        space.points_of(way) if space.size_of(way) <= share else [space.sample(rng, way) for _ in range(share)]
-        for way in ways
-    )
-    for point in points:
-        candidate = space.candidate(point)
-        if candidate is not None:
-            made[point] = candidate
+    made = first_look(space, ways)
     if not made:
         return _plain(space, ways[0])
-    starts: dict[int, Candidate] = {}
-    for candidate in sorted(made.values(), key=_order):
-        starts.setdefault(candidate.point[0], candidate)
-    best = min(made.values(), key=_order)
+    best = min(made, key=_order)
     budget = [CANDIDATES - SAMPLES]
-    for start in list(starts.values())[:CLIMBS]:
+    for start in _starts(ways, made):
         best = min(best, _climbed(space, start, budget), key=_order)
     return best
+
+
+def _starts(ways: Sequence[range], made: Sequence[Candidate]) -> list[Candidate]:
+    """The best candidates, of different sketches; the best of each way to compute the task is one of them."""
+    of_sketch: dict[int, Candidate] = {}
+    for candidate in sorted(made, key=_order):
+        of_sketch.setdefault(candidate.point[0], candidate)
+    ranked = list(of_sketch.values())
+    first_of_way = [next((each for each in ranked if each.point[0] in way), None) for way in ways]
+    return list(dict.fromkeys([*ranked[:CLIMBS], *filter(None, first_of_way)]))
 
 
 def _climbed(space: Space, start: Candidate, budget: list[int]) -> Candidate:

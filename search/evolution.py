@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ..spec.claim import Failure
+from .first_look import first_look
 from .space import Candidate
 from .strategy import Untried
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .strategy import Outcome
 
 POOL: Final = 256
-"""Candidates drawn at the start, from which sketches are compared."""
+"""Candidates at the start, from which sketches are compared."""
 SKETCHES: Final = 12
 """How many sketches are tried once before any is looked at closer."""
 NEAR: Final = 2.0
@@ -85,12 +86,14 @@ class Evolution:
         return self._untried.proposals(count, lambda: self._next(children))
 
     def _drawn_pool(self) -> list[Candidate]:
-        """Different candidates by predicted time; all there are in a small space."""
+        """Different candidates by predicted time; all there are in a small space, else the first look and some more."""
         space = self._space
+        drawn: list[Candidate | None]
         if space.size <= POOL:
             drawn = [space.candidate(point) for point in space.points()]
         else:
-            drawn = [self._untried.at(space.sample(self._rng)) for _ in range(POOL)]
+            drawn = [*first_look(space, space.near(space.ways))]
+            drawn += [self._untried.at(space.sample(self._rng)) for _ in range(POOL - len(drawn))]
         different = {candidate.schedule: candidate for candidate in drawn if candidate is not None}
         return sorted(different.values(), key=lambda candidate: (candidate.predicted_s, candidate.point))
 

@@ -7,6 +7,8 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from ..spec.claim import Failure
 from .progress import FinalistsTimed
 
@@ -26,6 +28,12 @@ ROUNDS: Final = 11
 """More than the samples of a trial, so that a schedule that was lucky then is found out."""
 FEW_ROUNDS: Final = 5
 """So many decide where the fastest wins nearly all of them."""
+CALLS: Final = 2
+"""A sample of a slow kernel takes so many calls: the first is not timed."""
+LEAST_SEATS: Final = 2
+"""The default and the store's leader take part however short the time is."""
+USUAL_SEATS: Final = 4
+"""So much time is kept for finals where kernels are slow."""
 SLOW_S: Final = 0.1
 """Kernels slower than this are timed for few rounds."""
 REPEATS: Final = 3
@@ -34,22 +42,58 @@ CLOSE: Final = 1.05
 """What was tried alone ran up to this much faster than in turn with others; beyond it, a trial may be better."""
 
 
-def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | None, watch: Watch) -> None:
+@attrs.frozen(kw_only=True)
+class FinalsTime:
+    """When finals must end, by the monotonic clock, and the seconds that building and verifying a schedule takes."""
+
+    end: float
+    trial_s: float
+
+    def needed_s(self, journal: Journal, finalists: Sequence[Schedule]) -> float:
+        """Seconds of finals of some schedules, in few rounds."""
+        return sum(self.trial_s + FEW_ROUNDS * CALLS * (journal.level_s(each) or 0.0) for each in finalists)
+
+    def seated(self, journal: Journal, finalists: Sequence[Schedule]) -> list[Schedule]:
+        """As many of the first finalists as there is time for, two at least."""
+        left_s = self.end - time.monotonic()
+        return [
+            each
+            for number, each in enumerate(finalists, start=1)
+            if number <= LEAST_SEATS or self.needed_s(journal, finalists[:number]) <= left_s
+        ]
+
+    def rounds(self, journal: Journal, finalists: Sequence[Schedule], most: int) -> int:
+        """How many rounds of some finalists there is time for."""
+        left_s = self.end - time.monotonic() - self.needed_s(journal, finalists)
+        round_s = sum(CALLS * (journal.level_s(each) or 0.0) for each in finalists)
+        return max(FEW_ROUNDS, min(most, FEW_ROUNDS + int(left_s / max(round_s, 1e-9))))
+
+
+def finals_s(journal: Journal, default: Schedule, trial_s: float) -> float:
+    """Seconds that finals of the usual number of finalists would take now."""
+    return FinalsTime(end=0.0, trial_s=trial_s).needed_s(journal, [default, *journal.fastest(USUAL_SEATS)])
+
+
+def hold_finals(
+    bench: Bench, journal: Journal, default: Schedule, watch: Watch, allowed: FinalsTime | None = None
+) -> None:
     """Times the finalists and stores their samples beside the default's; the store's leader is one of them then.
 
     Finals are held again while trials look better than the leader: they may be, or were lucky once, in a good moment.
-    `end`: no finals begin after that time.
+    `allowed`, where there is a limit, makes them shorter, and none begin that would end too late but the first.
     """
     held: list[Schedule] = [default]
     finalists = _seated(default, journal.best(), _nearest(journal))
     for _ in range(REPEATS):
-        medians = _medians(bench, journal, finalists, default)
+        if allowed is not None:
+            finalists = allowed.seated(journal, finalists)
+        medians = _medians(bench, journal, finalists, default, allowed)
         if not medians:
             return
         watch(FinalistsTimed(count=len(finalists), best_s=min(medians.values()), default_s=medians.get(default)))
         held += finalists
         leader = journal.best()
-        if leader is None or leader.latency_s is None or (end is not None and time.monotonic() > end):
+        if leader is None or leader.latency_s is None:
             return
         winner_s = medians.get(leader.schedule, leader.latency_s)
         # What made every finalist slower in turn than alone would do so to the others.
@@ -57,6 +101,8 @@ def hold_finals(bench: Bench, journal: Journal, default: Schedule, end: float | 
         if not journal.fastest(1, without=held, below_s=winner_s / max(CLOSE, min(ratios, default=1.0))):
             return
         finalists = _seated(default, leader, journal.fastest(FINALISTS, without=held))
+        if allowed is not None and time.monotonic() + allowed.needed_s(journal, finalists[:3]) > allowed.end:
+            return
 
 
 def _seated(default: Schedule, leader: Record | None, trials: Sequence[Schedule]) -> list[Schedule]:
@@ -72,12 +118,17 @@ def _nearest(journal: Journal) -> list[Schedule]:
     return journal.fastest(FINALISTS, below_s=NEAR * least_s)
 
 
-def _medians(bench: Bench, journal: Journal, finalists: list[Schedule], default: Schedule) -> dict[Schedule, float]:
+def _medians(
+    bench: Bench, journal: Journal, finalists: list[Schedule], default: Schedule, allowed: FinalsTime | None
+) -> dict[Schedule, float]:
     """Each finalist's median of one finals, whose samples are in the store then; empty where none can be timed."""
     best_s = journal.best_s
     if best_s is None:
         return {}
-    results = bench.retime(finalists, ROUNDS if best_s < SLOW_S else FEW_ROUNDS, least=FEW_ROUNDS)
+    rounds = ROUNDS if best_s < SLOW_S else FEW_ROUNDS
+    if allowed is not None:
+        rounds = allowed.rounds(journal, finalists, rounds)
+    results = bench.retime(finalists, rounds, least=FEW_ROUNDS)
     timed = {s: r for s, r in zip(finalists, results, strict=True) if not isinstance(r, Failure)}
     for schedule, result in zip(finalists, results, strict=True):
         # Where all fail it is not their fault: they ran alone before.

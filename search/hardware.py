@@ -22,6 +22,8 @@ class Hardware:
     vector_registers: int
     tile_registers: int
     """What a register tile may take of them before LLVM spills: read off its code."""
+    broadcasts_in_place: bool = False
+    """A multiply-add takes one element of memory for all lanes, so that no register holds the broadcast."""
     fma_per_cycle: float
     pipe_bytes: int
     """Wider instructions are done in pieces of so many bytes, so that vectors of one piece lose nothing."""
@@ -35,12 +37,11 @@ class Hardware:
     l3_bandwidth: float = 14.0
     memory_bandwidth: float = 6.0
     """Of the whole socket, in bytes per cycle of one core."""
-    l2_leap_cycles: float = 5.0
-    """Per line from L2 where every step goes to another page: its address comes from the second-level TLB."""
-    l3_leap_cycles: float = 40.0
-    """Per line from L3, likewise: tables are walked, and no prefetcher follows."""
-    memory_leap_cycles: float = 70.0
-    """Per line from memory, likewise: a latency of 350 with five under way."""
+    l2_latency: float = 25.0
+    """Cycles until a line of another page is there from L2: its address comes from the second-level TLB."""
+    l3_latency: float = 100.0
+    """From L3, likewise: tables are walked, and no prefetcher follows."""
+    memory_latency: float = 350.0
     hertz: float = 3.4e9
     threads: int = 1
     region_s: float = 1e-6
@@ -64,17 +65,18 @@ def hardware_from_machine(machine: Machine, threads: int, speeds: Speeds | None 
     if "avx512f" in isa:
         # Zen 4 (AMD family 25) runs 512-bit instructions in two halves.
         halves = machine.vendor == "AuthenticAMD" and machine.family == 25
-        width, registers, fma, pipe = 64, 32, 1.0 if halves else 2.0, 32 if halves else 64
+        width, registers, fma, pipe, in_place = 64, 32, 1.0 if halves else 2.0, 32 if halves else 64, True
     elif "avx2" in isa or "avx" in isa:
-        width, registers, fma, pipe = 32, 16, 2.0, 32
+        width, registers, fma, pipe, in_place = 32, 16, 2.0, 32, False
     elif machine.arch in ("aarch64", "arm64"):
-        width, registers, fma, pipe = 16, 32, 2.0, 16
+        width, registers, fma, pipe, in_place = 16, 32, 2.0, 16, True
     else:
-        width, registers, fma, pipe = 16, 16, 1.0, 16
+        width, registers, fma, pipe, in_place = 16, 16, 1.0, 16, False
     hardware = Hardware(
         vector_bytes=width,
         vector_registers=registers,
-        tile_registers=registers if registers == 16 else registers - 3,
+        tile_registers=registers if registers == 16 else registers - 1,
+        broadcasts_in_place=in_place,
         fma_per_cycle=fma,
         pipe_bytes=pipe,
         l1_bytes=machine.l1d_bytes or 32 * 1024,

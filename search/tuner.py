@@ -20,8 +20,9 @@ from ..store.machine import this_machine
 from ..store.recent import everything
 from ..store.records import Record, SearchState
 from ..store.store import DEFAULT_ALLOW
+from .collecting import rare_collections
 from .default import default_candidate, opening_candidates
-from .finals import CLOSE, hold_finals
+from .finals import CLOSE, FinalsTime, finals_s, hold_finals
 from .history import history_of
 from .journal import Journal
 from .measurable import check_measurable
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 BATCH: Final = 8
 """Candidates proposed at a time, whatever the number of cores: a resumed search proposes the same again."""
 FINALS_SHARE: Final = 0.15
-"""Part of a budget in seconds that is kept for the finals."""
+"""Part of a budget in seconds that is kept for the finals, twice as much at most where kernels are slow."""
 
 
 class Bench(Interface):
@@ -133,14 +134,14 @@ def tune(
     )  # fmt: skip
     search = _Search(journal, budget, begin, watch)
     try:
-        with bench(task, protocol) as open_bench:
+        with rare_collections(), bench(task, protocol) as open_bench:
             default = default_candidate(space)  # this and what a strategy begins with: while workers import TVM
             past = history_of(store, machine, protocol, but=task)
             strategy = strategy_named(method, space, seed, past, trees_path(store.path, machine, protocol))
             firsts = (*starts, *(candidate.schedule for candidate in opening_candidates(space)))
             open_bench.ready()
             search.run(open_bench, strategy, default, firsts, near_shapes(space, past))
-            hold_finals(open_bench, journal, default.schedule, search.finals_end(), watch)
+            hold_finals(open_bench, journal, default.schedule, watch, search.finals_time())
             journal.reached(budget)
         watch(SearchEnded(wall_s=time.monotonic() - begin, busy_s=open_bench.busy_s))
     finally:
@@ -160,6 +161,7 @@ class _Search:
         self._measured = 0
         self._left_out = False
         self._noise: NoiseWatch | None = None
+        self._default: Schedule | None = None
 
     def run(
         self,
@@ -174,6 +176,7 @@ class _Search:
         `seeds` are measured as if the strategy had proposed them before all else.
         """
         self._watch(SearchStarted(known=self._journal.trials, total=self._budget.trials))
+        self._default = default.schedule
         known = self._journal.outcome(default.schedule)
         for outcome in self._measure(bench, [default.schedule], anew=True):
             strategy.learn(default, known if known is not None else outcome)
@@ -310,8 +313,12 @@ class _Search:
         left_s = end_s - time.monotonic()
         if left_s <= 0:
             return 0
-        trial_s = self._measuring_s / max(1, self._measured)
-        return max(0, min(trials, max(1, int(left_s / max(trial_s, 1e-3)))))
+        return max(0, min(trials, max(1, int(left_s / max(self._trial_s, 1e-3)))))
+
+    @property
+    def _trial_s(self) -> float:
+        """Seconds that a trial took on average."""
+        return self._measuring_s / max(1, self._measured)
 
     def _has_time(self) -> bool:
         """False once the time for trials is over."""
@@ -322,11 +329,15 @@ class _Search:
         """When the finals must begin, by the monotonic clock; None where there is no limit."""
         if self._budget.seconds is None:
             return None
-        return self._begin + (1 - FINALS_SHARE) * self._budget.seconds
+        least_s = FINALS_SHARE * self._budget.seconds
+        kept_s = 0.0 if self._default is None else finals_s(self._journal, self._default, self._trial_s)
+        return self._begin + self._budget.seconds - min(max(least_s, kept_s), 2 * least_s)
 
-    def finals_end(self) -> float | None:
-        """When the finals must end, by the monotonic clock; None where there is no limit."""
-        return None if self._budget.seconds is None else self._begin + self._budget.seconds
+    def finals_time(self) -> FinalsTime | None:
+        """What time there is for the finals; None where there is no limit."""
+        if self._budget.seconds is None:
+            return None
+        return FinalsTime(end=self._begin + self._budget.seconds, trial_s=self._trial_s)
 
 
 def _before(schedule: Schedule, waiting: Iterator[Schedule]) -> Iterator[Schedule]:

@@ -13,7 +13,7 @@ import attrs
 
 from .dtypes import size_bytes
 from .expr import Axis, Binary, Const, Expr, Load, axes_in, substitute, transform
-from .linear import linear, value_range
+from .linear import joined_digits, linear, value_range
 from .nest import REMEMBERED
 
 if TYPE_CHECKING:
@@ -59,6 +59,15 @@ class Access:
             size *= extent
         return total
 
+    def least_stride(self, loop: str) -> int:
+        """Elements by which a step of `loop` goes on in memory, mostly: a fused loop moves its fastest dimension."""
+        size, found = 1, 0
+        for steps, extent in zip(reversed(self.steps), reversed(self.shape), strict=True):
+            if not found:
+                found = abs(steps.get(loop, 0)) * size
+            size *= extent
+        return found
+
     def lines(self, extents: Mapping[str, int]) -> float:
         """Cache lines touched while the loops in `extents` run.
 
@@ -99,7 +108,7 @@ def _accesses(nest: StageNest, buffers: tuple[Buffer, ...]) -> tuple[Access, ...
 def _access(load: Load, buffer: Buffer, values: Mapping[str, Expr], facts: Facts) -> Access:
     steps: list[dict[str, int]] = []
     for position in load.indices:
-        _, terms = linear(_unclamped(substitute(position, values), facts), facts)
+        terms = joined_digits(linear(_unclamped(substitute(position, values), facts), facts)[1], facts)
         moved: dict[str, int] = {}
         for atom, coefficient in terms.items():
             if isinstance(atom, Axis):

@@ -115,6 +115,20 @@ def sum_of(a: tuple[int, Terms], b: tuple[int, Terms], sign: int) -> tuple[int, 
     return a[0] + sign * b[0], terms
 
 
+def joined_digits(terms: Terms, facts: Facts) -> Terms:
+    """``x // n * n + x % n`` as ``x``, with any factor: a sum whose parts were taken apart for a clamp between them."""
+    joined = dict(terms)
+    for atom, coefficient in terms.items():
+        if not (isinstance(atom, Binary) and atom.op == "floormod" and isinstance(atom.b, Const)):
+            continue
+        by = int(atom.b.text)
+        whole = Binary("floordiv", atom.a, atom.b)
+        if joined.get(whole) == coefficient * by:
+            del joined[atom], joined[whole]
+            _, joined = sum_of((0, joined), (0, {a: coefficient * c for a, c in linear(atom.a, facts)[1].items()}), 1)
+    return joined
+
+
 def _product(a: tuple[int, Terms], b: tuple[int, Terms]) -> tuple[int, Terms]:
     if a[1] and b[1]:
         return 0, {Binary("mul", expr_from_linear(a), expr_from_linear(b)): 1}
