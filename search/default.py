@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ..spec.check import check_schedule
 from ..spec.gpu import limits_of
 from ..spec.schedule import Schedule
 from ..store.machine import this_machine
 from .collecting import rare_collections
-from .first_look import SAMPLES, first_look
+from .first_look import first_look, rank_of
 from .gpu_default import gpu_schedule
 from .space import Candidate, Space, candidate_from_plan
 
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from ..spec.claim import Machine
     from ..spec.task import Task
     from ..store.speeds import Speeds
-
-CLIMBS: Final = 3
-"""How many of the best samples, of different sketches, are improved step by step, and the best of each way."""
-CANDIDATES: Final = 400
-"""Candidates made in all, at a few milliseconds each."""
 
 
 def default_schedule(
@@ -64,49 +59,7 @@ def opening_candidates(space: Space) -> tuple[Candidate, ...]:
 def best_of(space: Space, ways: Sequence[range]) -> Candidate:
     """The candidate with the least predicted time of some ways to compute the task, which share the samples."""
     ways = space.near(ways)
-    made = first_look(space, ways)
-    if not made:
-        return _plain(space, ways[0])
-    best = min(made, key=_order)
-    budget = [CANDIDATES - SAMPLES]
-    for start in _starts(ways, made):
-        best = min(best, _climbed(space, start, budget), key=_order)
-    return best
-
-
-def _starts(ways: Sequence[range], made: Sequence[Candidate]) -> list[Candidate]:
-    """The best candidates, of different sketches; the best of each way to compute the task is one of them."""
-    of_sketch: dict[int, Candidate] = {}
-    for candidate in sorted(made, key=_order):
-        of_sketch.setdefault(candidate.point[0], candidate)
-    ranked = list(of_sketch.values())
-    first_of_way = [next((each for each in ranked if each.point[0] in way), None) for way in ways]
-    return list(dict.fromkeys([*ranked[:CLIMBS], *filter(None, first_of_way)]))
-
-
-def _climbed(space: Space, start: Candidate, budget: list[int]) -> Candidate:
-    """Steps to a better neighbour until none is better, or the budget of candidates is spent."""
-    best = start
-    tried = {start.point}
-    improved = True
-    while improved:
-        improved = False
-        for point in space.neighbours(best.point):
-            if point in tried:
-                continue
-            if budget[0] <= 0:
-                return best
-            tried.add(point)
-            budget[0] -= 1
-            candidate = space.candidate(point)
-            if candidate is not None and candidate.predicted_s < best.predicted_s:
-                best, improved = candidate, True
-                break
-    return best
-
-
-def _order(candidate: Candidate) -> tuple[float, tuple[int, ...]]:
-    return candidate.predicted_s, candidate.point
+    return min(first_look(space, ways), key=rank_of, default=None) or _plain(space, ways[0])
 
 
 def _plain(space: Space, way: range) -> Candidate:

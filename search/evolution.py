@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ..spec.claim import Failure
-from .first_look import first_look
+from .first_look import first_look, rank_of
 from .space import Candidate
 from .strategy import Untried
 
@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from .strategy import Outcome
 
 POOL: Final = 256
-"""Candidates at the start, from which sketches are compared."""
+"""A space of no more points is looked at whole."""
+DRAWN: Final = 64
+"""Candidates drawn at the start beside those of the first look, so that no two seeds begin with the same ones."""
 SKETCHES: Final = 12
 """How many sketches are tried once before any is looked at closer."""
 NEAR: Final = 2.0
-"""An algorithm whose best is predicted to take no more than so many times as long as the best of all is tried once."""
+"""A sketch, or an algorithm, whose best is predicted to take more than so many times as long as the best of all is not
+tried before children of better ones are."""
 PARENTS: Final = 6
 CHILDREN: Final = 6
 """Children looked at for each proposal."""
@@ -93,9 +96,9 @@ class Evolution:
             drawn = [space.candidate(point) for point in space.points()]
         else:
             drawn = [*first_look(space, space.near(space.ways))]
-            drawn += [self._untried.at(space.sample(self._rng)) for _ in range(POOL - len(drawn))]
+            drawn += [self._untried.at(space.sample(self._rng)) for _ in range(DRAWN)]
         different = {candidate.schedule: candidate for candidate in drawn if candidate is not None}
-        return sorted(different.values(), key=lambda candidate: (candidate.predicted_s, candidate.point))
+        return sorted(different.values(), key=rank_of)
 
     def _next(self, children: list[Candidate]) -> Candidate | None:
         """The next proposal: of the first ones, else mostly a child, now and then one of the pool, else any."""
@@ -180,15 +183,19 @@ class Evolution:
 
 
 def first_of_each_sketch(pool: Sequence[Candidate]) -> list[Candidate]:
-    """The first of each sketch in a pool that is sorted, most promising first; of each algorithm that is near one."""
+    """The first of each sketch in a pool that is sorted, most promising first, as far as they are near the very first.
+
+    `SKETCHES` at most, and one of each algorithm that has none among them.
+    """
     best: dict[int, Candidate] = {}
     for candidate in pool:
         best.setdefault(candidate.point[0], candidate)
-    first = list(best.values())[:SKETCHES]
+    near = [each for each in best.values() if each.predicted_s <= NEAR * pool[0].predicted_s]
+    first = near[:SKETCHES]
     # An algorithm whose sketches all look worse than so many of another may still be the faster one.
     ways = {_way(candidate) for candidate in first}
-    for candidate in list(best.values())[SKETCHES:]:
-        if _way(candidate) not in ways and candidate.predicted_s <= NEAR * first[0].predicted_s:
+    for candidate in near[SKETCHES:]:
+        if _way(candidate) not in ways:
             ways.add(_way(candidate))
             first.append(candidate)
     return first
