@@ -48,6 +48,7 @@ def bench(
     flextensor110  the paper's 110 cases in 12 groups against eager PyTorch: goes on with --store and --keep
     gemm           square products of 32 to 2048 rows against peers
     measuring      what a search costs beyond building and running, and whether it comes to the same end each time
+    model          how well the analytic model orders candidates that are timed in turn
     spine          search, a product and two convolutions against peers, and what commands and lookups cost
     store          lookups among a thousand records and a million, in a process and as commands; keeps them with --store
     tasks          those that --works names, as for tune: 'yolo/yolo3,gemv N=64 K=32'

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from .report import Row
 
-SUITES: Final = ("spine", "compiler", "measuring", "yolo", "gemm", "store", "flextensor110", "tasks")
+SUITES: Final = ("spine", "compiler", "measuring", "model", "yolo", "gemm", "store", "flextensor110", "tasks")
 """The modules of `suites`."""
 SEARCHING: Final = ("yolo", "gemm")
 """Those in which peers that search take part."""

@@ -8,7 +8,6 @@ models of Ansor and of BLIS ("Analytical Modeling Is Enough for High-Performance
 from __future__ import annotations
 
 import math
-from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +20,8 @@ from ..spec.nest import REMEMBERED, BoundLoop
 from ..spec.once import main_part
 from ..spec.tensorized import intrinsic_of
 from ..spec.workload import Output
-from .traffic import Traffic
+from .registers import accumulates_in_registers, with_registers
+from .traffic import Traffic, latencies, leap_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,22 +34,9 @@ if TYPE_CHECKING:
 _WAYS, _WAY_BYTES = 8, 4096
 """Sets of a first-level cache repeat every 4096 bytes; 8 ways is the least in use."""
 _CONFLICT_COST = 3.0
-_LEAP_BYTES = 4096
-"""No prefetcher follows steps that are longer."""
-_WINDOW = 160
-"""Multiply-adds, with their loads, that a core looks ahead."""
-_MOST_UNDER_WAY = 5.0
 LOOP_CYCLES: Final = 1.0
 """Loop control and addresses, once for each pass over the register tile. Cores hide most of it; but tiles that need it
 hidden are also those that anything else disturbs."""
-SPILL: Final = 0.45
-"""Part of its time that a register tile takes longer for each register that is too many."""
-SWAPPED_ROWS: Final = 8
-SWAPPED: Final = 2.0
-"""A tile of one vector and so many rows takes so many times as long where a broadcast takes a register: LLVM adds the
-accumulator to the product there, in the broadcast's register, and sends accumulators through memory to keep up."""
-UNROLLED: Final = 9
-"""Steps of the innermost reduce loops that LLVM writes out."""
 GUARD_CYCLES: Final = 0.25
 """For each element whose value a guard chooses: compared and blended in vectors, mostly."""
 COPY_LANES: Final = 4
@@ -123,15 +110,15 @@ def _stage_cost(nest: StageNest, accesses: tuple[Access, ...], place: _Place, ha
         repeats *= loop.extent
     cycles = repeats * _compute_cycles(nest, accesses, hardware)
     from_l2, from_l3, from_memory = _traffic(nest, accesses, place, hardware, threads)
-    leaps = [_leap(access, nest) for access in accesses]
+    leaps = [leap_of(access, nest) for access in accesses]
     share = threads * balance
     compute = cycles / share / hardware.hertz
     l2 = repeats * sum(from_l2) / hardware.l2_bandwidth / share / hardware.hertz
     l3 = repeats * sum(from_l3) / hardware.l3_bandwidth / share / hardware.hertz
     memory = repeats * sum(from_memory) / hardware.memory_bandwidth / hardware.hertz
-    l2 += repeats * _latencies(leaps, from_l2) * hardware.l2_latency / share / hardware.hertz
-    l3 += repeats * _latencies(leaps, from_l3) * hardware.l3_latency / share / hardware.hertz
-    memory += repeats * _latencies(leaps, from_memory) * hardware.memory_latency / share / hardware.hertz
+    l2 += repeats * latencies(leaps, from_l2) * hardware.l2_latency / share / hardware.hertz
+    l3 += repeats * latencies(leaps, from_l3) * hardware.l3_latency / share / hardware.hertz
+    memory += repeats * latencies(leaps, from_memory) * hardware.memory_latency / share / hardware.hertz
     start = hardware.region_s if nest.at is None and threads > 1 else 0.0
     bound = max(compute, l2, l3, memory)
     seconds = start + bound + OVERLAP * (compute + l2 + l3 + memory - bound)
@@ -176,13 +163,13 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
     vectors = hardware.whole_vectors(lanes, widest) if lanes > 1 else 1.0
     arithmetic = copies * vectors * work / hardware.fma_per_cycle
     reads = sum(_load_instructions(access, tile, nest, lanes, width) for access in accesses[:-1])
-    stores = copies * instructions if not _accumulates_in_registers(nest) else 0
+    stores = copies * instructions if not accumulates_in_registers(nest) else 0
     out = accesses[-1]
     if lanes > 1 and vector is not None and out.stride(vector.name) != 1:
         stores *= lanes
     cycles = max(arithmetic, reads / hardware.loads_per_cycle, stores / hardware.stores_per_cycle)
     if nest.stage.reducer is not None:
-        cycles = _with_registers(cycles, nest, accesses, (instructions, vectors), hardware)
+        cycles = with_registers(cycles, nest, accesses, (instructions, vectors), hardware)
     if any(isinstance(node, If) for body in nest.stage.body for node in walk(body)):
         cycles += GUARD_CYCLES * copies * max(1, lanes)
     cycles += LOOP_CYCLES
@@ -206,20 +193,9 @@ def _intrinsic_cycles(nest: StageNest, accesses: Sequence[Access], intrinsic: In
     for access in accesses[:-1]:
         moving = [extent for loop, extent in tile.items() if access.moves_with(loop)]
         reads += math.prod(moving) * (vectors if access.moves_with(nest.tensorized[0].name) else 1)
-    stores = 0 if _accumulates_in_registers(nest) else copies * vectors
+    stores = 0 if accumulates_in_registers(nest) else copies * vectors
     cycles = max(arithmetic, reads / hardware.loads_per_cycle, stores / hardware.stores_per_cycle)
-    return (_with_registers(cycles, nest, accesses, (vectors, float(vectors)), hardware) + LOOP_CYCLES) / copies
-
-
-def _accumulates_in_registers(nest: StageNest) -> bool:
-    """True where the innermost serial loop is a reduction, so that sums stay in registers across it."""
-    if nest.stage.reducer is None:
-        return False
-    for loop in reversed(nest.outside):
-        if loop.to in ("vectorize", "unroll") or loop.extent == 1:
-            continue
-        return loop.reduce
-    return True
+    return (with_registers(cycles, nest, accesses, (vectors, float(vectors)), hardware) + LOOP_CYCLES) / copies
 
 
 def _operations(nest: StageNest) -> float:
@@ -261,7 +237,8 @@ def _load_instructions(access: Access, tile: Mapping[str, int], nest: StageNest,
 
 def _lines_a_load(access: Access, nest: StageNest, along: str, lanes: int) -> float:
     """Cache lines that one load of `lanes` elements touches on average: more than one where it begins anywhere."""
-    if all(access.stride(loop.name) % lanes == 0 for loop in nest.loops if loop.name != along):
+    others = [loop.name for loop in nest.loops if loop.name != along and loop.extent > 1]
+    if all(access.stride(name) % lanes == 0 for name in others):
         return 1.0
     return 1.0 + (lanes - 1) * access.element_bytes / LINE_BYTES
 
@@ -270,72 +247,6 @@ def _conflicts(access: Access, loop: str, extent: int) -> bool:
     """True where the rows of a tile fall into so few sets of the first cache that they push one another out."""
     sets = _WAY_BYTES // math.gcd(access.stride(loop) * access.element_bytes, _WAY_BYTES)
     return extent > (_WAYS - 2) * sets
-
-
-def _with_registers(
-    cycles: float,
-    nest: StageNest,
-    accesses: Sequence[Access],
-    vector: tuple[int, float],
-    hardware: Hardware,
-) -> float:
-    """Cycles with what spilled accumulators and a short chain of them cost.
-
-    `vector`: the registers that the vector loop takes, and its time in operations on full ones.
-    """
-    instructions, whole = vector
-    tile = register_tile(nest)
-    along = (nest.tensorized or nest.loops[-1:])[0].axis
-    vectors, rows = float(instructions), 1.0
-    for loop in nest.loops:
-        if loop.name in tile and loop.axis == along:
-            vectors *= loop.extent
-        elif loop.name in tile and not loop.reduce:
-            rows *= loop.extent
-    held = vectors * rows
-    if not _accumulates_in_registers(nest):
-        return cycles + 2 * held
-    needed = held + vectors + 1 + any(_overlaps(access, nest, tile) for access in accesses[:-1])
-    cycles *= 1 + SPILL * max(0.0, needed - hardware.tile_registers)
-    if vectors == 1 and rows >= SWAPPED_ROWS and not hardware.broadcasts_in_place:
-        cycles *= SWAPPED
-    chain = hardware.fma_latency * hardware.fma_per_cycle * instructions / whole
-    return cycles * max(1.0, chain / held)
-
-
-def _overlaps(access: Access, nest: StageNest, tile: Mapping[str, int]) -> bool:
-    """True of what a row broadcasts where another step of an unrolled reduction needs the same element again.
-
-    LLVM loads it once and holds it from one to the other.
-    """
-    if nest.vector is not None and access.moves_with(nest.vector.parts[-1].name):
-        return False
-    # A fused loop moves several dimensions; LLVM does not see that its elements meet again.
-    dimensions = Counter(name for steps in access.steps for name in steps)
-    rows = {loop.name for loop in nest.loops if loop.name in tile and not loop.reduce and dimensions[loop.name] == 1}
-    taps = _unrolled_reduction(nest)
-    return any(
-        steps[row] and steps[tap] % steps[row] == 0
-        for steps in access.steps
-        for row in rows & steps.keys()
-        for tap in taps & steps.keys()
-    )
-
-
-def _unrolled_reduction(nest: StageNest) -> frozenset[str]:
-    """The innermost reduce loops, as many as are unrolled: by the schedule, or by LLVM, which does so to short ones."""
-    found: set[str] = set()
-    copies = 1
-    for loop in reversed(nest.loops):
-        if not loop.reduce:
-            if found:
-                break
-            continue
-        copies *= loop.extent
-        if copies > UNROLLED:
-            break
-        found.add(loop.name)
-    return frozenset(found)
 
 
 def _traffic(
@@ -359,34 +270,3 @@ def _traffic(
         found.append([0.0 if whole and access.buffer in made else n for access, n in zip(accesses, moved, strict=True)])
     l1, l2, l3 = found
     return l1, l2, l3
-
-
-@attrs.frozen(kw_only=True)
-class _Leap:
-    """How an access goes on in another page, which no prefetcher follows: after so many lines, so many under way."""
-
-    lines: float
-    under_way: float
-
-
-def _leap(access: Access, nest: StageNest) -> _Leap | None:
-    """The leaps of an access from page to page; None where it makes none that matter."""
-    inside = {loop.name: loop.extent for loop in nest.tensorized}
-    work = 1.0
-    for loop in reversed(nest.outside):
-        step = access.least_stride(loop.parts[-1].name) * access.element_bytes
-        if loop.to not in ("vectorize", "unroll") and loop.extent > 1 and step >= _LEAP_BYTES:
-            return _Leap(lines=access.lines(inside), under_way=min(_MOST_UNDER_WAY, max(1.0, _WINDOW / work)))
-        inside.update((part.name, part.extent) for part in loop.parts)
-        if loop.to != "vectorize":
-            work *= loop.extent
-    return None
-
-
-def _latencies(leaps: Sequence[_Leap | None], amounts: Sequence[float]) -> float:
-    """How many times a core waits for the first line behind a leap, in `amounts` of bytes moved by each access."""
-    return sum(
-        amount / LINE_BYTES / leap.lines / leap.under_way
-        for amount, leap in zip(amounts, leaps, strict=True)
-        if leap is not None
-    )

@@ -6,7 +6,9 @@ reckoned once for all of them, and anew only for accesses that one more loop mov
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import attrs
 
 from ..spec.footprint import LINE_BYTES
 
@@ -14,6 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..spec.footprint import Access
+    from ..spec.nest import StageNest
+
+LEAP_BYTES: Final = 4096
+"""No prefetcher follows steps that are as long."""
+WINDOW: Final = 160
+"""Multiply-adds, with their loads, that a core looks ahead."""
+MOST_UNDER_WAY: Final = 5.0
+"""Lines that it then waits for at a time."""
 
 
 class Traffic:
@@ -81,3 +91,34 @@ class Traffic:
 
 def _bytes(lines: Sequence[float]) -> float:
     return sum(lines) * LINE_BYTES
+
+
+@attrs.frozen(kw_only=True)
+class Leap:
+    """How an access goes on in another page, which no prefetcher follows: after so many lines, so many under way."""
+
+    lines: float
+    under_way: float
+
+
+def leap_of(access: Access, nest: StageNest) -> Leap | None:
+    """The leaps of an access from page to page; None where it makes none that matter."""
+    inside = {loop.name: loop.extent for loop in nest.tensorized}
+    work = 1.0
+    for loop in reversed(nest.outside):
+        step = access.least_stride(loop.parts[-1].name) * access.element_bytes
+        if loop.to not in ("vectorize", "unroll") and loop.extent > 1 and step >= LEAP_BYTES:
+            return Leap(lines=access.lines(inside), under_way=min(MOST_UNDER_WAY, max(1.0, WINDOW / work)))
+        inside.update((part.name, part.extent) for part in loop.parts)
+        if loop.to != "vectorize":
+            work *= loop.extent
+    return None
+
+
+def latencies(leaps: Sequence[Leap | None], amounts: Sequence[float]) -> float:
+    """How many times a core waits for the first line behind a leap, in `amounts` of bytes moved by each access."""
+    return sum(
+        amount / LINE_BYTES / leap.lines / leap.under_way
+        for amount, leap in zip(amounts, leaps, strict=True)
+        if leap is not None
+    )

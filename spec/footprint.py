@@ -108,7 +108,7 @@ def _accesses(nest: StageNest, buffers: tuple[Buffer, ...]) -> tuple[Access, ...
 def _access(load: Load, buffer: Buffer, values: Mapping[str, Expr], facts: Facts) -> Access:
     steps: list[dict[str, int]] = []
     for position in load.indices:
-        terms = joined_digits(linear(_unclamped(substitute(position, values), facts), facts)[1], facts)
+        _, terms = joined_digits(linear(_unclamped(substitute(position, values), facts), facts), facts)
         moved: dict[str, int] = {}
         for atom, coefficient in terms.items():
             if isinstance(atom, Axis):

@@ -115,18 +115,16 @@ def sum_of(a: tuple[int, Terms], b: tuple[int, Terms], sign: int) -> tuple[int, 
     return a[0] + sign * b[0], terms
 
 
-def joined_digits(terms: Terms, facts: Facts) -> Terms:
-    """``x // n * n + x % n`` as ``x``, with any factor: a sum whose parts were taken apart for a clamp between them."""
-    joined = dict(terms)
-    for atom, coefficient in terms.items():
+def joined_digits(form: tuple[int, Terms], facts: Facts) -> tuple[int, Terms]:
+    """A form with ``x // n * n + x % n``, times any factor, as ``x``: clamps take such sums apart."""
+    for atom, coefficient in form[1].items():
         if not (isinstance(atom, Binary) and atom.op == "floormod" and isinstance(atom.b, Const)):
             continue
-        by = int(atom.b.text)
-        whole = Binary("floordiv", atom.a, atom.b)
-        if joined.get(whole) == coefficient * by:
-            del joined[atom], joined[whole]
-            _, joined = sum_of((0, joined), (0, {a: coefficient * c for a, c in linear(atom.a, facts)[1].items()}), 1)
-    return joined
+        whole, factor = Binary("floordiv", atom.a, atom.b), coefficient * int(atom.b.text)
+        if form[1].get(whole) == factor:
+            digits = (0, {atom: coefficient, whole: factor})
+            form = sum_of(sum_of(form, digits, -1), _product((coefficient, {}), linear(atom.a, facts)), 1)
+    return form
 
 
 def _product(a: tuple[int, Terms], b: tuple[int, Terms]) -> tuple[int, Terms]:

@@ -16,6 +16,7 @@ from .algorithm import Algorithm
 from .errors import SpecError
 from .expr import Expr
 from .expr_text import MAX_NAME, NAME, RESERVED
+from .sequences import as_tuples
 
 TAILS: Final = ("none", "pad", "predicate")
 MAX_PIECES: Final = 64
@@ -65,7 +66,7 @@ def _factors(_: object, attribute: attrs.Attribute[tuple[int, ...]], value: tupl
             raise SpecError(f"factor {factor!r}; allowed: a whole number from 1 to 2**31 - 1", place)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class Split:
     """Cuts an axis into several, outermost first: ``k`` into ``(ko, ki)`` by ``(8, 32)`` is ``k = ko * 32 + ki``.
 
@@ -87,7 +88,7 @@ class Split:
             raise SpecError(f"unknown tail {self.tail!r}; allowed: {', '.join(TAILS)}", "tail")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class Fuse:
     """Makes one axis of several neighbours, outermost first: ``h``, ``w`` as ``p`` is ``p = h * W + w``."""
 
@@ -106,7 +107,7 @@ class Inline:
     stage: str = attrs.field(validator=_name)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class Accumulate:
     """Computes a stage over an iteration space of its own, into a buffer of that layout, and copies the result out.
 
@@ -127,7 +128,7 @@ class Accumulate:
     order: tuple[str, ...] = attrs.field(validator=_names)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class Reindex:
     """Stages what a stage reads of a buffer, indexed by the stage's own axes (im2col is one use, packing another).
 
@@ -147,7 +148,7 @@ class Reindex:
     load: Expr | None = attrs.field(default=None, metadata={"since": 2})
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class Pack:
     """Stages a whole buffer in another layout for one reader; its dimensions are named by `dims`.
 
@@ -165,7 +166,7 @@ class Pack:
     order: tuple[str, ...] = attrs.field(validator=_names)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class Partial:
     """Splits a reduction into partial results kept side by side, and a short reduction over them.
 
@@ -200,7 +201,7 @@ class BindLoop:
         _check_binding(self.to)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class BindFused:
     """Fuses neighbouring loops, outermost first, into the loop `as_` and says what that becomes."""
 
@@ -266,7 +267,7 @@ class Align:
             raise SpecError(f"offset {self.offset!r}; allowed: 0 to {self.factor - 1}, less than the factor", "offset")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class Nest:
     """The loops of one stage.
 
@@ -303,7 +304,7 @@ class Nest:
             raise SpecError(f"{self.ahead!r} steps ahead; allowed: 0 to {MAX_AHEAD}", "ahead")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class Schedule:
     """Stagings, then nests; the empty schedule computes every stage by plain loops.
 

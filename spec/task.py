@@ -12,6 +12,7 @@ import attrs
 from .canonical import Names, canonical_identity, canonical_names, renamed
 from .errors import SpecError
 from .printable import check_printable
+from .sequences import as_tuples
 from .workload import Workload
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class TargetOption:
     value: Option = attrs.field(validator=check_printable)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class Target:
     """What code is made for: TVM's target kind and the options that the user set (sorted by name)."""
 
@@ -83,7 +84,7 @@ class Argument:
         return f"{self.name}={value}"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class OperatorCall:
     """The operator a task was made by; for people only, never part of the identity."""
 
@@ -96,7 +97,7 @@ class OperatorCall:
         return " ".join([self.name, *(argument.text for argument in self.args)])
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class Task:
     """A workload for a target and a number of threads, with what is known of its inputs.
 

@@ -17,6 +17,7 @@ from .dtypes import DTYPES, size_bytes
 from .errors import SpecError
 from .expr import Const, Expr, Load, loads
 from .expr_text import MAX_NAME, NAME, RESERVED
+from .sequences import as_tuples
 
 REDUCERS = ("sum", "prod", "min", "max", "custom")
 MAX_EXTENT = 2**40
@@ -48,7 +49,7 @@ def _extents(_: object, attribute: attrs.Attribute[tuple[int, ...]], value: tupl
         _extent(None, attribute, extent)  # type: ignore[arg-type] # same message for each dimension
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class Buffer:
     """An input: name, shape (row-major) and dtype."""
 
@@ -87,7 +88,7 @@ def output_names(stage: str, count: int) -> tuple[str, ...]:
     return (stage,) if count == 1 else tuple(f"{stage}.v{number}" for number in range(count))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class Reducer:
     """How a reduction combines: ``acc = op(acc, body)``, or for ``custom`` ``acc = body`` with `Acc` nodes in the body.
 
@@ -102,7 +103,7 @@ class Reducer:
             raise SpecError(f"unknown reducer {self.op!r}; allowed: {', '.join(REDUCERS)}", "op")
 
 
-@attrs.frozen(kw_only=True, cache_hash=True)
+@attrs.frozen(kw_only=True, cache_hash=True, field_transformer=as_tuples)
 class Stage:
     """One computation. A stage with one output is named as that buffer; with several, `body` has one value for each."""
 
@@ -144,7 +145,7 @@ class Stage:
         return math.prod(axis.extent for axis in (*self.axes, *self.reduce))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=as_tuples)
 class Workload:
     """A whole computation. `params` are the buffers of a call, in order; the others are intermediate."""
 

@@ -19,6 +19,7 @@ from autosched.spec.linear import (
     Facts,
     expr_from_linear,
     facts_from_extents,
+    joined_digits,
     linear,
     narrowed,
     value_range,
@@ -81,6 +82,28 @@ def test_a_linear_form_is_equal(node):
     back = expr_from_linear(linear(node, FACTS))
     for point in POINTS[::7]:
         assert value_of(back, point) == value_of(node, point)
+
+
+@given(indices)
+def test_joined_digits_are_equal(node):
+    form = linear(node, FACTS)
+    joined = expr_from_linear(joined_digits(form, FACTS))
+    for point in POINTS:
+        assert value_of(joined, point) == value_of(node, point), (text_from_expr(joined), point)
+
+
+@given(indices, st.integers(2, 9), st.integers(1, 5))
+def test_digits_are_joined_whatever_they_are_of(node, size, factor):
+    quotient, rest = Binary("floordiv", node, index(size)), Binary("floormod", node, index(size))
+    apart = Binary("add", Binary("mul", quotient, index(size * factor)), Binary("mul", rest, index(factor)))
+    joined = joined_digits(linear(apart, FACTS), FACTS)
+    for point in POINTS:
+        assert value_of(expr_from_linear(joined), point) == factor * value_of(node, point)
+
+
+def test_digits_of_an_axis_make_the_axis():
+    form = linear(expr_from_text("i // 3 * 3 + i % 3 + 7"), FACTS)
+    assert joined_digits(form, FACTS) == (7, {Axis("i"): 1})
 
 
 @given(workloads())

@@ -10,32 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autosched.nn.registry import get_task
-from autosched.search.analytic import predict_s, stage_costs
 from autosched.search.default import default_candidate, default_schedule
-from autosched.search.hardware import hardware_from_machine
 from autosched.search.space import Space
 from autosched.spec.check import check_schedule
-from autosched.spec.claim import Machine
 from autosched.spec.schedule import Accumulate, Reindex
 from autosched.spec.task import Task
 from autosched.spec.testing import workloads
 from autosched.spec.testing_lowering import assert_lowers_correctly, assert_rewrites_correctly
+from machines import AVX512, NEON
 from shared_spaces import shared_space
 
-AVX512 = Machine(
-    arch="x86_64",
-    vendor="AuthenticAMD",
-    family=25,
-    model=17,
-    isa=("avx", "avx2", "avx512f", "fma"),
-    cores=2,
-    l1d_bytes=32768,
-    l2_bytes=1048576,
-    l3_bytes=33554432,
-)
-NEON = Machine(
-    arch="aarch64", vendor="ARM", family=8, model=1, isa=("asimd",), cores=4, l1d_bytes=65536, l2_bytes=0, l3_bytes=0
-)
 SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
 
 OPERATORS = {
@@ -177,37 +161,6 @@ def test_the_default_is_the_same_every_time():
     assert default_schedule(task, AVX512) == default_candidate(Space(task, AVX512)).schedule
 
 
-def test_the_model_prefers_tiles_that_fit_registers():
-    space = shared_space(get_task("gemm", threads=2, N=512, K=512, M=512), AVX512)
-    number = next(i for i, s in enumerate(space.sketches) if s.text == "C: vectors along j, rows i, B staged")
-    tiles = space.sketches[number].knobs[0].values
-    rest = tuple(0 for _ in space.sketches[number].knobs[1:])
-
-    def predicted(tile: tuple[int, ...]) -> float:
-        candidate = space.candidate((number, tiles.index(tile), *rest))
-        assert candidate is not None
-        return candidate.predicted_s
-
-    assert predicted((16, 2, 8)) < predicted((16, 1, 1))
-    assert predicted((16, 2, 8)) < predicted((16, 1, 2))
-
-
-def test_the_model_charges_packing_and_tells_its_bounds():
-    space = shared_space(get_task("gemm", threads=2, N=512, K=512, M=512), AVX512)
-    candidate = default_candidate(space)
-    costs = stage_costs(candidate.plan, space.hardware)
-    assert {cost.stage for cost in costs} == {stage.name for stage in candidate.plan.workload.stages}
-    assert all(cost.seconds >= max(cost.compute_s, cost.l2_s, cost.l3_s, cost.memory_s) for cost in costs)
-    assert sum(cost.seconds for cost in costs) == pytest.approx(predict_s(candidate.plan, space.hardware))
-
-
-def test_more_threads_predict_less_time():
-    task = get_task("gemm", threads=4, N=512, K=512, M=512)
-    plan = default_candidate(shared_space(task, AVX512)).plan
-    one, four = (predict_s(plan, hardware_from_machine(AVX512, threads)) for threads in (1, 4))
-    assert four < one / 2
-
-
 def test_half_vectors_are_offered_where_they_pad_less_and_cost_nothing():
     """14 x 14 points are 24.5 half vectors: five times five of them pad less than whole ones in pairs do."""
     task = get_task("conv2d", N=1, C=32, H=14, W=14, K=32, R=3, S=3, stride=1, padding=1, threads=2)
@@ -219,10 +172,3 @@ def test_half_vectors_are_offered_where_they_pad_less_and_cost_nothing():
     assert (8, 5) in lanes["AuthenticAMD"]
     assert (8, 6) not in lanes["AuthenticAMD"], "pads more than whole vectors"
     assert (8, 5) not in lanes["GenuineIntel"], "half a vector takes as long as a whole one there"
-
-
-@given(st.integers(1, 64))
-def test_pieces_of_vectors_never_cost_more_than_whole_ones(lanes: int):
-    halves = hardware_from_machine(AVX512, 1)
-    whole = hardware_from_machine(attrs.evolve(AVX512, vendor="GenuineIntel", family=6), 1)
-    assert lanes / 16 <= halves.whole_vectors(lanes, 4) <= whole.whole_vectors(lanes, 4) == -(-lanes // 16)

@@ -192,6 +192,25 @@ def test_a_time_limit_ends_a_search_that_then_goes_on(store: Store) -> None:
     assert run(store, PretendedBench(), tuned.state.trials + 1).state.finished == tuned.state.trials + 1
 
 
+def test_finals_end_with_the_time_there_is(store: Store) -> None:
+    """Kernels of a fifth of a second: four of them, a dozen times each, would take longer than the whole search."""
+    bench = PretendedBench(lambda schedule: 200 * pretended_s(schedule))
+    run(store, bench, 40, seconds=4.0)
+    first, *_ = bench.retimed
+    leader = min(bench.measured, key=pretended_s)
+    assert first[:1] == [default()]
+    assert leader in first
+    assert len(first) < 6
+    assert len(bench.retimed) == 1, "and none are held again"
+
+
+def test_without_a_limit_finals_are_of_all_who_are_near(store: Store) -> None:
+    bench = PretendedBench(lambda schedule: 200 * pretended_s(schedule))
+    run(store, bench, 40)
+    near = sorted(bench.measured, key=pretended_s)[:6]
+    assert set(bench.retimed[0]) == {default(), *near}
+
+
 def test_a_time_limit_does_not_make_a_space_look_exhausted(store: Store) -> None:
     """Towards the end fewer are measured than were proposed: those left out were not tried."""
 

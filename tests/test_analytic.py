@@ -1,0 +1,166 @@
+"""The analytic model: what it says of registers, loads, leaps from page to page, packing and threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autosched.nn.registry import get_task
+from autosched.search.analytic import predict_s, stage_costs
+from autosched.search.assemble import StageChoice, assemble
+from autosched.search.default import default_candidate
+from autosched.search.hardware import hardware_from_machine
+from autosched.search.registers import SPILL, SWAPPED
+from autosched.search.traffic import latencies, leap_of
+from autosched.spec.check import check_schedule
+from autosched.spec.footprint import LINE_BYTES, accesses_of
+from machines import AVX2, AVX512
+from shared_spaces import shared_space
+
+if TYPE_CHECKING:
+    from autosched.search.analytic import StageCost
+    from autosched.search.traffic import Leap
+    from autosched.spec.claim import Machine
+    from autosched.spec.nest import Plan
+    from autosched.spec.task import Task
+
+GEMM = get_task("gemm", threads=2, N=480, K=512, M=480)
+CONV = get_task("conv2d", threads=2, N=1, C=64, H=48, W=48, K=192, R=3, S=3, padding=1)
+
+
+def plan_of(task: Task, machine: Machine, sketch: str, tile: tuple[int, int, int], **knobs: Any) -> Plan:
+    """The plan of a point: a sketch by its text, a tile, and the first value of each knob that is not named."""
+    space = shared_space(task, machine)
+    found = next(each for each in space.sketches if each.text == sketch)
+    ((stage, layout),) = found.layouts
+    values = {knob.name: knob.values[0] for knob in found.knobs}
+    values |= {f"{stage}/{name}": value for name, value in knobs.items()} | {f"{stage}/tile": tile}
+    schedule, _ = assemble(task, {stage: StageChoice.from_knobs(layout, stage, values)}, space.hardware)
+    return check_schedule(schedule, task)
+
+
+def cost_of(plan: Plan, machine: Machine) -> StageCost:
+    """The predicted cost of the stage with the register tile."""
+    return next(cost for cost in stage_costs(plan, hardware_from_machine(machine, 2)) if cost.stage.endswith(".acc"))
+
+
+def compute_s(task: Task, machine: Machine, sketch: str, tile: tuple[int, int, int], **knobs: Any) -> float:
+    return cost_of(plan_of(task, machine, sketch, tile, **knobs), machine).compute_s
+
+
+PACKED = "C: vectors along j, rows i, A and B staged"
+
+
+def test_the_model_prefers_tiles_that_fit_registers():
+    space = shared_space(get_task("gemm", threads=2, N=512, K=512, M=512), AVX512)
+    number = next(i for i, s in enumerate(space.sketches) if s.text == "C: vectors along j, rows i, B staged")
+    tiles = space.sketches[number].knobs[0].values
+    rest = tuple(0 for _ in space.sketches[number].knobs[1:])
+
+    def predicted(tile: tuple[int, ...]) -> float:
+        candidate = space.candidate((number, tiles.index(tile), *rest))
+        assert candidate is not None
+        return candidate.predicted_s
+
+    assert predicted((16, 2, 8)) < predicted((16, 1, 1))
+    assert predicted((16, 2, 8)) < predicted((16, 1, 2))
+
+
+def test_the_model_charges_packing_and_tells_its_bounds():
+    space = shared_space(get_task("gemm", threads=2, N=512, K=512, M=512), AVX512)
+    candidate = default_candidate(space)
+    costs = stage_costs(candidate.plan, space.hardware)
+    assert {cost.stage for cost in costs} == {stage.name for stage in candidate.plan.workload.stages}
+    assert all(cost.seconds >= max(cost.compute_s, cost.l2_s, cost.l3_s, cost.memory_s) for cost in costs)
+    assert sum(cost.seconds for cost in costs) == pytest.approx(predict_s(candidate.plan, space.hardware))
+
+
+def test_more_threads_predict_less_time():
+    task = get_task("gemm", threads=4, N=512, K=512, M=512)
+    plan = default_candidate(shared_space(task, AVX512)).plan
+    one, four = (predict_s(plan, hardware_from_machine(AVX512, threads)) for threads in (1, 4))
+    assert four < one / 2
+
+
+def test_a_register_too_many_costs_its_part() -> None:
+    """LLVM holds the accumulators, a vector of each column and a broadcast: 3 by 4 fill 16 registers."""
+    fits, over = (compute_s(GEMM, AVX2, PACKED, tile) for tile in ((8, 3, 4), (8, 3, 5)))
+    assert over / fits == pytest.approx(1 + 3 * SPILL, rel=0.15)  # loop control is shared by more
+    assert compute_s(GEMM, AVX512, PACKED, (16, 3, 5)) <= compute_s(GEMM, AVX512, PACKED, (16, 3, 4))
+
+
+def test_long_tiles_of_one_vector_are_slow_where_a_broadcast_takes_a_register() -> None:
+    """Seen in machine code: accumulators go through memory from eight rows on."""
+    six, eight = (compute_s(GEMM, AVX2, PACKED, (8, 1, rows)) for rows in (6, 8))
+    assert eight > 0.6 * SWAPPED * six
+    assert compute_s(GEMM, AVX512, PACKED, (16, 1, 8)) < compute_s(GEMM, AVX512, PACKED, (16, 1, 6))
+
+
+def test_what_overlapping_taps_share_takes_a_register() -> None:
+    """Rows along w meet the elements of the next tap; they do not where the reduction over taps is outside."""
+    sketch = "conv: vectors along k, rows w, W staged"
+    innermost, outside = (compute_s(CONV, AVX2, sketch, (8, 3, 4), rotate=turn) for turn in (0, 2))
+    assert innermost / outside == pytest.approx(1 + SPILL, rel=0.05)
+    roomy = [compute_s(CONV, AVX2, sketch, (8, 2, 4), rotate=turn) for turn in (0, 2)]
+    assert roomy[0] == pytest.approx(roomy[1], rel=0.05)
+
+
+def test_vectors_that_begin_anywhere_touch_more_lines() -> None:
+    """Eight elements of 32 bytes cross a line at 7 of 16 places, and a window begins at each of them."""
+    aligned = get_task("conv2d", threads=2, N=1, C=64, H=48, W=48, K=192, R=1, S=1)
+    sketch = "conv: vectors along w, rows h"
+    found = [compute_s(task, AVX2, sketch, (8, 2, 4)) / task_steps(task) for task in (CONV, aligned)]
+    assert found[0] > 1.2 * found[1]
+
+
+def test_taps_of_a_window_of_one_element_share_nothing() -> None:
+    task = get_task("conv2d", threads=2, N=1, C=64, H=48, W=48, K=192, R=1, S=1)
+    sketch = "conv: vectors along k, rows w, W staged"
+    one_by_one, three_by_three = (compute_s(each, AVX2, sketch, (8, 3, 4)) / task_steps(each) for each in (task, CONV))
+    assert three_by_three / one_by_one == pytest.approx(1 + SPILL, rel=0.05)
+
+
+def task_steps(task: Task) -> int:
+    """Multiply-adds of the reduction."""
+    return max(stage.points for stage in task.workload.stages)
+
+
+def leaps(plan: Plan, stage: str) -> dict[str, Leap | None]:
+    """How each access of a stage leaps, by buffer."""
+    nest = plan.by_stage[stage]
+    return {access.buffer: leap_of(access, nest) for access in accesses_of(nest, plan.workload)}
+
+
+def test_weights_read_in_place_leap_from_channel_to_channel() -> None:
+    """Those of a transposed convolution lie 256 x 9 elements apart: a piece of a few lines, then another page."""
+    task = get_task("conv_transpose2d", threads=2, N=1, C=64, H=16, W=16, K=256, R=3, S=3, padding=1)
+    found = leaps(plan_of(task, AVX2, "conv: vectors along h*w, rows k, expand staged", (8, 2, 4)), "conv.acc")
+    weights, packed = found["W"], found["X.pack" if "X.pack" in found else "expand.pack"]
+    assert weights is not None
+    assert weights.lines == pytest.approx(4 * 9 * 4 / LINE_BYTES, rel=0.3)
+    assert packed is None or packed.lines > 16 * weights.lines
+
+
+def test_who_has_little_to_do_between_leaps_waits_for_several_at_a_time() -> None:
+    copied = leaps(plan_of(GEMM, AVX2, "C: vectors along i, rows j, A staged", (8, 2, 4)), "C.acc")["B"]
+    assert copied is None or copied.under_way >= 1
+    plan = check_schedule(default_candidate(shared_space(GEMM, AVX2)).schedule, GEMM)
+    for name in plan.by_stage:
+        for leap in leaps(plan, name).values():
+            assert leap is None or (leap.lines > 0 and 1 <= leap.under_way <= 5)
+
+
+@given(st.lists(st.floats(0, 1e9), min_size=1, max_size=4))
+def test_an_access_that_never_leaps_never_waits(amounts: list[float]) -> None:
+    assert latencies([None] * len(amounts), amounts) == 0
+
+
+@given(st.integers(1, 64))
+def test_pieces_of_vectors_never_cost_more_than_whole_ones(lanes: int):
+    halves = hardware_from_machine(AVX512, 1)
+    whole = hardware_from_machine(attrs.evolve(AVX512, vendor="GenuineIntel", family=6), 1)
+    assert lanes / 16 <= halves.whole_vectors(lanes, 4) <= whole.whole_vectors(lanes, 4) == -(-lanes // 16)
