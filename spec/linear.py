@@ -122,8 +122,8 @@ def joined_digits(form: tuple[int, Terms], facts: Facts) -> tuple[int, Terms]:
             continue
         whole, factor = Binary("floordiv", atom.a, atom.b), coefficient * int(atom.b.text)
         if form[1].get(whole) == factor:
-            digits = (0, {atom: coefficient, whole: factor})
-            form = sum_of(sum_of(form, digits, -1), _product((coefficient, {}), linear(atom.a, facts)), 1)
+            digits: Terms = {atom: coefficient, whole: factor}
+            form = sum_of(sum_of(form, (0, digits), -1), _product((coefficient, {}), linear(atom.a, facts)), 1)
     return form
 
 
