@@ -223,7 +223,8 @@ def _load_instructions(access: Access, tile: Mapping[str, int], nest: StageNest,
         if access.moves_with(loop):
             count *= extent
     vector = nest.vector
-    if any(access.moves_with(loop) and _conflicts(access, loop, extent) for loop, extent in tile.items()):
+    rows = [*tile.items(), *_innermost_serial(nest)]
+    if any(access.moves_with(loop) and _conflicts(access, loop, extent) for loop, extent in rows):
         count *= _CONFLICT_COST
     if lanes > 1 and vector is not None:
         part = vector.parts[-1].name
@@ -243,8 +244,16 @@ def _lines_a_load(access: Access, nest: StageNest, along: str, lanes: int) -> fl
     return 1.0 + (lanes - 1) * access.element_bytes / LINE_BYTES
 
 
+def _innermost_serial(nest: StageNest) -> list[tuple[str, int]]:
+    """The innermost loop outside the register tile, with its extent: what it walks is read again by the next tile."""
+    for loop in reversed(nest.outside):
+        if loop.to not in ("vectorize", "unroll") and loop.extent > 1:
+            return [(loop.parts[-1].name, loop.parts[-1].extent)]
+    return []
+
+
 def _conflicts(access: Access, loop: str, extent: int) -> bool:
-    """True where the rows of a tile fall into so few sets of the first cache that they push one another out."""
+    """True where the rows of a loop fall into so few sets of the first cache that they push one another out."""
     sets = _WAY_BYTES // math.gcd(access.stride(loop) * access.element_bytes, _WAY_BYTES)
     return extent > (_WAYS - 2) * sets
 

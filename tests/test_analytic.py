@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from autosched.spec.task import Task
 
 GEMM = get_task("gemm", threads=2, N=480, K=512, M=480)
-CONV = get_task("conv2d", threads=2, N=1, C=64, H=48, W=48, K=192, R=3, S=3, padding=1)
+CONV = get_task("conv2d", threads=2, N=1, C=64, H=44, W=48, K=192, R=3, S=3, padding=1)
 
 
 def plan_of(task: Task, machine: Machine, sketch: str, tile: tuple[int, int, int], **knobs: Any) -> Plan:
@@ -111,14 +111,14 @@ def test_what_overlapping_taps_share_takes_a_register() -> None:
 
 def test_vectors_that_begin_anywhere_touch_more_lines() -> None:
     """Eight elements of 32 bytes cross a line at 7 of 16 places, and a window begins at each of them."""
-    aligned = get_task("conv2d", threads=2, N=1, C=64, H=48, W=48, K=192, R=1, S=1)
+    aligned = get_task("conv2d", threads=2, N=1, C=64, H=44, W=48, K=192, R=1, S=1)
     sketch = "conv: vectors along w, rows h"
     found = [compute_s(task, AVX2, sketch, (8, 2, 4)) / task_steps(task) for task in (CONV, aligned)]
     assert found[0] > 1.2 * found[1]
 
 
 def test_taps_of_a_window_of_one_element_share_nothing() -> None:
-    task = get_task("conv2d", threads=2, N=1, C=64, H=48, W=48, K=192, R=1, S=1)
+    task = get_task("conv2d", threads=2, N=1, C=64, H=44, W=48, K=192, R=1, S=1)
     sketch = "conv: vectors along k, rows w, W staged"
     one_by_one, three_by_three = (compute_s(each, AVX2, sketch, (8, 3, 4)) / task_steps(each) for each in (task, CONV))
     assert three_by_three / one_by_one == pytest.approx(1 + SPILL, rel=0.05)
@@ -133,6 +133,17 @@ def leaps(plan: Plan, stage: str) -> dict[str, Leap | None]:
     """How each access of a stage leaps, by buffer."""
     nest = plan.by_stage[stage]
     return {access.buffer: leap_of(access, nest) for access in accesses_of(nest, plan.workload)}
+
+
+def test_rows_that_share_a_set_of_the_cache_push_one_another_out() -> None:
+    """Rows of 8 KiB begin in the same set: 128 of them, in place, cannot wait there for the next tile."""
+    in_place, packed = "C: vectors along j, rows i", "C: vectors along j, rows i, B staged"
+    found = {}
+    for size in (2048, 2016):
+        task = get_task("gemm", threads=2, N=size, K=size, M=size)
+        found[size] = [compute_s(task, AVX2, sketch, (8, 4, 2), reduce_block=128) for sketch in (in_place, packed)]
+    assert found[2048][0] > 1.5 * found[2048][1]
+    assert found[2016][0] < 1.1 * found[2016][1]
 
 
 def test_weights_read_in_place_leap_from_channel_to_channel() -> None:
