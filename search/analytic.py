@@ -20,7 +20,7 @@ from ..spec.nest import REMEMBERED, BoundLoop
 from ..spec.once import main_part
 from ..spec.tensorized import intrinsic_of
 from ..spec.workload import Output
-from .registers import accumulates_in_registers, with_registers
+from .registers import accumulates_in_registers, innermost_serial, with_registers
 from .traffic import Traffic, latencies, leap_of
 
 if TYPE_CHECKING:
@@ -223,7 +223,9 @@ def _load_instructions(access: Access, tile: Mapping[str, int], nest: StageNest,
         if access.moves_with(loop):
             count *= extent
     vector = nest.vector
-    rows = [*tile.items(), *_innermost_serial(nest)]
+    # The rows that the loop around the tile walks are read again by the next tile.
+    around = innermost_serial(nest)
+    rows = [*tile.items(), *([] if around is None else [(around.parts[-1].name, around.parts[-1].extent)])]
     if any(access.moves_with(loop) and _conflicts(access, loop, extent) for loop, extent in rows):
         count *= _CONFLICT_COST
     if lanes > 1 and vector is not None:
@@ -242,14 +244,6 @@ def _lines_a_load(access: Access, nest: StageNest, along: str, lanes: int) -> fl
     if all(access.stride(name) % lanes == 0 for name in others):
         return 1.0
     return 1.0 + (lanes - 1) * access.element_bytes / LINE_BYTES
-
-
-def _innermost_serial(nest: StageNest) -> list[tuple[str, int]]:
-    """The innermost loop outside the register tile, with its extent: what it walks is read again by the next tile."""
-    for loop in reversed(nest.outside):
-        if loop.to not in ("vectorize", "unroll") and loop.extent > 1:
-            return [(loop.parts[-1].name, loop.parts[-1].extent)]
-    return []
 
 
 def _conflicts(access: Access, loop: str, extent: int) -> bool:

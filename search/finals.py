@@ -49,29 +49,34 @@ class FinalsTime:
     end: float
     trial_s: float
 
-    def needed_s(self, journal: Journal, finalists: Sequence[Schedule]) -> float:
-        """Seconds of finals of some schedules, in few rounds."""
-        return sum(self.trial_s + FEW_ROUNDS * CALLS * (journal.level_s(each) or 0.0) for each in finalists)
-
     def seated(self, journal: Journal, finalists: Sequence[Schedule]) -> list[Schedule]:
         """As many of the first finalists as there is time for, two at least."""
         left_s = self.end - time.monotonic()
         return [
             each
             for number, each in enumerate(finalists, start=1)
-            if number <= LEAST_SEATS or self.needed_s(journal, finalists[:number]) <= left_s
+            if number <= LEAST_SEATS or needed_s(journal, finalists[:number], self.trial_s) <= left_s
         ]
 
     def rounds(self, journal: Journal, finalists: Sequence[Schedule], most: int) -> int:
         """How many rounds of some finalists there is time for."""
-        left_s = self.end - time.monotonic() - self.needed_s(journal, finalists)
-        round_s = sum(CALLS * (journal.level_s(each) or 0.0) for each in finalists)
-        return max(FEW_ROUNDS, min(most, FEW_ROUNDS + int(left_s / max(round_s, 1e-9))))
+        left_s = self.end - time.monotonic() - needed_s(journal, finalists, self.trial_s)
+        return max(FEW_ROUNDS, min(most, FEW_ROUNDS + int(left_s / max(_round_s(journal, finalists), 1e-9))))
 
 
-def finals_s(journal: Journal, default: Schedule, trial_s: float) -> float:
+def needed_s(journal: Journal, finalists: Sequence[Schedule], trial_s: float) -> float:
+    """Seconds of finals of some schedules in few rounds; building and verifying one takes `trial_s`."""
+    return len(finalists) * trial_s + FEW_ROUNDS * _round_s(journal, finalists)
+
+
+def usual_s(journal: Journal, default: Schedule, trial_s: float) -> float:
     """Seconds that finals of the usual number of finalists would take now."""
-    return FinalsTime(end=0.0, trial_s=trial_s).needed_s(journal, [default, *journal.fastest(USUAL_SEATS)])
+    return needed_s(journal, [default, *journal.fastest(USUAL_SEATS)], trial_s)
+
+
+def _round_s(journal: Journal, finalists: Sequence[Schedule]) -> float:
+    """Seconds of one sample of each."""
+    return sum(CALLS * (journal.level_s(each) or 0.0) for each in finalists)
 
 
 def hold_finals(
@@ -101,7 +106,7 @@ def hold_finals(
         if not journal.fastest(1, without=held, below_s=winner_s / max(CLOSE, min(ratios, default=1.0))):
             return
         finalists = _seated(default, leader, journal.fastest(FINALISTS, without=held))
-        if allowed is not None and time.monotonic() + allowed.needed_s(journal, finalists[:3]) > allowed.end:
+        if allowed is not None and time.monotonic() + needed_s(journal, finalists[:3], allowed.trial_s) > allowed.end:
             return
 
 

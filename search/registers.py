@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..spec.footprint import Access
-    from ..spec.nest import StageNest
+    from ..spec.nest import BoundLoop, StageNest
     from .hardware import Hardware
 
 SPILL: Final = 0.45
@@ -28,15 +28,16 @@ UNROLLED: Final = 9
 """Steps of the innermost reduce loops that LLVM writes out."""
 
 
+def innermost_serial(nest: StageNest) -> BoundLoop | None:
+    """The innermost loop of more than one step outside the register tile; None where there is none."""
+    serial = (loop for loop in reversed(nest.outside) if loop.to not in ("vectorize", "unroll") and loop.extent > 1)
+    return next(serial, None)
+
+
 def accumulates_in_registers(nest: StageNest) -> bool:
     """True where the innermost serial loop is a reduction, so that sums stay in registers across it."""
-    if nest.stage.reducer is None:
-        return False
-    for loop in reversed(nest.outside):
-        if loop.to in ("vectorize", "unroll") or loop.extent == 1:
-            continue
-        return loop.reduce
-    return True
+    innermost = innermost_serial(nest)
+    return nest.stage.reducer is not None and (innermost is None or innermost.reduce)
 
 
 def with_registers(

@@ -22,7 +22,7 @@ from ..store.records import Record, SearchState
 from ..store.store import DEFAULT_ALLOW
 from .collecting import rare_collections
 from .default import default_candidate, opening_candidates
-from .finals import CLOSE, FinalsTime, finals_s, hold_finals
+from .finals import CLOSE, FinalsTime, hold_finals, usual_s
 from .history import history_of
 from .journal import Journal
 from .measurable import check_measurable
@@ -330,7 +330,7 @@ class _Search:
         if self._budget.seconds is None:
             return None
         least_s = FINALS_SHARE * self._budget.seconds
-        kept_s = 0.0 if self._default is None else finals_s(self._journal, self._default, self._trial_s)
+        kept_s = 0.0 if self._default is None else usual_s(self._journal, self._default, self._trial_s)
         return self._begin + self._budget.seconds - min(max(least_s, kept_s), 2 * least_s)
 
     def finals_time(self) -> FinalsTime | None:

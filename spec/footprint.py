@@ -61,12 +61,12 @@ class Access:
 
     def least_stride(self, loop: str) -> int:
         """Elements by which a step of `loop` goes on in memory, mostly: a fused loop moves its fastest dimension."""
-        size, found = 1, 0
+        size = 1
         for steps, extent in zip(reversed(self.steps), reversed(self.shape), strict=True):
-            if not found:
-                found = abs(steps.get(loop, 0)) * size
+            if steps.get(loop):
+                return abs(steps[loop]) * size
             size *= extent
-        return found
+        return 0
 
     def lines(self, extents: Mapping[str, int]) -> float:
         """Cache lines touched while the loops in `extents` run.

@@ -15,7 +15,7 @@ from autosched.search.assemble import StageChoice, assemble
 from autosched.search.default import default_candidate
 from autosched.search.hardware import hardware_from_machine
 from autosched.search.registers import SPILL, SWAPPED
-from autosched.search.traffic import latencies, leap_of
+from autosched.search.traffic import MOST_UNDER_WAY, latencies, leap_of
 from autosched.spec.check import check_schedule
 from autosched.spec.footprint import LINE_BYTES, accesses_of
 from machines import AVX2, AVX512
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 GEMM = get_task("gemm", threads=2, N=480, K=512, M=480)
 CONV = get_task("conv2d", threads=2, N=1, C=64, H=44, W=48, K=192, R=3, S=3, padding=1)
+ONE_BY_ONE = get_task("conv2d", threads=2, N=1, C=64, H=44, W=48, K=192, R=1, S=1)
 
 
 def plan_of(task: Task, machine: Machine, sketch: str, tile: tuple[int, int, int], **knobs: Any) -> Plan:
@@ -111,17 +112,15 @@ def test_what_overlapping_taps_share_takes_a_register() -> None:
 
 def test_vectors_that_begin_anywhere_touch_more_lines() -> None:
     """Eight elements of 32 bytes cross a line at 7 of 16 places, and a window begins at each of them."""
-    aligned = get_task("conv2d", threads=2, N=1, C=64, H=44, W=48, K=192, R=1, S=1)
     sketch = "conv: vectors along w, rows h"
-    found = [compute_s(task, AVX2, sketch, (8, 2, 4)) / task_steps(task) for task in (CONV, aligned)]
+    found = [compute_s(task, AVX2, sketch, (8, 2, 4)) / task_steps(task) for task in (CONV, ONE_BY_ONE)]
     assert found[0] > 1.2 * found[1]
 
 
 def test_taps_of_a_window_of_one_element_share_nothing() -> None:
-    task = get_task("conv2d", threads=2, N=1, C=64, H=44, W=48, K=192, R=1, S=1)
     sketch = "conv: vectors along k, rows w, W staged"
-    one_by_one, three_by_three = (compute_s(each, AVX2, sketch, (8, 3, 4)) / task_steps(each) for each in (task, CONV))
-    assert three_by_three / one_by_one == pytest.approx(1 + SPILL, rel=0.05)
+    found = [compute_s(task, AVX2, sketch, (8, 3, 4)) / task_steps(task) for task in (CONV, ONE_BY_ONE)]
+    assert found[0] / found[1] == pytest.approx(1 + SPILL, rel=0.05)
 
 
 def task_steps(task: Task) -> int:
@@ -157,8 +156,15 @@ def test_weights_read_in_place_leap_from_channel_to_channel() -> None:
 
 
 def test_who_has_little_to_do_between_leaps_waits_for_several_at_a_time() -> None:
-    copied = leaps(plan_of(GEMM, AVX2, "C: vectors along i, rows j, A staged", (8, 2, 4)), "C.acc")["B"]
-    assert copied is None or copied.under_way >= 1
+    """A row of 8 KiB for every step of a tile, as against nine steps of a window in each channel."""
+    wide = get_task("gemm", threads=2, N=2048, K=2048, M=2048)
+    often = leaps(plan_of(wide, AVX2, "C: vectors along j, rows i", (8, 2, 4)), "C.acc")["B"]
+    assert often is not None
+    assert often.under_way == MOST_UNDER_WAY
+    task = get_task("conv_transpose2d", threads=2, N=1, C=64, H=16, W=16, K=256, R=3, S=3, padding=1)
+    seldom = leaps(plan_of(task, AVX2, "conv: vectors along h*w, rows k, expand staged", (8, 2, 4)), "conv.acc")["W"]
+    assert seldom is not None
+    assert 1 <= seldom.under_way < often.under_way
     plan = check_schedule(default_candidate(shared_space(GEMM, AVX2)).schedule, GEMM)
     for name in plan.by_stage:
         for leap in leaps(plan, name).values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -15,28 +16,18 @@ from autosched.cli_cost import amount, text_from_costs
 from autosched.search.analytic import predict_s, stage_costs
 from autosched.search.hardware import hardware_from_machine
 from autosched.spec.check import check_schedule
-from autosched.spec.claim import Machine
 from autosched.spec.footprint import LINE_BYTES, accesses_of, outer_loops, register_tile, touched_bytes
 from autosched.spec.schedule import Accumulate, At, BindLoop, Nest, Schedule, Split
 from autosched.spec.spec_file import SpecFile
 from autosched.spec.task import Task
 from autosched.spec.testing import schedules, workloads
+from machines import AVX512
 from sample_workloads import gemm
 
 if TYPE_CHECKING:
     from autosched.spec.nest import Plan
 
-MACHINE = Machine(
-    arch="x86_64",
-    vendor="AuthenticAMD",
-    family=26,
-    model=68,
-    isa=("avx", "avx2", "avx512f", "fma"),
-    cores=2,
-    l1d_bytes=49152,
-    l2_bytes=1048576,
-    l3_bytes=33554432,
-)
+MACHINE = attrs.evolve(AVX512, family=26, model=68, l1d_bytes=49152)
 GEMM = Path(__file__).parent / "data" / "specs" / "gemm_packed.json"
 TILED = Schedule(
     stagings=(

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 DRAWS: Final = 300
 """Points drawn of each work's space."""
+MOST: Final = 40
+"""Candidates of a work that are timed."""
 OF_A_SKETCH: Final = 3
 """Candidates of one sketch that are timed, at most."""
 FAR: Final = 4.0
@@ -124,7 +126,7 @@ def ordered(ground: Ground, each: Work) -> Ordering | None:
     """Times the candidates of a work in turn; None where fewer than two run."""
     ground.say(f"{each.name}: analysing {DRAWS} candidates")
     task = each.task(ground.options.threads)
-    chosen = chosen_of(Space(task, this_machine()), min(ground.options.trials, 40))
+    chosen = chosen_of(Space(task, this_machine()), min(ground.options.trials, MOST))
     ground.say(f"{each.name}: timing {len(chosen)} in turn")
     with Measurer(task, Protocol(threads=task.threads)) as measurer:
         results = measurer.retime([candidate.schedule for candidate in chosen], ROUNDS)
