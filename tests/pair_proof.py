@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 import tvm
 
+from autosched.search.agreement import check_agrees
 from autosched.spec.check import check_schedule
 from autosched.spec.errors import AutoschedError, LoweringError, SpecError
 from autosched.spec.evaluate import evaluate
@@ -24,11 +25,13 @@ from autosched.spec.task import Target, TargetOption
 from autosched.spec.testing_lowering import assert_close, assert_computes, runnable_module
 from autosched.spec.tvm_build import compile_module, tvm_target
 from autosched.spec.tvm_target import check_target
-from pair_tally import BUILD_FAILURE, CORRECT, INCOMPARABLE, REFUSED, TOO_LARGE, TVM_ERROR, WRONG
+from pair_tally import BUILD_FAILURE, CORRECT, INCOMPARABLE, OTHER_ALGORITHM, REFUSED, TOO_LARGE, TVM_ERROR, WRONG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from autosched.spec.algorithm import Algorithm
+    from autosched.spec.task import Task
     from autosched.spec.workload import Workload
 
 PLAIN: Final = Target(
@@ -117,11 +120,23 @@ def _computed(lowered: dict[int, Lowered], target: Any) -> dict[int, Verdict]:
 
 
 def _run(executable: Any, lowered: Lowered, name: str) -> Verdict:
-    spec = lowered.spec
+    """Whether the kernel computes its task; or, where its algorithm computes another one, that."""
+    task, algorithm = lowered.spec.task, lowered.spec.schedule.algorithm
+    verdict = _compared(executable, lowered.plan, task, name)
+    if verdict.outcome == CORRECT or algorithm is None:
+        return verdict
+    claimed = attrs.evolve(task, workload=algorithm.workload)
+    if not _is_of(algorithm, task):
+        found = _compared(executable, lowered.plan, claimed, name)
+        return Verdict(OTHER_ALGORITHM) if found.outcome == CORRECT else found
+    return verdict if is_comparable(claimed) else Verdict(INCOMPARABLE)
+
+
+def _compared(executable: Any, plan: Plan, task: Task, name: str) -> Verdict:
     try:
-        assert_computes(executable, lowered.plan, spec.task, name=name)
+        assert_computes(executable, plan, task, name=name)
     except AssertionError as error:
-        if not is_comparable(spec):
+        if not is_comparable(task):
             return Verdict(INCOMPARABLE)
         return Verdict(WRONG, str(error).strip())
     except AutoschedError as error:
@@ -129,14 +144,23 @@ def _run(executable: Any, lowered: Lowered, name: str) -> Verdict:
     return Verdict(CORRECT)
 
 
-def is_comparable(spec: SpecFile) -> bool:
+def _is_of(algorithm: Algorithm, task: Task) -> bool:
+    """True where NumPy finds that an algorithm computes what `task` asks for."""
+    try:
+        check_agrees(algorithm, task)
+    except SpecError:
+        return False
+    return True
+
+
+def is_comparable(task: Task) -> bool:
     """True where NumPy agrees with itself: rounding as declared, or with inputs moved a little, changes nothing.
 
     A mutation may compute the place of an extreme among rounded floats, or products beyond any float; then two right
     answers differ. What `workloads` draws is comparable throughout, so this is asked of nothing but disagreements.
     """
-    workload = spec.task.workload
-    inputs = random_inputs(workload, 0, spec.task.ranges)
+    workload = task.workload
+    inputs = random_inputs(workload, 0, task.ranges)
     moved = {name: a if a.dtype.kind in "iub" else (a * (1 + 1e-6)).astype(a.dtype) for name, a in inputs.items()}
     try:
         wanted = evaluate(workload, inputs, precise=True)

@@ -19,6 +19,8 @@ TVM_ERROR: Final = "TVM error"
 BUILD_FAILURE: Final = "build failure"
 INCOMPARABLE: Final = "incomparable"
 """The workload itself has no numbers to compare: a mutation made it divide by nothing, or overflow."""
+OTHER_ALGORITHM: Final = "other algorithm"
+"""The schedule computes what its algorithm says, which is not what its task asks for: only numbers can tell."""
 TOO_LARGE: Final = "too large"
 CRASH: Final = "crash"
 HANG: Final = "hang"
@@ -28,7 +30,7 @@ DRAWN, BOLD, MUTANT = "drawn", "bold", "mutant"
 """A schedule that the checks accepted as it was drawn; one drawn without asking them; a spec with a field changed."""
 COLUMNS: Final = ("correct", "refused", "mutant correct", "mutant refused")
 """The outcomes that each row must come to."""
-OUTCOMES: Final = (CORRECT, REFUSED, TOO_LARGE, INCOMPARABLE, *DEFECTS)
+OUTCOMES: Final = (CORRECT, REFUSED, TOO_LARGE, INCOMPARABLE, OTHER_ALGORITHM, *DEFECTS)
 
 
 @attrs.frozen

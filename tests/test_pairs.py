@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
+import pytest
 
+from autosched.spec.algorithm import Algorithm
 from autosched.spec.check import check_schedule
 from autosched.spec.schedule import Schedule
 from autosched.spec.spec_file import SpecFile
@@ -20,12 +22,24 @@ from pair_cases import pair
 from pair_proof import judge
 from pair_rows import ROWS, case_of, rows_of
 from pair_run import run_batch
-from pair_tally import COLUMNS, CORRECT, DRAWN, MUTANT, REFUSED, TOO_LARGE, WRONG, Tally, report, tally_from_json
+from pair_tally import (
+    COLUMNS,
+    CORRECT,
+    DRAWN,
+    MUTANT,
+    OTHER_ALGORITHM,
+    REFUSED,
+    TOO_LARGE,
+    WRONG,
+    Tally,
+    report,
+    tally_from_json,
+)
 from run_pairs import CHUNK, Run, conclude, run_all
 from sample_workloads import gemm
 
 if TYPE_CHECKING:
-    import pytest
+    from autosched.spec.workload import Workload
 
 HERE = Path(__file__).parent
 
@@ -62,16 +76,35 @@ def test_what_is_refused_is_no_defect_and_what_is_large_is_not_run() -> None:
     assert [verdict.outcome for verdict in judge([fine, huge, bad])] == [CORRECT, TOO_LARGE, REFUSED]
 
 
-def test_wrong_numbers_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The code of another workload, which takes the greatest product instead of the sum: what a miscompilation is."""
-    task = Task(workload=gemm(4, 4, 4), threads=1)
-    (stage,) = task.workload.stages
+def product(op: str) -> Workload:
+    """A matrix product that takes what `op` says of the products."""
+    own = gemm(4, 4, 4)
+    (stage,) = own.stages
     assert stage.reducer is not None
-    other = attrs.evolve(task.workload, stages=(attrs.evolve(stage, reducer=attrs.evolve(stage.reducer, op="max")),))
-    lowered = lower_plan(check_schedule(Schedule(), other)).mod
+    return attrs.evolve(own, stages=(attrs.evolve(stage, reducer=attrs.evolve(stage.reducer, op=op)),))
+
+
+@pytest.mark.parametrize(
+    ("claimed", "compiled", "outcome"),
+    [
+        (None, "max", WRONG),
+        ("sum", "sum", CORRECT),
+        ("sum", "max", WRONG),
+        ("max", "max", OTHER_ALGORITHM),
+        ("max", "min", WRONG),
+    ],
+)
+def test_wrong_numbers_are_seen(
+    monkeypatch: pytest.MonkeyPatch, claimed: str | None, compiled: str, outcome: str
+) -> None:
+    """The code of another workload is what a miscompilation is; an algorithm of another result is the file's lie."""
+    lowered = lower_plan(check_schedule(Schedule(), product(compiled))).mod
     monkeypatch.setattr("pair_proof.runnable_module", lambda _plan, _task: lowered)
-    (verdict,) = judge([SpecFile(task=task, schedule=Schedule())])
-    assert verdict.outcome == WRONG
+    algorithm = None if claimed is None else Algorithm(name="claimed", workload=product(claimed))
+    (verdict,) = judge(
+        [SpecFile(task=Task(workload=product("sum"), threads=1), schedule=Schedule(algorithm=algorithm))]
+    )
+    assert verdict.outcome == outcome
 
 
 def test_a_tally_survives_its_file_and_adds_up() -> None:
