@@ -1,4 +1,4 @@
-"""Hypothesis profiles: `dev` while working, `ci` in `make test` (HYPOTHESIS_PROFILE chooses); ``--accept-goldens``.
+"""Hypothesis profiles: `dev`, `ci` in `make test`, `wide` (HYPOTHESIS_PROFILE chooses); ``--accept-goldens``.
 
 Tests of one file run in one process, where they share what its fixtures made; those that time the machine, or count its
 processes, run in one and the same.
@@ -26,9 +26,11 @@ sys.modules["torch"] = None  # type: ignore[assignment] # documented: "import ha
 
 gc.disable()  # until all is collected: what modules leave behind lives to the end
 
-# Both are random from run to run, so that CI sees more over time; a failure prints what reproduces it.
-settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None, max_examples=50)
-settings.register_profile("dev", derandomize=False, print_blob=True, deadline=None, max_examples=15)
+# What judges a change draws the same examples twice, so that it is the change that fails; new ones are found by working,
+# by `wide`, and by the day's slice of `make test`. A failure prints what reproduces it.
+settings.register_profile("ci", derandomize=True, print_blob=True, deadline=None, max_examples=50)
+settings.register_profile("dev", print_blob=True, deadline=None, max_examples=15)
+settings.register_profile("wide", print_blob=True, deadline=None, max_examples=200)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
