@@ -74,8 +74,7 @@ def tasks_text(store: Store) -> str:
 
 def speeds_lines(store: Store) -> Iterator[str]:
     """Measures the speeds, prints and keeps them; where threads hinder one another, a line instead of keeping them."""
-    from .search.bandwidth import measure_speeds
-    from .search.peak import fma_peak_gflops
+    from .search.bandwidth import fma_peak_gflops, measure_speeds
 
     threads = available_cores()
     speeds = measure_speeds(threads)

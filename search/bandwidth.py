@@ -69,8 +69,7 @@ def measure_speeds(threads: int, *, lock_path: Path | None = None) -> Speeds:
     """The speeds of this machine with `threads` threads at work, measured now: some seconds."""
     machine = this_machine()
     with Measurer(peak_task(threads, steps=1), Protocol(threads=threads), lock_path=lock_path) as measurer:
-        peak = peak_task(threads)
-        flops = peak_flops(peak) / _median_s(measurer, (peak, peak_schedule()))
+        flops = _flops(measurer, threads)
         rates = [_bytes_per_s(measurer, threads, *shape) for shape in read_shapes(machine, threads)]
         (idle,) = measurer.retime([peak_schedule()], ROUNDS)
     l2, l3, memory = rates
@@ -84,6 +83,17 @@ def measure_speeds(threads: int, *, lock_path: Path | None = None) -> Speeds:
         region_s=_checked(idle),
         date=utc_now(),
     )
+
+
+def fma_peak_gflops(threads: int, *, lock_path: Path | None = None) -> float:
+    """Giga operations per second of multiply-adds in registers, on `threads` threads, measured now."""
+    with Measurer(peak_task(threads, steps=1), Protocol(threads=threads), lock_path=lock_path) as measurer:
+        return _flops(measurer, threads) / 1e9
+
+
+def _flops(measurer: Measurer, threads: int) -> float:
+    peak = peak_task(threads)
+    return peak_flops(peak) / _median_s(measurer, (peak, peak_schedule()))
 
 
 def read_shapes(machine: Machine, threads: int) -> list[tuple[int, int]]:

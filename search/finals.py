@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .tuner import Bench
 
 FINALISTS: Final = 6
+DOUBTFUL: Final = 2
+"""Seats for trials that were slower than the first one, but on a disturbed machine."""
 NEAR: Final = 1.3
 """A trial slower than this many times the best is not among them."""
 ROUNDS: Final = 11
@@ -117,10 +119,11 @@ def _seated(default: Schedule, leader: Record | None, trials: Sequence[Schedule]
 
 
 def _nearest(journal: Journal) -> list[Schedule]:
-    """The fastest trials, as far as they are near the first."""
+    """The fastest trials, as far as they are near the first; behind it those that may only have been disturbed."""
     levels = [level_s for schedule in journal.fastest(1) if (level_s := journal.level_s(schedule)) is not None]
     least_s = min(levels, default=math.inf)
-    return journal.fastest(FINALISTS, below_s=NEAR * least_s)
+    near = journal.fastest(FINALISTS, below_s=NEAR * least_s)
+    return [*near[:1], *journal.doubtful(DOUBTFUL, below_s=least_s), *near[1:]]
 
 
 def _medians(

@@ -74,6 +74,7 @@ class Journal:
         self._retracted: set[Schedule] = set()
         self._outcomes: dict[Schedule, Outcome] = {}
         self._level_s: dict[Schedule, float] = {}
+        self._doubtful: dict[Schedule, float] = {}
         self._claimed: list[Schedule] = []
         for record in sorted(store.records(task, machine, protocol), key=_first_tried):
             if accuracy_of(task.workload, record.schedule.algorithm) not in allow:
@@ -129,10 +130,22 @@ class Journal:
         timed = [s for s, level_s in self._level_s.items() if level_s < below_s and s not in without]
         return sorted(timed, key=self._level_s.__getitem__)[:count]
 
+    def doubtful(self, count: int, *, below_s: float) -> list[Schedule]:
+        """Schedules whose last trial was disturbed and that may take less than `below_s`; the most promising first."""
+        timed = [s for s, quiet_s in self._doubtful.items() if quiet_s < below_s]
+        return sorted(timed, key=self._doubtful.__getitem__)[:count]
+
     def put(
-        self, schedule: Schedule, result: tuple[float, ...] | Failure, baseline_s: tuple[float, ...] = ()
+        self,
+        schedule: Schedule,
+        result: tuple[float, ...] | Failure,
+        baseline_s: tuple[float, ...] = (),
+        level: float = 1.0,
     ) -> Outcome:
-        """Stores what came of a trial, or of a final where there is a baseline; the median, or the failure."""
+        """Stores what came of a trial, or of a final where there is a baseline; the median, or the failure.
+
+        `level` is how many times as slow the machine seemed meanwhile.
+        """
         if isinstance(result, Failure):
             record = self._record(schedule, failed=FailedTrial(failure=result, tools=self._tools, date=utc_now()))
             outcome: Outcome = result
@@ -154,6 +167,9 @@ class Journal:
             self._take(schedule, outcome)
         elif not baseline_s:  # what a strategy was told first stays, and a final is compared with finals alone
             self._level_s[schedule] = outcome / self.level
+        self._doubtful.pop(schedule, None)
+        if isinstance(outcome, float) and not baseline_s and level > 1:
+            self._doubtful[schedule] = outcome / self.level / level
         return outcome
 
     def _take(self, schedule: Schedule, outcome: Outcome) -> None:

@@ -20,7 +20,7 @@ from ..spec.schedule import Schedule
 from .measuring import Measuring
 from .pinning import cpus_for
 from .reference import WHOLE_POINTS
-from .runner import Limits, Runner
+from .runner import Limits, Runner, Timed
 from .timing_lock import TimingLock
 from .workers import Handle, ZygoteError
 
@@ -51,6 +51,8 @@ class Measurement:
     samples_s: tuple[float, ...]
     build_s: float
     run_s: float
+    level: float = 1.0
+    """How many times as long the machine's pulse took meanwhile as at its best; 1 where it was quiet, or not asked."""
 
     @property
     def median_s(self) -> float:
@@ -226,7 +228,7 @@ class Measurer(Measuring[Runner]):
                 self._workers.end(handle)
                 return None
             begin = time.monotonic()
-            result: tuple[float, ...] | Failure | float = self._runner.verify(handle, 0, schedule)
+            result: Timed | Failure | float = self._runner.verify(handle, 0, schedule)
             if isinstance(result, float):
                 result = self._runner.samples(handle, 0, result)
             strays = self._workers.end(handle)["strays"]
@@ -235,7 +237,7 @@ class Measurer(Measuring[Runner]):
             return result
         if strays:
             return Failure(kind="crash", detail=f"it left {strays} processes running; they were killed")
-        return Measurement(samples_s=result, build_s=build_s, run_s=run_s)
+        return Measurement(samples_s=result.samples_s, build_s=build_s, run_s=run_s, level=result.level)
 
     def _is_suspicious(self, found: Measurement) -> bool:
         """True of a candidate that is far ahead of many others: it may have been timed wrongly, or not do its work."""

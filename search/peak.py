@@ -9,22 +9,15 @@ that kernel used.
 
 from __future__ import annotations
 
-import statistics
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ..spec.claim import Failure, Protocol
 from ..spec.dtypes import size_bytes
-from ..spec.errors import MeasureError
 from ..spec.expr import Acc, Axis, Binary, Cast, Const, Expr, Load, const
 from ..spec.schedule import Accumulate, At, BindLoop, Nest, Schedule
 from ..spec.task import Task, ValueRange
 from ..spec.workload import Buffer, IterAxis, Output, Reducer, Stage, Workload
 from ..store.machine import this_machine
 from .hardware import hardware_from_machine
-from .measure import Measurer
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ACCUMULATORS: Final = 12
 STEPS: Final = 2**14
@@ -95,13 +88,3 @@ def peak_flops(task: Task) -> int:
 def vector_lanes() -> int:
     """Floats in a vector of this CPU."""
     return hardware_from_machine(this_machine(), threads=1).lanes(size_bytes(_FLOAT))
-
-
-def fma_peak_gflops(threads: int, *, lock_path: Path | None = None) -> float:
-    """Giga operations per second of multiply-adds in registers, on `threads` threads, measured now."""
-    task = peak_task(threads)
-    with Measurer(peak_task(threads, steps=1), Protocol(threads=threads), lock_path=lock_path) as measurer:
-        (samples,) = measurer.retime((), 7, beside=(task, peak_schedule()))
-    if isinstance(samples, Failure):
-        raise MeasureError(f"the ceiling could not be measured: {samples.kind}, {samples.detail}")
-    return peak_flops(task) / statistics.median(samples) / 1e9

@@ -138,7 +138,10 @@ class RemoteMeasurer(Measuring[RemoteRunner]):
 
         def run(handle: Handle, kernels: dict[int, int]) -> Results:
             first_s = self._runner.verify(handle, kernels[0], schedule)
-            return {0: first_s if isinstance(first_s, Failure) else self._runner.samples(handle, kernels[0], first_s)}
+            if isinstance(first_s, Failure):
+                return {0: first_s}
+            timed = self._runner.samples(handle, kernels[0], first_s)
+            return {0: timed if isinstance(timed, Failure) else timed.samples_s}
 
         found = self._retried({0: schedule}, run)[0]
         if isinstance(found, Failure):

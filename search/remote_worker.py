@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..spec.schedule import Schedule
     from ..spec.task import Task
     from .buffers import GuardedBuffer
+    from .pulse import Pulse
     from .wire import Message
 
 
@@ -37,6 +38,12 @@ class RemoteWorker(Worker):
 
     _session: DeviceSession
     _kernels: list[Any]
+
+    @staticmethod
+    def pulse(task: Task) -> Pulse | None:
+        """None: the machine that is here is not the one that runs kernels."""
+        del task
+        return None
 
     def answers(self) -> dict[str, Callable[[Message], Message]]:
         return {**super().answers(), "open": self.open, "load": self.load}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -13,6 +13,7 @@ from ..spec.convert import unstructure
 from ..spec.schedule import Schedule
 from ..spec.tolerance import LOOSER, accuracy_of
 from .noise import is_scattered
+from .pulse import Patience, level_of
 from .reference import Reference
 from .workers import Workers
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from .wire import Message
     from .workers import Handle
 
-_KEEP_S = 60.0
-_COMPARED_PER_S = 1e7
+NEARLY: Final = 1.05
+"""A kernel that would be so many times as slow as the best on a quiet machine may be as fast."""
+_KEEP_S: Final = 60.0
+_COMPARED_PER_S: Final = 1e7
 """Values that a worker compares in a second, at the very least."""
 
 
@@ -44,6 +47,19 @@ class Limits:
     total_s: float = math.inf
 
 
+@attrs.frozen(kw_only=True)
+class Timed:
+    """The samples of a kernel, and how many times as long the machine's pulse took beside them as at its best."""
+
+    samples_s: tuple[float, ...]
+    level: float = 1.0
+
+    @property
+    def quiet_s(self) -> float:
+        """What its median would be on a quiet machine, as far as the pulse can tell."""
+        return statistics.median(self.samples_s) / self.level
+
+
 @attrs.define(kw_only=True)
 class Runner:
     """The tuner's side of verifying and timing; the caller holds the lock.
@@ -62,6 +78,9 @@ class Runner:
     """Number of the kept output that candidates are compared with; 0: none yet."""
     agreeing: list[Schedule] = attrs.field(factory=list)
     retracted: list[Schedule] = attrs.field(factory=list)
+    pulse_s: float | None = None
+    """What the machine's pulse took at its best; None where nothing is known of it."""
+    patience: Patience = attrs.field(factory=Patience)
 
     def verify(self, handle: Handle, kernel: int, schedule: Schedule) -> float | Failure:
         """Runs a kernel once: the seconds it took, if every output is right."""
@@ -100,14 +119,35 @@ class Runner:
         self.agreeing.append(schedule)
         return float(answer["first_s"])
 
-    def samples(self, handle: Handle, kernel: int, first_s: float) -> tuple[float, ...] | Failure:
-        """The samples of a verified kernel whose first call took `first_s`, taken twice where they are scattered."""
+    def samples(self, handle: Handle, kernel: int, first_s: float) -> Timed | Failure:
+        """The samples of a verified kernel whose first call took `first_s`.
+
+        Taken again, while there is patience, where the machine was disturbed meanwhile and the kernel may be the best:
+        those of the quietest moment count.
+        """
+        quietest: Timed | None = None
+        while True:
+            timed = self._timed(handle, kernel, first_s)
+            if isinstance(timed, Failure):
+                return timed
+            quietest = timed if quietest is None else min(quietest, timed, key=lambda found: found.level)
+            if timed.level == 1.0 or not self._may_be_best(timed):
+                return quietest
+            became_quiet = self._rest(handle)
+            if isinstance(became_quiet, Failure):
+                return became_quiet
+            if not became_quiet:
+                return quietest
+
+    def _timed(self, handle: Handle, kernel: int, first_s: float) -> Timed | Failure:
+        """The samples of a kernel, taken twice where they are scattered."""
         request = {
             "op": "time",
             "kernel": kernel,
             "protocol": unstructure(self.protocol),
             "first_s": first_s,
             "best_s": self.best_s,
+            "pulse_s": self.pulse_s,
         }
         deadline_s = self._deadline_s(first_s, self.protocol.repeats + self.protocol.warmup + 5)
         scattered: tuple[float, ...] = ()
@@ -116,12 +156,28 @@ class Runner:
             if isinstance(answer, Failure):
                 return answer
             scattered = tuple(map(float, answer["samples_s"]))
+            beats = tuple(map(float, answer["beats_s"]))
+            if beats:
+                self.pulse_s = min(beats) if self.pulse_s is None else min(self.pulse_s, *beats)
             if not is_scattered(scattered):
-                return scattered
+                return Timed(samples_s=scattered, level=level_of(beats, self.pulse_s))
         low, _, high = statistics.quantiles(scattered, n=4)
         return Failure(
             kind="noise", detail=f"a quarter of its samples is below {low:.3g} s, a quarter above {high:.3g} s"
         )
+
+    def _may_be_best(self, timed: Timed) -> bool:
+        return self.best_s is None or timed.quiet_s <= NEARLY * self.best_s
+
+    def _rest(self, handle: Handle) -> bool | Failure:
+        """Waits for a quiet machine; False where it does not come while there is patience."""
+        patience_s = self.patience.left_s()
+        if patience_s <= 0:
+            return False
+        request = {"op": "rest", "pulse_s": self.pulse_s, "patience_s": patience_s}
+        with self.patience.waiting():
+            answer = self.workers.answer(handle, request, self.limits.least_run_s + 2 * patience_s, "run_timeout")
+        return answer if isinstance(answer, Failure) else bool(answer["is_quiet"])
 
     def samples_in_turn(
         self, handle: Handle, kernels: Sequence[int], rounds: int, least: int | None, slowest_s: float

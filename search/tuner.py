@@ -242,7 +242,10 @@ class _Search:
         begin = time.monotonic()
         results = bench.measure(schedules) if anew else bench.measure(schedules, is_known=self._is_known)
         for schedule, result in results:
-            outcome = self._journal.put(schedule, result.samples_s if isinstance(result, Measurement) else result)
+            if isinstance(result, Measurement):
+                outcome = self._journal.put(schedule, result.samples_s, level=result.level)
+            else:
+                outcome = self._journal.put(schedule, result)
             self._journal.retract(bench.retracted)
             self._measured += 1
             self._measuring_s += time.monotonic() - begin

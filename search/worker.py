@@ -28,6 +28,7 @@ from ..spec.tvm_lower import lower_plan
 from ..spec.tvm_run import CompiledKernel, tensor_over
 from .buffers import GuardedBuffer
 from .pinning import check_pinned, pin_threads
+from .pulse import Pulse, level_of
 from .reference import OutputReference, agreed_path, load_outputs
 from .sampling import Kernel, samples_in_turn, samples_of
 from .scratch import scratch_errors
@@ -61,6 +62,8 @@ class Site:
     outputs: dict[str, OutputReference]
     agreed: int = 0
     """Number of the kept output among `outputs`; 0: none."""
+    pulse: Pulse | None = None
+    """What tells whether the machine is disturbed; None where kernels run elsewhere."""
 
 
 class CandidateError(Exception):
@@ -73,6 +76,11 @@ class CandidateError(Exception):
 
 class Worker:
     """Serves requests until the tuner closes the connection."""
+
+    @staticmethod
+    def pulse(task: Task) -> Pulse | None:
+        """What all workers of a task inherit to tell whether the machine is disturbed."""
+        return Pulse(task.threads, build_kernel)
 
     def __init__(self, channel: Channel, site: Site) -> None:
         self._channel = channel
@@ -112,6 +120,7 @@ class Worker:
             "verify": self.verify,
             "keep": self.keep,
             "time": self.time,
+            "rest": self.rest,
             "retime": self.retime,
             "beside": self.beside,
         }
@@ -194,9 +203,23 @@ class Worker:
         """The samples of a kernel that was verified."""
         kernel = self._kernels[message["kernel"]]
         protocol = structure(message["protocol"], Protocol)
-        samples = self._run(lambda: samples_of(kernel, protocol, message["first_s"], message["best_s"]))
+        before = self._beats()
+        best_s = message["best_s"]
+        if best_s is not None:  # what it would take now
+            best_s *= level_of(before, message["pulse_s"])
+        samples = self._run(lambda: samples_of(kernel, protocol, message["first_s"], best_s))
+        beats = (*before, *self._beats())
         self._check_after()
-        return {"samples_s": samples}
+        return {"samples_s": samples, "beats_s": beats}
+
+    def _beats(self) -> tuple[float, ...]:
+        """What the machine's pulse takes now; empty where nothing is known of it."""
+        return () if self._site.pulse is None else (self._site.pulse.beat_s(),)
+
+    def rest(self, message: Message) -> Message:
+        """Waits until the machine is quiet, or patience is over."""
+        pulse = self._site.pulse
+        return {"is_quiet": pulse is not None and pulse.rest(message["pulse_s"], message["patience_s"])}
 
     def retime(self, message: Message) -> Message:
         """One sample of each kernel in turn, many rounds: what disturbs one disturbs its neighbours too."""

@@ -37,9 +37,7 @@ from .processes import (
 from .wire import Channel, Message, WireError, channel_from_fd, channel_pair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .worker import Worker
+    from .worker import Site, Worker
 
 _DYING_S: Final = 2.0
 """A worker that closed its connection is given so long to die of what it was dying of."""
@@ -53,10 +51,10 @@ class Zygote:
     def __init__(self, channel: Channel, folder: Path) -> None:
         self._channel = channel
         self._folder = folder
-        self._site: object = None
+        self._site: Site | None = None
         self._memory_bytes = 0
         self._workers: set[int] = set()
-        self._worker_type: Callable[..., Worker]
+        self._worker_type: type[Worker]
 
     def serve(self) -> None:
         """Answers the tuner until it closes the connection or dies; then ends all workers."""
@@ -104,6 +102,7 @@ class Zygote:
             builder=builder,
             inputs=load_inputs(task, self._folder),
             outputs=load_outputs(task, self._folder),
+            pulse=self._worker_type.pulse(task),
         )
         gc.collect()
         gc.freeze()  # else every worker copies the pages of all objects when it first collects
@@ -111,9 +110,8 @@ class Zygote:
 
     def _reload_outputs(self, agreed: int) -> Message:
         from .reference import load_outputs
-        from .worker import Site
 
-        assert isinstance(self._site, Site)
+        assert self._site is not None
         outputs = load_outputs(self._site.task, self._site.folder, agreed)
         self._site = attrs.evolve(self._site, outputs=outputs, agreed=agreed)
         return {"base_bytes": memory_bytes(os.getpid())}
@@ -139,6 +137,7 @@ class Zygote:
             for fd in (1, 2):
                 os.dup2(log, fd)
             limit_memory(self._memory_bytes)
+            assert self._site is not None
             gc.disable()  # it lives for a candidate: what a collection frees is less than the pages that it copies
             self._worker_type(channel, self._site).serve()
             status = 0

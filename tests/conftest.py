@@ -26,8 +26,8 @@ sys.modules["torch"] = None  # type: ignore[assignment] # documented: "import ha
 
 gc.disable()  # until all is collected: what modules leave behind lives to the end
 
-# What judges a change draws the same examples twice, so that it is the change that fails; new ones are found by working,
-# by `wide`, and by the day's slice of `make test`. A failure prints what reproduces it.
+# What judges a change draws the same examples twice, so that it is the change that fails; new ones are found while
+# working, by `wide`, and by the day's slice of `make test`. A failure prints what reproduces it.
 settings.register_profile("ci", derandomize=True, print_blob=True, deadline=None, max_examples=50)
 settings.register_profile("dev", print_blob=True, deadline=None, max_examples=15)
 settings.register_profile("wide", print_blob=True, deadline=None, max_examples=200)

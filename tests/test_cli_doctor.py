@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autosched.search import bandwidth, peak
+from autosched.search import bandwidth
 from autosched.spec.cores import available_cores
 from autosched.spec.errors import MeasureError
 from autosched.store.keys import machine_key
@@ -29,7 +29,7 @@ def pretend_speeds(monkeypatch: pytest.MonkeyPatch, one: float, each_other: floa
         return Speeds(machine=here, threads=threads, flops=total * 1e9, **rates, region_s=1e-6, date="2026-11-28")
 
     monkeypatch.setattr(bandwidth, "measure_speeds", speeds)
-    monkeypatch.setattr(peak, "fma_peak_gflops", lambda threads: one + each_other * (threads - 1))
+    monkeypatch.setattr(bandwidth, "fma_peak_gflops", lambda threads: one + each_other * (threads - 1))
 
 
 def test_doctor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from autosched.search.bandwidth import fma_peak_gflops
 from autosched.search.buffers import GuardedBuffer
 from autosched.search.measure import Measurement, Measurer
-from autosched.search.peak import ACCUMULATORS, CHAIN, fma_peak_gflops, peak_flops, peak_schedule, peak_task
+from autosched.search.peak import ACCUMULATORS, CHAIN, peak_flops, peak_schedule, peak_task
 from autosched.spec.builder import Tensor, build, compute, placeholder, reduce_axis
 from autosched.spec.builder import sum as sum_over
 from autosched.spec.claim import Failure, Protocol
