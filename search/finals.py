@@ -46,10 +46,10 @@ CLOSE: Final = 1.05
 
 @attrs.frozen(kw_only=True)
 class FinalsTime:
-    """When finals must end, by the monotonic clock, and the seconds that building and verifying a schedule takes."""
+    """When finals must end, by the monotonic clock, and the seconds that building a schedule took alone."""
 
     end: float
-    trial_s: float
+    build_s: float
 
     def seated(self, journal: Journal, finalists: Sequence[Schedule]) -> list[Schedule]:
         """As many of the first finalists as there is time for, two at least."""
@@ -57,23 +57,23 @@ class FinalsTime:
         return [
             each
             for number, each in enumerate(finalists, start=1)
-            if number <= LEAST_SEATS or needed_s(journal, finalists[:number], self.trial_s) <= left_s
+            if number <= LEAST_SEATS or needed_s(journal, finalists[:number], self.build_s) <= left_s
         ]
 
     def rounds(self, journal: Journal, finalists: Sequence[Schedule], most: int) -> int:
         """How many rounds of some finalists there is time for."""
-        left_s = self.end - time.monotonic() - needed_s(journal, finalists, self.trial_s)
+        left_s = self.end - time.monotonic() - needed_s(journal, finalists, self.build_s)
         return max(FEW_ROUNDS, min(most, FEW_ROUNDS + int(left_s / max(_round_s(journal, finalists), 1e-9))))
 
 
-def needed_s(journal: Journal, finalists: Sequence[Schedule], trial_s: float) -> float:
-    """Seconds of finals of some schedules in few rounds; building and verifying one takes `trial_s`."""
-    return len(finalists) * trial_s + FEW_ROUNDS * _round_s(journal, finalists)
+def needed_s(journal: Journal, finalists: Sequence[Schedule], build_s: float) -> float:
+    """Seconds of finals of some schedules in few rounds; building one takes `build_s`."""
+    return len(finalists) * build_s + FEW_ROUNDS * _round_s(journal, finalists)
 
 
-def usual_s(journal: Journal, default: Schedule, trial_s: float) -> float:
+def usual_s(journal: Journal, default: Schedule, build_s: float) -> float:
     """Seconds that finals of the usual number of finalists would take now."""
-    return needed_s(journal, [default, *journal.fastest(USUAL_SEATS)], trial_s)
+    return needed_s(journal, [default, *journal.fastest(USUAL_SEATS)], build_s)
 
 
 def _round_s(journal: Journal, finalists: Sequence[Schedule]) -> float:
@@ -108,7 +108,7 @@ def hold_finals(
         if not journal.fastest(1, without=held, below_s=winner_s / max(CLOSE, min(ratios, default=1.0))):
             return
         finalists = _seated(default, leader, journal.fastest(FINALISTS, without=held))
-        if allowed is not None and time.monotonic() + needed_s(journal, finalists[:3], allowed.trial_s) > allowed.end:
+        if allowed is not None and time.monotonic() + needed_s(journal, finalists[:3], allowed.build_s) > allowed.end:
             return
 
 

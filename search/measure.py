@@ -6,6 +6,7 @@ Everything that a candidate can do wrong comes back as a `Failure`; only trouble
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import statistics
 import time
@@ -304,43 +305,69 @@ class Measurer(Measuring[Runner]):
         a schedule of another task, timed with the others on the same threads but not verified: its samples come last.
         """
         results: dict[int, tuple[float, ...] | Failure] = {}
-        count = len(schedules) + (beside is not None)
+        count, together = len(schedules) + (beside is not None), True
         while len(results) < count:
             asked = {number: s for number, s in enumerate(schedules) if number not in results}
             try:
                 self._share_task()
                 handle = self._workers.fork()
                 try:
-                    results.update(self._retime_in(handle, asked, (rounds, least), beside, len(schedules)))
+                    built = self._kernels_of(handle, asked, together=together)
+                    if built is None:
+                        together = False
+                        continue
+                    failed = {number: kernel for number, kernel in built.items() if isinstance(kernel, Failure)}
+                    kernels = {number: kernel for number, kernel in built.items() if not isinstance(kernel, Failure)}
+                    if beside is not None and not failed:
+                        kernels[len(schedules)] = self._kernel_beside(handle, *beside)
+                    results.update(failed or self._retime_in(handle, asked, kernels, (rounds, least)))
                 finally:
                     self._workers.end(handle)
             except ZygoteError as error:
                 self._restart(error)
         return [results[number] for number in range(count)]
 
-    def _retime_in(
-        self,
-        handle: Handle,
-        asked: dict[int, Schedule],
-        rounds: tuple[int, int | None],
-        beside: tuple[Task, Schedule] | None,
-        beside_number: int,
-    ) -> dict[int, tuple[float, ...] | Failure]:
-        """The failures of this attempt, or else the samples of all: a failure spoils the process for the others."""
-        kernels: dict[int, int] = {}
+    def _kernels_of(
+        self, handle: Handle, asked: dict[int, Schedule], *, together: bool
+    ) -> dict[int, int | Failure] | None:
+        """What the worker calls the kernel of each schedule, or why there is none, of one at least if of any.
+
+        Built beside one another if `together`; None where the worker broke then, and any of them may be to blame.
+        """
+        contents = [unstructure(schedule) for schedule in asked.values()]
         with self._lock.building(), self._busy():
-            for number, schedule in asked.items():
-                request: Message = {"op": "build", "schedule": unstructure(schedule)}
+            if together and len(asked) > 1:
+                request: Message = {"op": "build_all", "schedules": contents, "builders": self._builders}
+                limit_s = self.limits.build_s * math.ceil(len(asked) / self._builders)
+                answer = self._workers.answer(handle, request, limit_s, "build_timeout")
+                if isinstance(answer, Failure):
+                    return None
+                built = [
+                    Failure(**found["failed"]) if "failed" in found else found["kernel"] for found in answer["built"]
+                ]
+                return dict(zip(asked, built, strict=True))
+            kernels: dict[int, int | Failure] = {}
+            for number, content in zip(asked, contents, strict=True):
+                request = {"op": "build", "schedule": content}
                 answer = self._workers.answer(handle, request, self.limits.build_s, "build_timeout")
                 if isinstance(answer, Failure):
                     return {number: answer}
                 kernels[number] = answer["kernel"]
-            if beside is not None:
-                request = {"op": "beside", "task": unstructure(beside[0]), "schedule": unstructure(beside[1])}
-                answer = self._workers.answer(handle, request, self.limits.build_s, "build_timeout")
-                if isinstance(answer, Failure):
-                    raise MeasureError(f"the kernel to time beside cannot be built: {answer.detail}")
-                kernels[beside_number] = answer["kernel"]
+            return kernels
+
+    def _kernel_beside(self, handle: Handle, task: Task, schedule: Schedule) -> int:
+        """What the worker calls the kernel of another task."""
+        request: Message = {"op": "beside", "task": unstructure(task), "schedule": unstructure(schedule)}
+        with self._lock.building(), self._busy():
+            answer = self._workers.answer(handle, request, self.limits.build_s, "build_timeout")
+        if isinstance(answer, Failure):
+            raise MeasureError(f"the kernel to time beside cannot be built: {answer.detail}")
+        return int(answer["kernel"])
+
+    def _retime_in(
+        self, handle: Handle, asked: dict[int, Schedule], kernels: dict[int, int], rounds: tuple[int, int | None]
+    ) -> dict[int, tuple[float, ...] | Failure]:
+        """The failure of one, which spoils the process for the others, or else the samples of all `kernels`."""
         with self._lock.timing(), self._busy():
             slowest_s = 0.0
             for number, schedule in asked.items():

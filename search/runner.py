@@ -125,19 +125,18 @@ class Runner:
         Taken again, while there is patience, where the machine was disturbed meanwhile and the kernel may be the best:
         those of the quietest moment count.
         """
-        quietest: Timed | None = None
-        while True:
-            timed = self._timed(handle, kernel, first_s)
+        quietest = timed = self._timed(handle, kernel, first_s)
+        while isinstance(timed, Timed) and timed.level > 1 and self._may_be_best(timed) and self.patience.left_s() > 0:
+            with self.patience.waiting():
+                became_quiet = self._rest(handle)
+                if became_quiet is not True:
+                    return quietest if became_quiet is False else became_quiet
+                timed = self._timed(handle, kernel, first_s)
             if isinstance(timed, Failure):
                 return timed
-            quietest = timed if quietest is None else min(quietest, timed, key=lambda found: found.level)
-            if timed.level == 1.0 or not self._may_be_best(timed):
-                return quietest
-            became_quiet = self._rest(handle)
-            if isinstance(became_quiet, Failure):
-                return became_quiet
-            if not became_quiet:
-                return quietest
+            if isinstance(quietest, Timed) and timed.level < quietest.level:
+                quietest = timed
+        return quietest
 
     def _timed(self, handle: Handle, kernel: int, first_s: float) -> Timed | Failure:
         """The samples of a kernel, taken twice where they are scattered."""
@@ -172,11 +171,8 @@ class Runner:
     def _rest(self, handle: Handle) -> bool | Failure:
         """Waits for a quiet machine; False where it does not come while there is patience."""
         patience_s = self.patience.left_s()
-        if patience_s <= 0:
-            return False
         request = {"op": "rest", "pulse_s": self.pulse_s, "patience_s": patience_s}
-        with self.patience.waiting():
-            answer = self.workers.answer(handle, request, self.limits.least_run_s + 2 * patience_s, "run_timeout")
+        answer = self.workers.answer(handle, request, self.limits.least_run_s + 2 * patience_s, "run_timeout")
         return answer if isinstance(answer, Failure) else bool(answer["is_quiet"])
 
     def samples_in_turn(

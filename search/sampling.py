@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
     from ..spec.claim import Protocol
 
-LOOKS: Final = ((2, 1.06), (4, 1.025))
+LOOKS: Final = ((2, 1.06), (3, 1.04), (4, 1.025))
 """After so many samples a candidate is given up if none of them is within so many times the best median."""
+LEAST_SAMPLES: Final = 3
+ENOUGH_S: Final = 0.2
+"""Samples of a slow kernel that took so long together, at least three, say what there is to know before the finals."""
 MOST_CALLS: Final = 10**6
 SLOW_FACTOR: Final = 1.25
 """One whose calls are slower than this many times the best, while their number is found out, gets no sample more."""
@@ -69,11 +72,13 @@ def samples_of(kernel: Kernel, protocol: Protocol, first_s: float, best_s: float
         call_s = min(call_s, *timed(kernel, protocol, number, 1))
         if call_s > SLOW_FACTOR * best_s:
             return (call_s,)
-    samples: tuple[float, ...] = ()
+    samples: tuple[float, ...] = (call_s,) if number == 1 and not protocol.flush_cache else ()
     for count, factor in LOOKS:
         if count < protocol.repeats:
             samples += timed(kernel, protocol, number, count - len(samples))
             if min(samples) > factor * best_s:
+                return samples
+            if len(samples) >= LEAST_SAMPLES and number * sum(samples) >= ENOUGH_S:
                 return samples
     return samples + timed(kernel, protocol, number, protocol.repeats - len(samples))
 

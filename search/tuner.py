@@ -159,6 +159,7 @@ class _Search:
         self._watch = watch
         self._measuring_s = 0.0
         self._measured = 0
+        self._builds_s: list[float] = []
         self._left_out = False
         self._noise: NoiseWatch | None = None
         self._default: Schedule | None = None
@@ -243,6 +244,7 @@ class _Search:
         results = bench.measure(schedules) if anew else bench.measure(schedules, is_known=self._is_known)
         for schedule, result in results:
             if isinstance(result, Measurement):
+                self._builds_s.append(result.build_s)
                 outcome = self._journal.put(schedule, result.samples_s, level=result.level)
             else:
                 outcome = self._journal.put(schedule, result)
@@ -323,6 +325,11 @@ class _Search:
         """Seconds that a trial took on average."""
         return self._measuring_s / max(1, self._measured)
 
+    @property
+    def _build_s(self) -> float:
+        """Seconds that building a candidate took on average."""
+        return sum(self._builds_s) / max(1, len(self._builds_s))
+
     def _has_time(self) -> bool:
         """False once the time for trials is over."""
         end_s = self._trials_end()
@@ -333,14 +340,14 @@ class _Search:
         if self._budget.seconds is None:
             return None
         least_s = FINALS_SHARE * self._budget.seconds
-        kept_s = 0.0 if self._default is None else usual_s(self._journal, self._default, self._trial_s)
+        kept_s = 0.0 if self._default is None else usual_s(self._journal, self._default, self._build_s)
         return self._begin + self._budget.seconds - min(max(least_s, kept_s), 2 * least_s)
 
     def finals_time(self) -> FinalsTime | None:
         """What time there is for the finals; None where there is no limit."""
         if self._budget.seconds is None:
             return None
-        return FinalsTime(end=self._begin + self._budget.seconds, trial_s=self._trial_s)
+        return FinalsTime(end=self._begin + self._budget.seconds, build_s=self._build_s)
 
 
 def _before(schedule: Schedule, waiting: Iterator[Schedule]) -> Iterator[Schedule]:

@@ -9,6 +9,7 @@ import importlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -117,6 +118,7 @@ class Worker:
         """What is done for each request."""
         return {
             "build": self.build,
+            "build_all": self.build_all,
             "verify": self.verify,
             "keep": self.keep,
             "time": self.time,
@@ -128,18 +130,38 @@ class Worker:
     def build(self, message: Message) -> Message:
         """Builds a schedule and keeps its kernel under the next number."""
         begin = time.perf_counter()
+        number = self._keep(*self._built(message["schedule"]))
+        return {"kernel": number, "build_s": time.perf_counter() - begin}
+
+    def build_all(self, message: Message) -> Message:
+        """Builds schedules beside one another; a number or a failure of each. (The compiler lets other threads run.)"""
+        with ThreadPoolExecutor(message["builders"]) as pool:
+            building = [pool.submit(self._built, schedule) for schedule in message["schedules"]]
+        answers: list[Message] = []
+        for built in building:
+            try:
+                answers.append({"kernel": self._keep(*built.result())})
+            except CandidateError as error:
+                answers.append({"failed": attrs.asdict(error.failure)})
+        return {"built": answers}
+
+    def _built(self, content: Message) -> tuple[Kernel, float]:
+        """A kernel, and how many times further off than the task's own sums its outputs may be."""
         try:
-            schedule = structure(message["schedule"], Schedule)
-            self._kernels.append(self._site.builder(schedule, self._site.task, self._buffers))
-            accuracy = accuracy_of(self._site.task.workload, schedule.algorithm)
-            self._looser[len(self._kernels) - 1] = LOOSER[accuracy]
+            schedule = structure(content, Schedule)
+            kernel = self._site.builder(schedule, self._site.task, self._buffers)
+            return kernel, LOOSER[accuracy_of(self._site.task.workload, schedule.algorithm)]
         except SpecError as error:
             raise CandidateError("constraint", str(error)) from error
         except LoweringError as error:
             raise CandidateError(_kind_of(error, "build_error"), str(error)) from error
         except (MemoryError, *TVM_ERRORS) as error:
             raise CandidateError(_kind_of(error, "build_error"), useful_line(error)) from error
-        return {"kernel": len(self._kernels) - 1, "build_s": time.perf_counter() - begin}
+
+    def _keep(self, kernel: Kernel, looser: float) -> int:
+        self._kernels.append(kernel)
+        self._looser[len(self._kernels) - 1] = looser
+        return len(self._kernels) - 1
 
     def verify(self, message: Message) -> Message:
         """Runs a kernel once and compares every output; a difference that may be the reference's is a dispute."""

@@ -158,6 +158,16 @@ def test_retimed_in_turn(measurer: Measurer) -> None:
     assert max(fast) < min(slow)
 
 
+@pytest.mark.parametrize("fault", ["refuse", "crash_while_building", "hang_while_building", "segfault"])
+def test_who_fails_among_those_that_are_retimed_is_found(measurer: Measurer, fault: str) -> None:
+    """They are built beside one another, in one process, which a crash or a hang takes with it."""
+    kind = next(kind for name, kind, _ in FAULTS if name == fault)
+    first, failed, last = measurer.retime([candidate(), candidate(fault), candidate("steady")], 3)
+    assert isinstance(failed, Failure)
+    assert failed.kind == kind
+    assert len(first) == len(last) == 3
+
+
 def test_busy_time_is_counted(measurer: Measurer) -> None:
     before = measurer.busy_s
     begin = time.monotonic()
