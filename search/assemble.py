@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..spec.errors import SpecError
 from ..spec.expr import Load
 from ..spec.nest import plan_from_nests
 from ..spec.rewrite import apply_staging
@@ -113,7 +114,10 @@ def _tile(made: _Assembly, stage: Stage, choice: StageChoice, hardware: Hardware
         copier = made.workload.stage(reader.name)
     if tiled.attach and _can_attach(made, copier, tiled.accumulator):
         at = At(stage=tiled.accumulator, loop=tiled.attach)
-        trial = plan_from_nests(made.workload, [*made.nests.values(), Nest(stage=copier.name, at=at)])
+        try:
+            trial = plan_from_nests(made.workload, [*made.nests.values(), Nest(stage=copier.name, at=at)])
+        except SpecError:  # no step of that loop completes a part of what the copy-out gives: it comes afterwards
+            return
         local = {axis.name: axis.extent for axis in trial.by_stage[copier.name].axes}
         made.nests[copier.name] = plain_nest(copier, hardware, at, local)
 

@@ -5,6 +5,7 @@ Analysing a candidate takes milliseconds, and both look at the same ones: they a
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import TYPE_CHECKING, Final
 
@@ -13,21 +14,30 @@ if TYPE_CHECKING:
 
     from .space import Candidate, Point, Space
 
-SAMPLES: Final = 160
-"""Points drawn; a way to compute the task that has no more than its share of them is looked at whole."""
-CLIMBS: Final = 3
-"""How many of the best samples, of different sketches, are improved step by step, and the best of each way."""
+WHOLE: Final = 160
+"""A space of so few points is looked at whole, shared by the ways to compute the task."""
+FOCUS: Final = 12
+"""So many sketches, the best by their standard points, have other points drawn as well."""
+SAMPLES: Final = 72
+"""Points drawn among them."""
+TRIES: Final = 3
+"""Points drawn of a sketch whose standard point is not legal."""
+CLIMBS: Final = 4
+"""How many of the best so far, of different sketches, are improved step by step, and the best of each way."""
 CANDIDATES: Final = 400
 """Candidates made in all, at a few milliseconds each."""
 
 
 def first_look(space: Space, ways: Sequence[range]) -> list[Candidate]:
-    """Samples of some ways to compute the task, which share them, and what steps from the best of them came to.
+    """The standard points of all sketches of some ways, points drawn of the best of these, and steps from the best.
 
     The same ones every time; none in an empty space.
     """
-    seen = _sampled(space, ways)
-    budget = CANDIDATES - SAMPLES
+    points = _standard_points(space, ways)
+    seen = _legal(space, points)
+    points += _drawn_points(space, ways, list(seen.values()))
+    seen |= _legal(space, points)
+    budget = CANDIDATES - len(set(points))
     for start in _starts(ways, list(seen.values())):
         budget -= _climb(space, start, budget, seen)
     return list(seen.values())
@@ -38,17 +48,27 @@ def rank_of(candidate: Candidate) -> tuple[float, Point]:
     return candidate.predicted_s, candidate.point
 
 
-def _sampled(space: Space, ways: Sequence[range]) -> dict[Point, Candidate]:
-    share = SAMPLES // len(ways)
-    found: dict[Point, Candidate] = {}
+def _standard_points(space: Space, ways: Sequence[range]) -> list[Point]:
+    """Those of every sketch of some ways; every point of a way that has but few."""
+    found: list[Point] = []
     for way in ways:
-        rng = random.Random(way.start)
-        whole = space.size_of(way) <= share
-        for point in space.points_of(way) if whole else (space.sample(rng, way) for _ in range(share)):
-            candidate = space.candidate(point)
-            if candidate is not None:
-                found[point] = candidate
+        whole = space.size_of(way) <= WHOLE // len(ways)
+        found += space.points_of(way) if whole else map(space.standard_point, way)
     return found
+
+
+def _drawn_points(space: Space, ways: Sequence[range], seen: Sequence[Candidate]) -> list[Point]:
+    """Points of the best sketches so far, in turns, and a few of those whose standard point is not legal."""
+    best = list(dict.fromkeys(candidate.point[0] for candidate in sorted(seen, key=rank_of)))
+    unknown = [number for way in ways for number in way if number not in best]
+    rng = random.Random(0)
+    focused = itertools.islice(itertools.cycle(best[:FOCUS]), SAMPLES)
+    return [space.drawn(rng, number) for number in (*focused, *unknown * TRIES)]
+
+
+def _legal(space: Space, points: Sequence[Point]) -> dict[Point, Candidate]:
+    candidates = map(space.candidate, points)
+    return {candidate.point: candidate for candidate in candidates if candidate is not None}
 
 
 def _starts(ways: Sequence[range], samples: Sequence[Candidate]) -> list[Candidate]:

@@ -77,6 +77,24 @@ def partial_layouts(stage: Stage) -> tuple[Layout, ...]:
     return tuple(dict.fromkeys(_partial_sums(stage, _groups(stage, reads), reads)))
 
 
+def most_promising(layouts: Sequence[Layout | None], stage: Stage) -> tuple[Layout | None, ...]:
+    """The same layouts: first those whose vectors and rows lie along whole runs of axes, or along the last ones.
+
+    Of a run of axes that are one in all but name, an axis in its middle gives shorter and scattered accesses, and no
+    tile that the run does not give. Otherwise the order stays.
+    """
+    runs = [frozenset(run) for run in _groups(stage, reads_of(stage))]
+    last = {axis.name for axis in stage.axes[-1:]}
+
+    def is_part(group: tuple[str, ...]) -> bool:
+        return last.isdisjoint(group) and any({*group} < run for run in runs)
+
+    def parts(layout: Layout | None) -> int:
+        return 0 if layout is None else is_part(layout.vector) + is_part(layout.rows)
+
+    return tuple(sorted(layouts, key=parts))
+
+
 def _groups(stage: Stage, reads: Sequence[Read]) -> list[tuple[str, ...]]:
     """Axes, and runs of them that are one in all but name, which may lie along vectors or give rows."""
     groups = [(axis.name,) for axis in stage.axes if axis.extent > 1] + list(axis_runs(stage))

@@ -24,6 +24,7 @@ SWAPPED_ROWS: Final = 8
 SWAPPED: Final = 2.0
 """A tile of one vector and so many rows takes so many times as long where a broadcast takes a register: LLVM adds the
 accumulator to the product there, in the broadcast's register, and sends accumulators through memory to keep up."""
+SPARE: Final = 1.5
 UNROLLED: Final = 9
 """Steps of the innermost reduce loops that LLVM writes out."""
 
@@ -69,6 +70,18 @@ def with_registers(
         cycles *= SWAPPED
     chain = hardware.fma_latency * hardware.fma_per_cycle * instructions / whole
     return cycles * max(1.0, chain / held)
+
+
+def promise_of(vectors: int, rows: int, hardware: Hardware) -> tuple[bool, float, float]:
+    """What orders register tiles, the greater the better, while nothing else is known of the loops around them.
+
+    They fit the registers, hold sums enough to hide the latency of a multiply-add with some to spare, and share most.
+    """
+    held = vectors * rows
+    swapped = vectors == 1 and rows >= SWAPPED_ROWS and not hardware.broadcasts_in_place
+    fits = held + vectors + 1 <= hardware.tile_registers and not swapped
+    enough = SPARE * hardware.fma_latency * hardware.fma_per_cycle
+    return fits, min(held, enough), held / (vectors + rows)
 
 
 def _overlaps(access: Access, nest: StageNest, tile: Mapping[str, int]) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import random
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -27,31 +26,31 @@ from .analytic import StageCost, call_costs
 from .assemble import StageChoice, assemble
 from .digits import digit_stagings
 from .hardware import Hardware, hardware_from_machine
-from .knobs import Knob, KnobValue
-from .layouts import Layout
+from .knobs import Knob, KnobValue, standard_index
+from .layouts import Layout, most_promising
 from .rule import Reduction, Rule, space_name
 from .rules import RULES, ruled_knobs, ruled_layouts
 from .tiling import Tile
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator, Mapping, Sequence
 
     from ..spec.claim import Machine
-    from ..spec.workload import Workload
+    from ..spec.workload import Stage, Workload
     from ..store.speeds import Speeds
 
 Point: TypeAlias = tuple[int, ...]
 """The number of a sketch, then the index of each knob's value."""
 
-PROBES: Final = 16
-"""Points of each way by which ways are compared first."""
 FAR: Final = 4.0
 """A way that is predicted to take so many times as long as another is left for the end of a search."""
 MAX_SKETCHES: Final = 64
-"""Of one way to compute the task."""
+"""Of one way to compute the task. Where there would be more, a search looks at `PROMISING` of them: at each often."""
+PROMISING: Final = 32
+FEW: Final = 2
 MINOR: Final = 0.1
-"""A reduction with less than this part of all steps does not decide how long the task takes."""
-MINOR_LAYOUTS: Final = 2
+"""A reduction with less than this part of another's steps does not decide how long the task takes."""
 _TILE = frozenset(("tile", "inline_producers", *(field.name for field in attrs.fields(Tile))))
 """Knobs that say how a reduction is tiled; others are for the rules that made them."""
 
@@ -144,12 +143,11 @@ class Space:
 
     @cached_property
     def _least_s(self) -> Mapping[range, float]:
-        """The least predicted time of a few points of each way."""
+        """The least predicted time of the standard points of each way."""
         found: dict[range, float] = {}
         for way in self.ways:
-            rng = random.Random(0)
-            drawn = (self.candidate(self.sample(rng, way)) for _ in range(PROBES))
-            found[way] = min((candidate.predicted_s for candidate in drawn if candidate is not None), default=math.inf)
+            standard = (self.candidate(self.standard_point(number)) for number in way)
+            found[way] = min((each.predicted_s for each in standard if each is not None), default=math.inf)
         return found
 
     def near(self, ways: Sequence[range]) -> tuple[range, ...]:
@@ -168,7 +166,7 @@ class Space:
             if stage.reducer is not None
         }
         options = {name: ruled_layouts(self.rules, each) or (None,) for name, each in reductions.items()}
-        combined = _combined(options, {name: each.stage.points for name, each in reductions.items()})
+        combined = _combined(options, [each.stage for each in reductions.values()])
         return tuple(
             Sketch(
                 task=task,
@@ -237,12 +235,19 @@ class Space:
             schedule = rule.schedule(task, values, schedule)
         return schedule
 
+    def standard_point(self, number: int) -> Point:
+        """The point of a sketch by which it is known at first: `standard_index` of each knob."""
+        return (number, *(standard_index(knob, self.hardware) for knob in self.sketches[number].knobs))
+
+    def drawn(self, rng: random.Random, number: int) -> Point:
+        """A point of a sketch, drawn uniformly among each knob's values."""
+        return (number, *(rng.randrange(len(knob.values)) for knob in self.sketches[number].knobs))
+
     def sample(self, rng: random.Random, way: range | None = None) -> Point:
         """A point drawn uniformly among near ways, or in one way: among its sketches, then among each knob's values."""
         if way is None:
             way = rng.choice(self.near(self.ways)) if self.algorithms else self.ways[0]
-        number = way.start + rng.randrange(len(way))
-        return (number, *(rng.randrange(len(knob.values)) for knob in self.sketches[number].knobs))
+        return self.drawn(rng, way.start + rng.randrange(len(way)))
 
     def sampled(self, count: int, rng: random.Random) -> tuple[Point, ...]:
         """Up to `count` points drawn uniformly among all, each once."""
@@ -299,18 +304,21 @@ class Space:
 
 
 def _combined(
-    options: Mapping[str, Sequence[Layout | None]], points: Mapping[str, int]
+    options: Mapping[str, Sequence[Layout | None]], stages: Sequence[Stage]
 ) -> list[tuple[tuple[str, Layout | None], ...]]:
-    """A layout for each reduction in every way, the last one's varying fastest: MAX_SKETCHES at most.
+    """A layout for each reduction in every way, the last one's varying fastest.
 
-    Where that is too few for all, reductions with little of the work, in `points`, are tried in their first layouts
-    only.
+    Where these are too many, the most promising, and of all but the reduction with most of the work only the first.
     """
-    if math.prod(map(len, options.values())) > MAX_SKETCHES:
-        minor = [name for name in options if points[name] < MINOR * sum(points.values())]
-        options = {name: found[: MINOR_LAYOUTS if name in minor else None] for name, found in options.items()}
+    most = MAX_SKETCHES
+    if math.prod(map(len, options.values())) > most:
+        most = PROMISING
+        largest = max(stages, key=lambda stage: stage.points)
+        first = {stage.name: FEW if stage.points >= MINOR * largest.points else 1 for stage in stages}
+        first[largest.name] = most
+        options = {stage.name: most_promising(options[stage.name], stage)[: first[stage.name]] for stage in stages}
     pairs = [[(name, layout) for layout in found] for name, found in options.items()]
-    return list(itertools.islice(itertools.product(*pairs), MAX_SKETCHES))
+    return list(itertools.islice(itertools.product(*pairs), most))
 
 
 def _by(algorithm: Algorithm | None, schedule: Schedule) -> Schedule:

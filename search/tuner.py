@@ -7,6 +7,7 @@ on from there, measuring nothing twice but the default and the finalists.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Final
 from typing import Protocol as Interface
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 BATCH: Final = 8
 """Candidates proposed at a time, whatever the number of cores: a resumed search proposes the same again."""
+AGAIN_SHARE: Final = 0.5
+"""Part of the time left for trials in which those are made again that a change of the machine disturbed."""
 FINALS_SHARE: Final = 0.15
 """Part of a budget in seconds that is kept for the finals, twice as much at most where kernels are slow."""
 
@@ -291,8 +294,12 @@ class _Search:
             self._settle(noise, second, again=len(disturbed))
         else:
             self._watch(MachineDrifted(ratio=noise.ratio(first), again=len(disturbed)))
-        for schedule, _ in self._stored(bench, disturbed):
-            noise.tried_again(schedule)
+        until = self._share_end(AGAIN_SHARE)
+        for schedule in disturbed:
+            if time.monotonic() >= until:
+                return
+            for _ in self._stored(bench, [schedule]):
+                noise.tried_again(schedule)
 
     def _settle(self, noise: NoiseWatch, default_s: float, again: int) -> None:
         """Takes the machine as it is now: times from now on are compared with earlier ones by what the default took."""
@@ -334,6 +341,11 @@ class _Search:
         """False once the time for trials is over."""
         end_s = self._trials_end()
         return end_s is None or time.monotonic() < end_s
+
+    def _share_end(self, share: float) -> float:
+        """When a part of the time left for trials is over, by the monotonic clock."""
+        end_s, now = self._trials_end(), time.monotonic()
+        return math.inf if end_s is None else now + share * (end_s - now)
 
     def _trials_end(self) -> float | None:
         """When the finals must begin, by the monotonic clock; None where there is no limit."""

@@ -49,6 +49,28 @@ def test_it_repeats_and_costs_no_more_than_it_says() -> None:
     assert [each.point for each in first_look(space_of(TRANSPOSED), ways)] == [each.point for each in found]
 
 
+def test_every_sketch_is_known_by_its_standard_point() -> None:
+    space = space_of(TRANSPOSED)
+    found = {each.point for each in first_look(space, space.ways)}
+    standard = [space.standard_point(number) for number in range(len(space.sketches))]
+    legal = [point for point in standard if space.candidate(point) is not None]
+    assert len(legal) > 0.8 * len(standard)
+    assert found >= set(legal)
+    assert {point[0] for point in found} == set(range(len(space.sketches))), "others by points that were drawn"
+
+
+def test_standard_points_are_better_than_most() -> None:
+    """In each of the sketches of a matrix product that count: better than three of four points drawn."""
+    space, rng = space_of(get_task("gemm", N=512, M=512, K=512, threads=2)), random.Random(0)
+    best = min(first_look(space, space.ways), key=rank_of)
+    for number in range(len(space.sketches)):
+        standard = space.candidate(space.standard_point(number))
+        if standard is not None and standard.predicted_s < 2 * best.predicted_s:
+            drawn = [space.candidate(space.drawn(rng, number)) for _ in range(40)]
+            slower = [each.predicted_s >= standard.predicted_s for each in drawn if each is not None]
+            assert sum(slower) >= 0.75 * len(slower)
+
+
 def test_each_way_is_climbed_from_its_best() -> None:
     space = space_of(TRANSPOSED)
     assert len(space.ways) > 1

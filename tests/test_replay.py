@@ -96,14 +96,14 @@ def test_a_recorder_killed_anywhere_goes_on_and_measures_nothing_twice(
 
 
 def test_half_is_drawn_and_half_is_looked_for(tmp_path: Path) -> None:
-    """What the model expects to be fast is much more often there than in as many draws."""
+    """What the model expects to be fastest is there, and not in as many draws."""
     made = record(tmp_path / "a.space", 64)
     candidates = [SPACE.candidate(trial.point) for trial in made.trials]
     predicted = sorted(candidate.predicted_s for candidate in candidates if candidate is not None)
     rng = random.Random(1)
     drawn = [SPACE.candidate(SPACE.sample(rng)) for _ in range(64)]
     by_luck = sorted(candidate.predicted_s for candidate in drawn if candidate is not None)
-    assert predicted[8] < by_luck[8]
+    assert predicted[2] < by_luck[0]
 
 
 def test_a_packed_file_is_read_and_not_added_to(tmp_path: Path) -> None:

@@ -9,15 +9,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from autosched.nn.algorithms import algorithms_of
 from autosched.nn.registry import get_task
 from autosched.search.default import default_candidate, default_schedule
-from autosched.search.space import Space
+from autosched.search.hardware import hardware_from_machine
+from autosched.search.layouts import most_promising, vector_layouts
+from autosched.search.space import MAX_SKETCHES, PROMISING, Space
 from autosched.spec.check import check_schedule
 from autosched.spec.schedule import Accumulate, Reindex
 from autosched.spec.task import Task
 from autosched.spec.testing import workloads
 from autosched.spec.testing_lowering import assert_lowers_correctly, assert_rewrites_correctly
-from machines import AVX512, NEON
+from machines import AVX2, AVX512, NEON
 from shared_spaces import shared_space
 
 SLOW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
@@ -95,14 +98,36 @@ def test_every_workload_has_a_default_schedule(workload):
 
 
 def test_rules_offer_packing_and_register_tiles_for_a_matrix_product():
-    space = Space(get_task("gemm", threads=2, N=2048, K=2048, M=2048), AVX512)
+    space = Space(get_task("gemm", threads=2, N=2048, K=2048, M=2048), AVX2)
     texts = [sketch.text for sketch in space.sketches]
     assert "C: vectors along j, rows i, B staged" in texts
     assert "C: vectors along j, rows i, A and B staged" in texts
     best = default_candidate(space)
     accumulate = next(s for s in best.schedule.stagings if isinstance(s, Accumulate))
     assert any(isinstance(s, Reindex) for s in best.schedule.stagings)
-    assert any(split.factors[-1] % 16 == 0 for split in accumulate.splits)
+    assert any(split.factors[-1] % 8 == 0 for split in accumulate.splits)
+
+
+def test_where_sketches_are_too_many_those_along_whole_runs_of_axes_are_kept():
+    """A transposed convolution of volumes by its phases: three channels and eight phases are one axis of 24."""
+    task = get_task("conv_transpose3d", N=1, C=8, D=8, H=8, W=24, K=3, T=5, R=5, S=5, stride=2, threads=2)
+    space = Space(task, AVX2, algorithms=algorithms_of(task, ("exact", "reassociated")))
+    texts = [sketch.text for sketch in space.sketches]
+    assert any(text.startswith("by phases; phases: vectors along k*d_phase*h_phase*w_phase, rows w") for text in texts)
+    assert any(text.startswith("by columns; columns: vectors along d*h*w, rows k*t*r*s") for text in texts)
+    assert all(len(way) <= MAX_SKETCHES for way in space.ways)
+    assert any(len(way) == PROMISING for way in space.ways)
+
+
+@SLOW
+@given(workloads(max_stages=2))
+def test_the_most_promising_layouts_are_the_same_ones_in_another_order(workload):
+    for stage in workload.stages:
+        if stage.reducer is not None:
+            layouts = vector_layouts(stage, hardware_from_machine(AVX2, 2))
+            promising = most_promising(layouts, stage)
+            assert sorted(map(repr, promising)) == sorted(map(repr, layouts))
+            assert most_promising(promising, stage) == promising
 
 
 def test_grouped_channels_share_their_inputs():
