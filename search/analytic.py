@@ -44,7 +44,9 @@ COPY_LANES: Final = 4
 FULL: Final = 0.8
 """Part of a cache that is there for the data of a loop."""
 OVERLAP: Final = 0.25
-"""Bounds overlap imperfectly: so much of the others is paid beside the greatest."""
+"""Bounds overlap imperfectly: so much of arithmetic and of what comes from L2 is paid beside the greatest."""
+FAR_OVERLAP: Final = 0.6
+"""So much of what comes from L3 or memory: what else uses them, and what runs beside, are in its way."""
 
 
 @attrs.frozen(kw_only=True)
@@ -120,8 +122,9 @@ def _stage_cost(nest: StageNest, accesses: tuple[Access, ...], place: _Place, ha
     l3 += repeats * latencies(leaps, from_l3) * hardware.l3_latency / share / hardware.hertz
     memory += repeats * latencies(leaps, from_memory) * hardware.memory_latency / share / hardware.hertz
     start = hardware.region_s if nest.at is None and threads > 1 else 0.0
-    bound = max(compute, l2, l3, memory)
-    seconds = start + bound + OVERLAP * (compute + l2 + l3 + memory - bound)
+    shares = ((OVERLAP, compute), (OVERLAP, l2), (FAR_OVERLAP, l3), (FAR_OVERLAP, memory))
+    paid = sum(share * bound for share, bound in shares)
+    seconds = start + max(paid + (1 - share) * bound for share, bound in shares)
     return StageCost(
         stage=nest.stage.name,
         threads=threads,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KnobValue: TypeAlias = int | bool | tuple[int, ...]
 
+MOST_BATCH: Final = 8
 SMALL_POINTS: Final = 2**18
 """A reduction of no more points may be done by one thread before others have begun: some microseconds."""
 
@@ -66,6 +67,9 @@ def tile_knobs(stage: Stage, layout: Layout, hardware: Hardware) -> list[Knob]:
         knobs.append(Knob(name="unroll_reduce", values=(False, True)))
     if layout.staged or layout.windows:
         knobs.append(Knob(name="inline_producers", values=(False, True)))
+    batch = [axis.extent for axis in stage.axes if axis.name not in (*layout.vector, *layout.rows)][-1:]
+    if batch and batch[0] >= 2 * hardware.threads:
+        knobs.append(Knob(name="batch_block", values=_powers(batch[0] // hardware.threads, MOST_BATCH)))
     if hardware.threads > 1 and stage.points <= SMALL_POINTS:
         knobs.append(Knob(name="parallel", values=(True, False)))
     return knobs

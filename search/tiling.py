@@ -29,8 +29,9 @@ class Tile:
 
     `lanes` elements of a vector times `vectors`, by `rows`, stay in registers; blocks hold that many register tiles;
     `reduce_block` steps of the outermost reduce axis run before the next tile (0: all); `rotate` of the reduce axes go
-    from the front to the end of the reduce order; `rows_outer` puts row blocks outside vector blocks. Without
-    `parallel`, one thread does it all.
+    from the front to the end of the reduce order; `rows_outer` puts row blocks outside vector blocks;
+    `batch_block` steps of the last axis beside both share what a block reads. Without `parallel`, one thread
+    does it all.
     """
 
     lanes: int
@@ -43,6 +44,7 @@ class Tile:
     rows_outer: bool = False
     unroll_reduce: bool = False
     parallel: bool = True
+    batch_block: int = 1
 
 
 @attrs.frozen(kw_only=True)
@@ -190,8 +192,14 @@ class _Tiling:
         row_inner: list[str] = []
         if self.row:
             row_outer, row_inner = self._blocked(self._pieces(self.row)[0], self.row_blocks, tile.row_block)
+        batch_outer: list[str] = self.batch
+        batch_inner: list[str] = []
+        if self.batch:
+            last = self.batch[-1]
+            cut, batch_inner = self._blocked(last, self.stage.extents[last], tile.batch_block)
+            batch_outer = [*self.batch[:-1], *cut]
         around = [*row_outer, *vector_outer] if tile.rows_outer else [*vector_outer, *row_outer]
-        parallel, inside = [*self.batch, *around], [*vector_inner, *row_inner]
+        parallel, inside = [*batch_outer, *around], [*vector_inner, *batch_inner, *row_inner]
         if not parallel:
             parallel, inside = inside[:1], inside[1:]
         reduce_outer: list[str] = []
