@@ -155,6 +155,20 @@ def test_weights_read_in_place_leap_from_channel_to_channel() -> None:
     assert packed is None or packed.lines > 16 * weights.lines
 
 
+def test_a_block_of_several_rows_of_an_image_reads_weights_less_often() -> None:
+    task = get_task("conv2d", threads=2, N=1, C=256, H=28, W=28, K=512, R=3, S=3, padding=1)
+    moved = {}
+    for rows in (1, 4):
+        plan = plan_of(
+            task, AVX2, "conv: vectors along k, rows w, W staged", (8, 2, 4),
+            vector_block=32, reduce_block=16, unroll_reduce=True, batch_block=rows,
+        )  # fmt: skip
+        order = [loop.name for loop in next(nest for nest in plan.nests if nest.stage.name == "conv.acc").loops]
+        assert ("ht" in order) == (rows > 1)
+        moved[rows] = cost_of(plan, AVX2).moved_bytes[1]
+    assert moved[4] < 0.4 * moved[1]
+
+
 def test_who_has_little_to_do_between_leaps_waits_for_several_at_a_time() -> None:
     """A row of 8 KiB for every step of a tile, as against nine steps of a window in each channel."""
     wide = get_task("gemm", threads=2, N=2048, K=2048, M=2048)
