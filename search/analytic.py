@@ -44,8 +44,8 @@ COPY_LANES: Final = 4
 FULL: Final = 0.8
 """Part of a cache that is there for the data of a loop."""
 PAID: Final = (0.25, 0.5, 0.75, 0.5)
-"""Bounds overlap imperfectly: so much of arithmetic, and of what comes from L2, L3 and memory, is paid beside the
-greatest. What orders 499 candidates best, which were timed in turn on a machine with AVX2."""
+"""Bounds overlap imperfectly: so much of arithmetic, and of what comes from L2, L3 and memory, is paid beside the one
+that costs most if it is paid whole. These order 499 candidates best, which were timed in turn on a CPU with AVX2."""
 
 
 @attrs.frozen(kw_only=True)
@@ -122,8 +122,8 @@ def _stage_cost(nest: StageNest, accesses: tuple[Access, ...], place: _Place, ha
     memory += repeats * latencies(leaps, from_memory) * hardware.memory_latency / share / hardware.hertz
     start = hardware.region_s if nest.at is None and threads > 1 else 0.0
     bounds = tuple(zip(PAID, (compute, l2, l3, memory), strict=True))
-    greatest = max((1 - share) * bound for share, bound in bounds)
-    seconds = start + greatest + sum(share * bound for share, bound in bounds)
+    rest = max((1 - paid) * bound for paid, bound in bounds)  # what is left of the one that is paid whole
+    seconds = start + rest + sum(paid * bound for paid, bound in bounds)
     return StageCost(
         stage=nest.stage.name,
         threads=threads,

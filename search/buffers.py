@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..spec.dtypes import is_float
+from ..spec.inputs import random_inputs
 from ..spec.numerics import array_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..spec.task import Task
     from ..spec.workload import Buffer
 
 ALIGN_BYTES: Final = 64
@@ -24,6 +26,18 @@ GUARD_BYTES: Final = 4096
 _SAMPLED_BYTES: Final = 16 * 2**20
 _STRIDE_WORDS: Final = 64
 """Of larger buffers one word in 64 is summed."""
+
+
+def loaded_buffers(task: Task) -> list[GuardedBuffer]:
+    """A buffer for each parameter of a task, in order: inputs with random values, outputs with nonsense."""
+    workload = task.workload
+    inputs = random_inputs(workload, 0, task.ranges)
+    buffers = [GuardedBuffer(workload.buffers[name]) for name in workload.params]
+    for buffer in buffers:
+        buffer.erase()
+        if buffer.buffer.name in inputs:
+            buffer.load(inputs[buffer.buffer.name])
+    return buffers
 
 
 class GuardedBuffer:

@@ -32,6 +32,8 @@ FEW_ROUNDS: Final = 5
 """So many decide where the fastest wins nearly all of them."""
 CALLS: Final = 2
 """A sample of a slow kernel takes so many calls: the first is not timed."""
+FIRST_CALLS: Final = 3
+"""Before the samples each is called to be verified, and to see how long a call is."""
 LEAST_SEATS: Final = 2
 """The default and the store's leader take part however short the time is."""
 USUAL_SEATS: Final = 4
@@ -46,7 +48,7 @@ CLOSE: Final = 1.05
 
 @attrs.frozen(kw_only=True)
 class FinalsTime:
-    """When finals must end, by the monotonic clock, and the seconds that building a schedule took alone."""
+    """When finals must end, by the monotonic clock, and the seconds that building a schedule takes."""
 
     end: float
     build_s: float
@@ -63,12 +65,12 @@ class FinalsTime:
     def rounds(self, journal: Journal, finalists: Sequence[Schedule], most: int) -> int:
         """How many rounds of some finalists there is time for."""
         left_s = self.end - time.monotonic() - needed_s(journal, finalists, self.build_s)
-        return max(FEW_ROUNDS, min(most, FEW_ROUNDS + int(left_s / max(_round_s(journal, finalists), 1e-9))))
+        return max(FEW_ROUNDS, min(most, FEW_ROUNDS + int(left_s / max(CALLS * _calls_s(journal, finalists), 1e-9))))
 
 
 def needed_s(journal: Journal, finalists: Sequence[Schedule], build_s: float) -> float:
     """Seconds of finals of some schedules in few rounds; building one takes `build_s`."""
-    return len(finalists) * build_s + FEW_ROUNDS * _round_s(journal, finalists)
+    return len(finalists) * build_s + (FIRST_CALLS + CALLS * FEW_ROUNDS) * _calls_s(journal, finalists)
 
 
 def usual_s(journal: Journal, default: Schedule, build_s: float) -> float:
@@ -76,9 +78,9 @@ def usual_s(journal: Journal, default: Schedule, build_s: float) -> float:
     return needed_s(journal, [default, *journal.fastest(USUAL_SEATS)], build_s)
 
 
-def _round_s(journal: Journal, finalists: Sequence[Schedule]) -> float:
-    """Seconds of one sample of each."""
-    return sum(CALLS * (journal.level_s(each) or 0.0) for each in finalists)
+def _calls_s(journal: Journal, finalists: Sequence[Schedule]) -> float:
+    """Seconds of one call of each."""
+    return sum(journal.level_s(each) or 0.0 for each in finalists)
 
 
 def hold_finals(
@@ -123,7 +125,7 @@ def _nearest(journal: Journal) -> list[Schedule]:
     levels = [level_s for schedule in journal.fastest(1) if (level_s := journal.level_s(schedule)) is not None]
     least_s = min(levels, default=math.inf)
     near = journal.fastest(FINALISTS, below_s=NEAR * least_s)
-    return [*near[:1], *journal.doubtful(DOUBTFUL, below_s=least_s), *near[1:]]
+    return [*near[:1], *journal.doubtful(DOUBTFUL, without=near, below_s=least_s), *near[1:]]
 
 
 def _medians(

@@ -25,7 +25,9 @@ TRIES: Final = 3
 CLIMBS: Final = 4
 """How many of the best so far, of different sketches, are improved step by step, and the best of each way."""
 CANDIDATES: Final = 400
-"""Candidates made in all, at a few milliseconds each."""
+"""Candidates made in all, at a few milliseconds each, unless the sketches are very many."""
+LEAST_STEPS: Final = 120
+"""Candidates that steps from the best may take, however many were made before."""
 
 
 def first_look(space: Space, ways: Sequence[range]) -> list[Candidate]:
@@ -37,7 +39,7 @@ def first_look(space: Space, ways: Sequence[range]) -> list[Candidate]:
     seen = _legal(space, points)
     points += _drawn_points(space, ways, list(seen.values()))
     seen |= _legal(space, points)
-    budget = CANDIDATES - len(set(points))
+    budget = max(CANDIDATES - len(set(points)), LEAST_STEPS)
     for start in _starts(ways, list(seen.values())):
         budget -= _climb(space, start, budget, seen)
     return list(seen.values())

@@ -130,9 +130,12 @@ class Journal:
         timed = [s for s, level_s in self._level_s.items() if level_s < below_s and s not in without]
         return sorted(timed, key=self._level_s.__getitem__)[:count]
 
-    def doubtful(self, count: int, *, below_s: float) -> list[Schedule]:
-        """Schedules whose last trial was disturbed and that may take less than `below_s`; the most promising first."""
-        timed = [s for s, quiet_s in self._doubtful.items() if quiet_s < below_s]
+    def doubtful(self, count: int, *, without: Sequence[Schedule], below_s: float) -> list[Schedule]:
+        """Schedules whose last trial was disturbed and that may take less than `below_s`; the most promising first.
+
+        Of this session's trials: the store does not keep how disturbed the machine was.
+        """
+        timed = [s for s, quiet_s in self._doubtful.items() if quiet_s < below_s and s not in without]
         return sorted(timed, key=self._doubtful.__getitem__)[:count]
 
     def put(
@@ -169,7 +172,7 @@ class Journal:
             self._level_s[schedule] = outcome / self.level
         self._doubtful.pop(schedule, None)
         if isinstance(outcome, float) and not baseline_s and level > 1:
-            self._doubtful[schedule] = outcome / self.level / level
+            self._doubtful[schedule] = outcome / max(self.level, level)
         return outcome
 
     def _take(self, schedule: Schedule, outcome: Outcome) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 KnobValue: TypeAlias = int | bool | tuple[int, ...]
 
 MOST_BATCH: Final = 8
+"""Steps of the axis beside rows and vectors that share a block at most."""
 SMALL_POINTS: Final = 2**18
 """A reduction of no more points may be done by one thread before others have begun: some microseconds."""
 
@@ -33,6 +34,7 @@ class Knob:
 
 
 _SIZES: Final = frozenset({"vector_block", "row_block", "reduce_block"})
+"""Knobs whose middle values are the usual ones."""
 
 
 def standard_index(knob: Knob, hardware: Hardware) -> int:
@@ -45,8 +47,8 @@ def standard_index(knob: Knob, hardware: Hardware) -> int:
 
 def _promise(tile: KnobValue, hardware: Hardware) -> tuple[bool, float, float]:
     assert isinstance(tile, tuple)
-    _, vectors, rows = tile
-    return promise_of(vectors, rows, hardware)
+    lanes, vectors, rows = tile
+    return promise_of(lanes, vectors, rows, hardware)
 
 
 def tile_knobs(stage: Stage, layout: Layout, hardware: Hardware) -> list[Knob]:

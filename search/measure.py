@@ -76,6 +76,11 @@ def unknown(_: Schedule) -> bool:
     return False
 
 
+def _kernel_in(answer: Message) -> int | Failure:
+    """A kernel's number in a worker's answer about one of several schedules, or why there is none."""
+    return Failure(**answer["failed"]) if "failed" in answer else int(answer["kernel"])
+
+
 class Measurer(Measuring[Runner]):
     """Measures schedules of one task under one protocol on this machine; busy while it builds and runs."""
 
@@ -305,7 +310,7 @@ class Measurer(Measuring[Runner]):
         a schedule of another task, timed with the others on the same threads but not verified: its samples come last.
         """
         results: dict[int, tuple[float, ...] | Failure] = {}
-        count, together = len(schedules) + (beside is not None), True
+        count, together = len(schedules) + (beside is not None), self._builders > 1
         while len(results) < count:
             asked = {number: s for number, s in enumerate(schedules) if number not in results}
             try:
@@ -330,9 +335,10 @@ class Measurer(Measuring[Runner]):
     def _kernels_of(
         self, handle: Handle, asked: dict[int, Schedule], *, together: bool
     ) -> dict[int, int | Failure] | None:
-        """What the worker calls the kernel of each schedule, or why there is none, of one at least if of any.
+        """What the worker calls each schedule's kernel; where some have none, perhaps only why the first has none.
 
-        Built beside one another if `together`; None where the worker broke then, and any of them may be to blame.
+        Built beside one another if `together`. None where the worker broke then, or ran out of memory: any of them may
+        be to blame, or all together.
         """
         contents = [unstructure(schedule) for schedule in asked.values()]
         with self._lock.building(), self._busy():
@@ -342,10 +348,9 @@ class Measurer(Measuring[Runner]):
                 answer = self._workers.answer(handle, request, limit_s, "build_timeout")
                 if isinstance(answer, Failure):
                     return None
-                built = [
-                    Failure(**found["failed"]) if "failed" in found else found["kernel"] for found in answer["built"]
-                ]
-                return dict(zip(asked, built, strict=True))
+                built = dict(zip(asked, map(_kernel_in, answer["built"]), strict=True))
+                crowded = any(isinstance(found, Failure) and found.kind == "out_of_memory" for found in built.values())
+                return None if crowded else built
             kernels: dict[int, int | Failure] = {}
             for number, content in zip(asked, contents, strict=True):
                 request = {"op": "build", "schedule": content}

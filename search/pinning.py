@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,13 @@ def pin_threads(cpus: Sequence[int]) -> None:
         raise MeasureError(f"this worker has {len(others) + 1} threads, {len(cpus)} were asked for")
     for thread, cpu in zip((main, *others), cpus, strict=True):
         os.sched_setaffinity(thread, {cpu})
+
+
+def wait_until_alone(patience_s: float = 1.0) -> None:
+    """Waits until this thread is the only one of its process: those that were joined take a moment to be gone."""
+    end = time.monotonic() + patience_s
+    while sum(1 for _ in Path("/proc/self/task").iterdir()) > 1 and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 def check_pinned(cpus: Sequence[int]) -> None:

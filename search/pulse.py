@@ -7,14 +7,16 @@ times as long: a good candidate is passed over. The chain touches registers alon
 from __future__ import annotations
 
 import contextlib
+import math
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from .buffers import GuardedBuffer
+from .buffers import GuardedBuffer, loaded_buffers
 from .peak import peak_schedule, peak_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..spec.schedule import Schedule
     from ..spec.task import Task
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 STEPS: Final = 2**18
 """Four milliseconds: longer than a core is taken away at a time."""
 DISTURBED: Final = 1.15
-"""The machine counts as disturbed where the chain takes so many times as long as it ever did at best."""
+"""The machine counts as disturbed where the chain takes so many times as long as at best lately."""
+LATELY: Final = 16
+"""Trials; a machine that is slower for longer is as it is."""
 PAUSE_S: Final = 0.02
 """Between two looks while it is waited for better."""
 PATIENCE: Final = 0.1
@@ -37,10 +41,7 @@ class Pulse:
 
     def __init__(self, threads: int, build: Callable[[Schedule, Task, Sequence[GuardedBuffer]], Kernel]) -> None:
         task = peak_task(threads, steps=STEPS)
-        buffers = [GuardedBuffer(task.workload.buffers[name]) for name in task.workload.params]
-        for buffer in buffers:
-            buffer.erase()
-        self._kernel = build(peak_schedule(), task, buffers)
+        self._kernel = build(peak_schedule(), task, loaded_buffers(task))
 
     def beat_s(self) -> float:
         """Seconds that the chain takes now."""
@@ -54,6 +55,25 @@ class Pulse:
                 return False
             time.sleep(PAUSE_S)
         return True
+
+
+class Beats:
+    """What the chain took beside the last trials, as workers say, of whom nothing is believed but a number above 0."""
+
+    def __init__(self) -> None:
+        self._best: deque[float] = deque(maxlen=LATELY)
+
+    @property
+    def quiet_s(self) -> float | None:
+        """The least of late; None where nothing is known."""
+        return min(self._best, default=None)
+
+    def level(self, beats_s: Iterable[float]) -> float:
+        """Takes note of what a trial's beats took; how disturbed it was."""
+        beats = [seconds for seconds in beats_s if 0 < seconds < math.inf]
+        if beats:
+            self._best.append(min(beats))
+        return level_of(beats, self.quiet_s)
 
 
 class Patience:

@@ -25,6 +25,7 @@ SWAPPED: Final = 2.0
 """A tile of one vector and so many rows takes so many times as long where a broadcast takes a register: LLVM adds the
 accumulator to the product there, in the broadcast's register, and sends accumulators through memory to keep up."""
 SPARE: Final = 1.5
+"""So many times the sums that just hide the latency of a multiply-add leave none of it to chance."""
 UNROLLED: Final = 9
 """Steps of the innermost reduce loops that LLVM writes out."""
 
@@ -64,24 +65,32 @@ def with_registers(
     held = vectors * rows
     if not accumulates_in_registers(nest):
         return cycles + 2 * held
-    needed = held + vectors + 1 + any(_overlaps(access, nest, tile) for access in accesses[:-1])
+    needed = needed_registers(held, vectors) + any(_overlaps(access, nest, tile) for access in accesses[:-1])
     cycles *= 1 + SPILL * max(0.0, needed - hardware.tile_registers)
-    if vectors == 1 and rows >= SWAPPED_ROWS and not hardware.broadcasts_in_place:
+    if _is_swapped(vectors, rows, hardware):
         cycles *= SWAPPED
     chain = hardware.fma_latency * hardware.fma_per_cycle * instructions / whole
     return cycles * max(1.0, chain / held)
 
 
-def promise_of(vectors: int, rows: int, hardware: Hardware) -> tuple[bool, float, float]:
+def promise_of(lanes: int, vectors: int, rows: int, hardware: Hardware) -> tuple[bool, float, float]:
     """What orders register tiles, the greater the better, while nothing else is known of the loops around them.
 
     They fit the registers, hold sums enough to hide the latency of a multiply-add with some to spare, and share most.
     """
     held = vectors * rows
-    swapped = vectors == 1 and rows >= SWAPPED_ROWS and not hardware.broadcasts_in_place
-    fits = held + vectors + 1 <= hardware.tile_registers and not swapped
+    fits = needed_registers(held, vectors) <= hardware.tile_registers and not _is_swapped(vectors, rows, hardware)
     enough = SPARE * hardware.fma_latency * hardware.fma_per_cycle
-    return fits, min(held, enough), held / (vectors + rows)
+    return fits, lanes * min(held, enough), lanes * held / (vectors + rows)
+
+
+def needed_registers(held: float, vectors: float) -> float:
+    """Registers of a tile: its sums, a vector of each column, and a broadcast."""
+    return held + vectors + 1
+
+
+def _is_swapped(vectors: float, rows: float, hardware: Hardware) -> bool:
+    return vectors == 1 and rows >= SWAPPED_ROWS and not hardware.broadcasts_in_place
 
 
 def _overlaps(access: Access, nest: StageNest, tile: Mapping[str, int]) -> bool:

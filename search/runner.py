@@ -13,7 +13,7 @@ from ..spec.convert import unstructure
 from ..spec.schedule import Schedule
 from ..spec.tolerance import LOOSER, accuracy_of
 from .noise import is_scattered
-from .pulse import Patience, level_of
+from .pulse import Beats, Patience
 from .reference import Reference
 from .workers import Workers
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .wire import Message
     from .workers import Handle
 
+AGAIN: Final = 2
+"""How often a trial is made again on a disturbed machine."""
 NEARLY: Final = 1.05
 """A kernel that would be so many times as slow as the best on a quiet machine may be as fast."""
 _KEEP_S: Final = 60.0
@@ -78,8 +80,7 @@ class Runner:
     """Number of the kept output that candidates are compared with; 0: none yet."""
     agreeing: list[Schedule] = attrs.field(factory=list)
     retracted: list[Schedule] = attrs.field(factory=list)
-    pulse_s: float | None = None
-    """What the machine's pulse took at its best; None where nothing is known of it."""
+    beats: Beats = attrs.field(factory=Beats)
     patience: Patience = attrs.field(factory=Patience)
 
     def verify(self, handle: Handle, kernel: int, schedule: Schedule) -> float | Failure:
@@ -125,16 +126,22 @@ class Runner:
         Taken again, while there is patience, where the machine was disturbed meanwhile and the kernel may be the best:
         those of the quietest moment count.
         """
-        quietest = timed = self._timed(handle, kernel, first_s)
-        while isinstance(timed, Timed) and timed.level > 1 and self._may_be_best(timed) and self.patience.left_s() > 0:
+        first = self._timed(handle, kernel, first_s)
+        if isinstance(first, Failure):
+            return first
+        quietest = timed = first
+        for _ in range(AGAIN):
+            if timed.level == 1 or not self._may_be_best(timed) or self.patience.left_s() <= 0:
+                break
             with self.patience.waiting():
                 became_quiet = self._rest(handle)
                 if became_quiet is not True:
                     return quietest if became_quiet is False else became_quiet
-                timed = self._timed(handle, kernel, first_s)
-            if isinstance(timed, Failure):
-                return timed
-            if isinstance(quietest, Timed) and timed.level < quietest.level:
+                again = self._timed(handle, kernel, first_s)
+            if isinstance(again, Failure):
+                return quietest if again.kind == "noise" else again
+            timed = again
+            if timed.level < quietest.level:
                 quietest = timed
         return quietest
 
@@ -146,7 +153,7 @@ class Runner:
             "protocol": unstructure(self.protocol),
             "first_s": first_s,
             "best_s": self.best_s,
-            "pulse_s": self.pulse_s,
+            "pulse_s": self.beats.quiet_s,
         }
         deadline_s = self._deadline_s(first_s, self.protocol.repeats + self.protocol.warmup + 5)
         scattered: tuple[float, ...] = ()
@@ -155,11 +162,9 @@ class Runner:
             if isinstance(answer, Failure):
                 return answer
             scattered = tuple(map(float, answer["samples_s"]))
-            beats = tuple(map(float, answer["beats_s"]))
-            if beats:
-                self.pulse_s = min(beats) if self.pulse_s is None else min(self.pulse_s, *beats)
+            level = self.beats.level(map(float, answer["beats_s"]))
             if not is_scattered(scattered):
-                return Timed(samples_s=scattered, level=level_of(beats, self.pulse_s))
+                return Timed(samples_s=scattered, level=level)
         low, _, high = statistics.quantiles(scattered, n=4)
         return Failure(
             kind="noise", detail=f"a quarter of its samples is below {low:.3g} s, a quarter above {high:.3g} s"
@@ -171,9 +176,11 @@ class Runner:
     def _rest(self, handle: Handle) -> bool | Failure:
         """Waits for a quiet machine; False where it does not come while there is patience."""
         patience_s = self.patience.left_s()
-        request = {"op": "rest", "pulse_s": self.pulse_s, "patience_s": patience_s}
+        request = {"op": "rest", "pulse_s": self.beats.quiet_s, "patience_s": patience_s}
         answer = self.workers.answer(handle, request, self.limits.least_run_s + 2 * patience_s, "run_timeout")
-        return answer if isinstance(answer, Failure) else bool(answer["is_quiet"])
+        if isinstance(answer, Failure):
+            return False if answer.kind == "run_timeout" else answer  # it was asked to wait
+        return bool(answer["is_quiet"])
 
     def samples_in_turn(
         self, handle: Handle, kernels: Sequence[int], rounds: int, least: int | None, slowest_s: float

@@ -55,6 +55,8 @@ class Kernel(Interface):
 def samples_of(kernel: Kernel, protocol: Protocol, first_s: float, best_s: float | None) -> tuple[float, ...]:
     """The samples of a kernel whose first call took `first_s`; fewer than the protocol's where it cannot be the best.
 
+    Fewer also of a slow one: see `ENOUGH_S`.
+
     `best_s` is the best median so far, None where there is none.
     """
     if best_s is not None and first_s > protocol.min_sample_s:

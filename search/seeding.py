@@ -75,8 +75,9 @@ def _transferred(space: Space, task: Task, schedule: Schedule) -> Candidate | No
         return None
     text, values = other.sketches[point[0]].text, other.values(point)
     for number, sketch in enumerate(space.sketches):
-        if sketch.text == text and all(knob.name in values for knob in sketch.knobs):
-            nearest = (_nearest(knob.values, values[knob.name]) for knob in sketch.knobs)
+        if sketch.text == text:
+            # A knob that the other shape has no use for keeps its first value.
+            nearest = (_nearest(knob.values, values.get(knob.name, knob.values[0])) for knob in sketch.knobs)
             return space.candidate((number, *nearest))
     return None
 

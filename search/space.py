@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import random
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -33,8 +34,7 @@ from .rules import RULES, ruled_knobs, ruled_layouts
 from .tiling import Tile
 
 if TYPE_CHECKING:
-    import random
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ..spec.claim import Machine
     from ..spec.workload import Stage, Workload
@@ -49,6 +49,7 @@ MAX_SKETCHES: Final = 64
 """Of one way to compute the task. Where there would be more, a search looks at `PROMISING` of them: at each often."""
 PROMISING: Final = 32
 FEW: Final = 2
+"""Layouts of another reduction than that with most of the work, where there are too many."""
 MINOR: Final = 0.1
 """A reduction with less than this part of another's steps does not decide how long the task takes."""
 _TILE = frozenset(("tile", "inline_producers", *(field.name for field in attrs.fields(Tile))))
@@ -143,12 +144,17 @@ class Space:
 
     @cached_property
     def _least_s(self) -> Mapping[range, float]:
-        """The least predicted time of the standard points of each way."""
-        found: dict[range, float] = {}
-        for way in self.ways:
-            standard = (self.candidate(self.standard_point(number)) for number in way)
-            found[way] = min((each.predicted_s for each in standard if each is not None), default=math.inf)
-        return found
+        """The least predicted time of the standard points of each way, or of points drawn where none is legal."""
+        return {
+            way: self._least_of(map(self.standard_point, way))
+            or self._least_of(self.drawn(random.Random(number), number) for number in way)
+            or math.inf
+            for way in self.ways
+        }
+
+    def _least_of(self, points: Iterable[Point]) -> float | None:
+        """The least predicted time of some points; None where none is legal."""
+        return min((each.predicted_s for each in map(self.candidate, points) if each is not None), default=None)
 
     def near(self, ways: Sequence[range]) -> tuple[range, ...]:
         """Those of some ways that are worth looking at closer: not far behind the best of them by a first guess."""
@@ -308,17 +314,23 @@ def _combined(
 ) -> list[tuple[tuple[str, Layout | None], ...]]:
     """A layout for each reduction in every way, the last one's varying fastest.
 
-    Where these are too many, the most promising, and of all but the reduction with most of the work only the first.
+    Where these are too many, the most promising: all those of the reduction with most of the work, with the first of
+    each other, then with their second.
     """
-    most = MAX_SKETCHES
-    if math.prod(map(len, options.values())) > most:
-        most = PROMISING
-        largest = max(stages, key=lambda stage: stage.points)
-        first = {stage.name: FEW if stage.points >= MINOR * largest.points else 1 for stage in stages}
-        first[largest.name] = most
-        options = {stage.name: most_promising(options[stage.name], stage)[: first[stage.name]] for stage in stages}
-    pairs = [[(name, layout) for layout in found] for name, found in options.items()]
-    return list(itertools.islice(itertools.product(*pairs), most))
+    if math.prod(map(len, options.values())) <= MAX_SKETCHES:
+        return list(itertools.product(*([(name, layout) for layout in found] for name, found in options.items())))
+    largest = max(stages, key=lambda stage: stage.points)
+    few = {stage.name: FEW if stage.points >= MINOR * largest.points else 1 for stage in stages}
+    few[largest.name] = PROMISING
+    places = [
+        [(name, place, layout) for place, layout in enumerate(layouts)]
+        for name, layouts in ((s.name, most_promising(options[s.name], s)[: few[s.name]]) for s in stages)
+    ]
+    ways = sorted(
+        itertools.product(*places),
+        key=lambda way: (sum(place for name, place, _ in way if name != largest.name), [place for _, place, _ in way]),
+    )
+    return [tuple((name, layout) for name, _, layout in way) for way in ways[:PROMISING]]
 
 
 def _by(algorithm: Algorithm | None, schedule: Schedule) -> Schedule:

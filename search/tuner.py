@@ -7,7 +7,6 @@ on from there, measuring nothing twice but the default and the finalists.
 
 from __future__ import annotations
 
-import math
 import time
 from typing import TYPE_CHECKING, Final
 from typing import Protocol as Interface
@@ -162,7 +161,8 @@ class _Search:
         self._watch = watch
         self._measuring_s = 0.0
         self._measured = 0
-        self._builds_s: list[float] = []
+        self._built = 0
+        self._building_s = 0.0
         self._left_out = False
         self._noise: NoiseWatch | None = None
         self._default: Schedule | None = None
@@ -247,7 +247,8 @@ class _Search:
         results = bench.measure(schedules) if anew else bench.measure(schedules, is_known=self._is_known)
         for schedule, result in results:
             if isinstance(result, Measurement):
-                self._builds_s.append(result.build_s)
+                self._built += 1
+                self._building_s += result.build_s or result.run_s  # a device builds and runs in one
                 outcome = self._journal.put(schedule, result.samples_s, level=result.level)
             else:
                 outcome = self._journal.put(schedule, result)
@@ -294,12 +295,8 @@ class _Search:
             self._settle(noise, second, again=len(disturbed))
         else:
             self._watch(MachineDrifted(ratio=noise.ratio(first), again=len(disturbed)))
-        until = self._share_end(AGAIN_SHARE)
-        for schedule in disturbed:
-            if time.monotonic() >= until:
-                return
-            for _ in self._stored(bench, [schedule]):
-                noise.tried_again(schedule)
+        for schedule, _ in self._stored(bench, disturbed):
+            noise.tried_again(schedule)
 
     def _settle(self, noise: NoiseWatch, default_s: float, again: int) -> None:
         """Takes the machine as it is now: times from now on are compared with earlier ones by what the default took."""
@@ -312,7 +309,11 @@ class _Search:
         moved = noise.ratio(default_s)
         best_s = min(filter(None, map(self._journal.level_s, self._journal.fastest(1))), default=0.0)
         near = self._journal.fastest(self._journal.trials, below_s=max(moved, 1 / moved) * best_s * CLOSE)
-        return [schedule for schedule in near if schedule in window and noise.may_be_tried_again(schedule)]
+        again = [schedule for schedule in near if schedule in window and noise.may_be_tried_again(schedule)]
+        end_s = self._trials_end()
+        if end_s is None:
+            return again
+        return again[: max(0, int(AGAIN_SHARE * (end_s - time.monotonic()) / max(self._trial_s, 1e-3)))]
 
     # --- the budget ---------------------------------------------------------------------------------------------------
 
@@ -335,17 +336,12 @@ class _Search:
     @property
     def _build_s(self) -> float:
         """Seconds that building a candidate took on average."""
-        return sum(self._builds_s) / max(1, len(self._builds_s))
+        return self._building_s / max(1, self._built)
 
     def _has_time(self) -> bool:
         """False once the time for trials is over."""
         end_s = self._trials_end()
         return end_s is None or time.monotonic() < end_s
-
-    def _share_end(self, share: float) -> float:
-        """When a part of the time left for trials is over, by the monotonic clock."""
-        end_s, now = self._trials_end(), time.monotonic()
-        return math.inf if end_s is None else now + share * (end_s - now)
 
     def _trials_end(self) -> float | None:
         """When the finals must begin, by the monotonic clock; None where there is no limit."""

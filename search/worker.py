@@ -20,15 +20,14 @@ from ..spec.check import check_schedule
 from ..spec.claim import Failure, Protocol
 from ..spec.convert import structure
 from ..spec.errors import LoweringError, MeasureError, SpecError
-from ..spec.inputs import random_inputs
 from ..spec.schedule import Schedule
 from ..spec.task import Task
 from ..spec.tolerance import LOOSER, accuracy_of
 from ..spec.tvm_build import TVM_ERRORS, compile_module, set_pool_threads, tvm_target, useful_line
 from ..spec.tvm_lower import lower_plan
 from ..spec.tvm_run import CompiledKernel, tensor_over
-from .buffers import GuardedBuffer
-from .pinning import check_pinned, pin_threads
+from .buffers import GuardedBuffer, loaded_buffers
+from .pinning import check_pinned, pin_threads, wait_until_alone
 from .pulse import Pulse, level_of
 from .reference import OutputReference, agreed_path, load_outputs
 from .sampling import Kernel, samples_in_turn, samples_of
@@ -137,6 +136,7 @@ class Worker:
         """Builds schedules beside one another; a number or a failure of each. (The compiler lets other threads run.)"""
         with ThreadPoolExecutor(message["builders"]) as pool:
             building = [pool.submit(self._built, schedule) for schedule in message["schedules"]]
+        wait_until_alone()
         answers: list[Message] = []
         for built in building:
             try:
@@ -240,8 +240,8 @@ class Worker:
 
     def rest(self, message: Message) -> Message:
         """Waits until the machine is quiet, or patience is over."""
-        pulse = self._site.pulse
-        return {"is_quiet": pulse is not None and pulse.rest(message["pulse_s"], message["patience_s"])}
+        assert self._site.pulse is not None, "who has none is never disturbed"
+        return {"is_quiet": self._site.pulse.rest(message["pulse_s"], message["patience_s"])}
 
     def retime(self, message: Message) -> Message:
         """One sample of each kernel in turn, many rounds: what disturbs one disturbs its neighbours too."""
@@ -255,14 +255,7 @@ class Worker:
     def beside(self, message: Message) -> Message:
         """Builds a kernel of another task, to be timed in turn with this one's; its result is not looked at."""
         task = structure(message["task"], Task)
-        workload = task.workload
-        inputs = random_inputs(workload, 0, task.ranges)
-        buffers = [GuardedBuffer(workload.buffers[name]) for name in workload.params]
-        for buffer in buffers:
-            buffer.erase()
-            if buffer.buffer.name in inputs:
-                buffer.load(inputs[buffer.buffer.name])
-        self._kernels.append(build_kernel(structure(message["schedule"], Schedule), task, buffers))
+        self._kernels.append(build_kernel(structure(message["schedule"], Schedule), task, loaded_buffers(task)))
         return {"kernel": len(self._kernels) - 1}
 
     def _check_after(self) -> None:

@@ -94,6 +94,7 @@ class Zygote:
             task = structure(message["task"], Task)
             builder = named(message["builder"])
             self._worker_type = named(message["worker"])
+            pulse = self._worker_type.pulse(task)
         except (AutoschedError, ImportError, AttributeError) as error:
             return {"error": f"{type(error).__name__}: {error}"}
         self._site = Site(
@@ -102,7 +103,7 @@ class Zygote:
             builder=builder,
             inputs=load_inputs(task, self._folder),
             outputs=load_outputs(task, self._folder),
-            pulse=self._worker_type.pulse(task),
+            pulse=pulse,
         )
         gc.collect()
         gc.freeze()  # else every worker copies the pages of all objects when it first collects

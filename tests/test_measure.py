@@ -60,8 +60,9 @@ def test_candidates_of_a_matrix_product(tmp_path: Path, monkeypatch: pytest.Monk
     asked = [Schedule(), wrong, tiled(16), tiled(32)]
     peak = peak_task(THREADS)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with Measurer(gemm(64), protocol(), lock_path=tmp_path / "lock") as measurer:
+    with Measurer(gemm(64), protocol(), builders=2, lock_path=tmp_path / "lock") as measurer:
         results = list(measurer.measure(asked))
+        assert measurer._runner.beats.quiet_s is not None, "the machine's pulse was taken"
         in_turn = measurer.retime([asked[0], wrong, asked[2]], 3, beside=(peak, peak_schedule()))
         compared = [(made, failure and failure.kind) for made, failure in measurer.compare([tiled(8), wrong])]
     assert compared == [(tiled(8), None), (wrong, "constraint")]

@@ -20,7 +20,7 @@ import faulty_builder
 from autosched.search.measure import SUSPICIOUS_AFTER, Limits, Measurement, Measurer
 from autosched.search.processes import descendants
 from autosched.search.verify import sample_points
-from autosched.search.workers import ZygoteError
+from autosched.search.workers import Handle, Workers, ZygoteError
 from autosched.spec.claim import Failure, Protocol
 from autosched.spec.errors import MeasureError
 from faulty_builder import candidate
@@ -156,6 +156,21 @@ def test_retimed_in_turn(measurer: Measurer) -> None:
     assert wrong.kind == "wrong_answer"
     assert len(fast) == len(slow) == 5
     assert max(fast) < min(slow)
+
+
+def test_those_that_are_retimed_are_built_beside_one_another(
+    measurer: Measurer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    answer = Workers.answer
+
+    def noted(self: Workers, handle: Handle, message: dict[str, object], *more: object) -> object:
+        asked.append(str(message["op"]))
+        return answer(self, handle, message, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Workers, "answer", noted)
+    measurer.retime([candidate(), candidate("steady")], 3)
+    assert asked == ["build_all", "verify", "verify", "retime"]
 
 
 @pytest.mark.parametrize("fault", ["refuse", "crash_while_building", "hang_while_building", "segfault"])

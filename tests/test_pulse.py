@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import repeat
+import math
+from itertools import cycle, repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -15,9 +16,9 @@ from autosched.search import pulse
 from autosched.search.budget import Budget
 from autosched.search.finals import DOUBTFUL, NEAR
 from autosched.search.measure import Measurement
-from autosched.search.pulse import DISTURBED, PATIENCE, PATIENCE_S, Patience, Pulse, level_of
+from autosched.search.pulse import DISTURBED, LATELY, PATIENCE, PATIENCE_S, Beats, Patience, Pulse, level_of
 from autosched.search.reference import Reference
-from autosched.search.runner import NEARLY, Limits, Runner, Timed
+from autosched.search.runner import AGAIN, NEARLY, Limits, Runner, Timed
 from autosched.search.tuner import tune
 from autosched.spec.claim import Failure, Protocol
 from autosched.store.store import Store
@@ -104,10 +105,13 @@ class Machine:
         level = next(self.levels)
         if level == FAILS:
             return Failure(kind="crash", detail="SIGSEGV")
-        return {"samples_s": [self.kernel_s * level] * 7, "beats_s": [0.004 * level] * 2}
+        spread = [1, 1, 1, 1, 9, 9, 9] if level == SCATTERED else [level] * 7
+        return {"samples_s": [self.kernel_s * each for each in spread], "beats_s": [QUIET_S * level] * 2}
 
 
-FAILS: Final = 0.0
+QUIET_S: Final = 0.004
+FAILS, SCATTERED = 0.0, 99.0
+"""Levels at which a trial is a failure, and at which its samples say nothing."""
 
 
 class Forbearing(Patience):
@@ -120,10 +124,12 @@ class Forbearing(Patience):
 
 def runner_on(machine: Any, folder: Path, **fields: Any) -> Runner:
     reference = Reference(TASK, folder, whole_points=0)
-    given = {"best_s": 1.0, "pulse_s": 0.004, "patience": Forbearing(100), **fields}
-    return Runner(
+    given = {"best_s": 1.0, "patience": Forbearing(100), **fields}
+    made = Runner(
         workers=machine, reference=reference, protocol=Protocol(threads=1), limits=Limits(), cpus=(0,), **given
     )
+    made.beats.level([QUIET_S])
+    return made
 
 
 def samples(machine: Machine, folder: Path, **fields: Any) -> Timed | Failure:
@@ -163,12 +169,46 @@ def test_who_has_no_patience_does_not_wait(tmp_path: Path) -> None:
     assert machine.asked == ["time"]
 
 
-def test_the_first_trial_tells_what_quiet_is(tmp_path: Path) -> None:
-    held = runner_on(Machine([2.0]), tmp_path, best_s=None, pulse_s=None)
-    timed = held.samples(None, 0, 1.0)  # type: ignore[arg-type]
+def test_the_first_trial_tells_what_quiet_is() -> None:
+    beats = Beats()
+    assert beats.quiet_s is None
+    assert beats.level([2 * QUIET_S]) == 1
+    assert beats.quiet_s == 2 * QUIET_S
+
+
+def test_a_machine_that_stays_slow_is_as_it_is() -> None:
+    beats = Beats()
+    beats.level([QUIET_S])
+    assert [beats.level([2 * QUIET_S]) for _ in range(LATELY + 1)] == [pytest.approx(2)] * (LATELY - 1) + [1, 1]
+
+
+def test_what_no_beat_can_be_is_not_believed() -> None:
+    beats = Beats()
+    assert beats.level([0.0, -1.0, math.inf, math.nan]) == 1
+    assert beats.quiet_s is None
+    assert beats.level([QUIET_S, 0.0]) == 1
+    assert beats.quiet_s == QUIET_S
+
+
+def test_samples_that_were_taken_are_not_lost(tmp_path: Path) -> None:
+    """Where the second try says nothing, or nothing comes back from the wait."""
+    timed = samples(Machine([2.0, SCATTERED, SCATTERED], quiet=[True]), tmp_path)
     assert isinstance(timed, Timed)
-    assert timed.level == 1
-    assert held.pulse_s == pytest.approx(0.008)
+    assert timed.level == pytest.approx(2.0)
+
+    class Deaf(Machine):
+        def answer(self, handle: object, request: dict[str, Any], *more: object) -> dict[str, Any] | Failure:
+            if request["op"] == "rest":
+                return Failure(kind="run_timeout", detail="within the limit")
+            return super().answer(handle, request, *more)
+
+    assert isinstance(samples(Deaf([2.0]), tmp_path), Timed)
+
+
+def test_one_trial_is_made_again_twice_at_most(tmp_path: Path) -> None:
+    machine = Machine(repeat(2.0), quiet=repeat(True))
+    samples(machine, tmp_path)
+    assert machine.asked.count("time") == 1 + AGAIN
 
 
 def test_a_kernel_that_fails_while_it_is_timed_again_has_failed(tmp_path: Path) -> None:
@@ -176,7 +216,7 @@ def test_a_kernel_that_fails_while_it_is_timed_again_has_failed(tmp_path: Path) 
 
 
 def test_waiting_takes_a_bounded_part_of_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine that is disturbed throughout, where each trial would wait for ever."""
+    """On a machine that is often disturbed, where each trial would wait for ever."""
     chain = Chain(lambda _now: 2.0)
     monkeypatch.setattr(pulse.time, "monotonic", lambda: chain.now)
 
@@ -185,11 +225,11 @@ def test_waiting_takes_a_bounded_part_of_a_search(tmp_path: Path, monkeypatch: p
             chain.sleep(request["patience_s"] if request["op"] == "rest" else 0.01)
             return super().answer(handle, request, *more)
 
-    held = runner_on(Slow(repeat(2.0), quiet=repeat(False)), tmp_path, patience=Patience())
+    held = runner_on(Slow(cycle([1.0, 2.0, 2.0]), quiet=repeat(False)), tmp_path, patience=Patience())
     for _ in range(50):
         chain.sleep(0.5)
         held.samples(None, 0, 1.0)  # type: ignore[arg-type]
-    assert 0.5 * PATIENCE * chain.now < held.patience.waited_s <= PATIENCE * chain.now
+    assert 0.5 * PATIENCE * chain.now < held.patience.waited_s <= PATIENCE * chain.now + 0.1
 
 
 # --- the finals -------------------------------------------------------------------------------------------------------
