@@ -10,7 +10,6 @@ import attrs
 from ..spec.dtypes import size_bytes
 from .layouts import Layout, length_of
 from .packing import divisor_at_most
-from .registers import promise_of
 from .structure import reads_of
 
 if TYPE_CHECKING:
@@ -31,24 +30,6 @@ class Knob:
 
     name: str
     values: tuple[KnobValue, ...]
-
-
-_SIZES: Final = frozenset({"vector_block", "row_block", "reduce_block"})
-"""Knobs whose middle values are the usual ones."""
-
-
-def standard_index(knob: Knob, hardware: Hardware) -> int:
-    """The index of a knob's value while nothing is known: the most promising tile, a middle size, else the first."""
-    name = knob.name.rpartition("/")[2]
-    if name == "tile":
-        return max(range(len(knob.values)), key=lambda number: _promise(knob.values[number], hardware))
-    return len(knob.values) // 2 if name in _SIZES else 0
-
-
-def _promise(tile: KnobValue, hardware: Hardware) -> tuple[bool, float, float]:
-    assert isinstance(tile, tuple)
-    lanes, vectors, rows = tile
-    return promise_of(lanes, vectors, rows, hardware)
 
 
 def tile_knobs(stage: Stage, layout: Layout, hardware: Hardware) -> list[Knob]:

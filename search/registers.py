@@ -73,13 +73,16 @@ def with_registers(
     return cycles * max(1.0, chain / held)
 
 
-def promise_of(lanes: int, vectors: int, rows: int, hardware: Hardware) -> tuple[bool, float, float]:
+def promise_of(lanes: int, vectors: int, rows: int, hardware: Hardware, *, more: int = 0) -> tuple[bool, float, float]:
     """What orders register tiles, the greater the better, while nothing else is known of the loops around them.
 
-    They fit the registers, hold sums enough to hide the latency of a multiply-add with some to spare, and share most.
+    They fit the registers, of which `more` are taken, hold sums enough to hide the latency of a multiply-add with some
+    to spare, and share most.
     """
     held = vectors * rows
-    fits = needed_registers(held, vectors) <= hardware.tile_registers and not _is_swapped(vectors, rows, hardware)
+    fits = needed_registers(held, vectors) + more <= hardware.tile_registers and not _is_swapped(
+        vectors, rows, hardware
+    )
     enough = SPARE * hardware.fma_latency * hardware.fma_per_cycle
     return fits, lanes * min(held, enough), lanes * held / (vectors + rows)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from .knobs import tile_knobs
 from .layouts import partial_layouts, vector_layouts
 from .rule import BUILT_IN, Rule
@@ -61,8 +59,8 @@ def ruled_layouts(rules: Sequence[Rule], reduction: Reduction) -> tuple[Layout, 
 
 
 def ruled_knobs(rules: Sequence[Rule], reduction: Reduction, layout: Layout | None) -> tuple[Knob, ...]:
-    """The knobs that rules in turn give a reduction in a layout; names start with the stage's."""
+    """The knobs that rules in turn give a reduction in a layout."""
     found: tuple[Knob, ...] = ()
     for rule in rules:
         found = rule.knobs(reduction, layout, found)
-    return tuple(attrs.evolve(knob, name=f"{reduction.stage.name}/{knob.name}") for knob in found)
+    return found

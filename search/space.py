@@ -27,10 +27,11 @@ from .analytic import StageCost, call_costs
 from .assemble import StageChoice, assemble
 from .digits import digit_stagings
 from .hardware import Hardware, hardware_from_machine
-from .knobs import Knob, KnobValue, standard_index
+from .knobs import Knob, KnobValue
 from .layouts import Layout, most_promising
 from .rule import Reduction, Rule, space_name
 from .rules import RULES, ruled_knobs, ruled_layouts
+from .standard import standard_indices
 from .tiling import Tile
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Sketch:
     algorithm: Algorithm | None = None
     layouts: tuple[tuple[str, Layout | None], ...]
     knobs: tuple[Knob, ...]
+    standard: tuple[int, ...]
+    """The index of each knob's value in the point by which the sketch is known at first."""
 
     @property
     def text(self) -> str:
@@ -173,15 +176,22 @@ class Space:
         }
         options = {name: ruled_layouts(self.rules, each) or (None,) for name, each in reductions.items()}
         combined = _combined(options, [each.stage for each in reductions.values()])
-        return tuple(
-            Sketch(
-                task=task,
-                algorithm=algorithm,
-                layouts=layouts,
-                knobs=tuple(k for name, layout in layouts for k in ruled_knobs(self.rules, reductions[name], layout)),
-            )
-            for layouts in combined
-        )
+        return tuple(self._sketch(task, algorithm, layouts, reductions) for layouts in combined)
+
+    def _sketch(
+        self,
+        task: Task,
+        algorithm: Algorithm | None,
+        layouts: tuple[tuple[str, Layout | None], ...],
+        reductions: Mapping[str, Reduction],
+    ) -> Sketch:
+        knobs: list[Knob] = []
+        standard: list[int] = []
+        for name, layout in layouts:
+            found = ruled_knobs(self.rules, reductions[name], layout)
+            knobs += [attrs.evolve(knob, name=f"{name}/{knob.name}") for knob in found]
+            standard += standard_indices(reductions[name].stage, layout, found, self.hardware)
+        return Sketch(task=task, algorithm=algorithm, layouts=layouts, knobs=tuple(knobs), standard=tuple(standard))
 
     @cached_property
     def size(self) -> int:
@@ -242,8 +252,8 @@ class Space:
         return schedule
 
     def standard_point(self, number: int) -> Point:
-        """The point of a sketch by which it is known at first: `standard_index` of each knob."""
-        return (number, *(standard_index(knob, self.hardware) for knob in self.sketches[number].knobs))
+        """The point of a sketch by which it is known at first."""
+        return (number, *self.sketches[number].standard)
 
     def drawn(self, rng: random.Random, number: int) -> Point:
         """A point of a sketch, drawn uniformly among each knob's values."""

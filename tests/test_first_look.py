@@ -79,7 +79,7 @@ def test_the_standard_tile_fills_vectors_where_it_can() -> None:
         for number, sketch in enumerate(space.sketches):
             for name, tile in space.values(space.standard_point(number)).items():
                 if name.endswith("/tile"):
-                    lanes = [each.values for each in sketch.knobs if each.name == name][0]
+                    lanes = next(each.values for each in sketch.knobs if each.name == name)
                     assert isinstance(tile, tuple)
                     assert tile[0] >= 0.8 * max(value[0] for value in lanes if isinstance(value, tuple)), sketch.text
 

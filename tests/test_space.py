@@ -136,7 +136,7 @@ def test_whole_runs_of_axes_and_the_last_ones_promise_more_than_their_parts():
     assert {("d",), ("h",), ("d", "h"), ("w",), ("h", "w"), ("d", "h", "w")} == set(along)
     parts = [axes in (("d",), ("h",), ("d", "h")) for axes in along]
     assert parts == sorted(parts)
-    assert [layout.vector for layout in layouts if layout.rows == ("k",)][0] == ("d",), "in the order of axes"
+    assert next(layout.vector for layout in layouts if layout.rows == ("k",)) == ("d",), "in the order of axes"
 
 
 def test_grouped_channels_share_their_inputs():
