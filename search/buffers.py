@@ -34,9 +34,10 @@ def loaded_buffers(task: Task) -> list[GuardedBuffer]:
     inputs = random_inputs(workload, 0, task.ranges)
     buffers = [GuardedBuffer(workload.buffers[name]) for name in workload.params]
     for buffer in buffers:
-        buffer.erase()
         if buffer.buffer.name in inputs:
             buffer.load(inputs[buffer.buffer.name])
+        else:
+            buffer.erase()
     return buffers
 
 

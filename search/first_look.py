@@ -35,11 +35,11 @@ def first_look(space: Space, ways: Sequence[range]) -> list[Candidate]:
 
     The same ones every time; none in an empty space.
     """
-    points = _standard_points(space, ways)
-    seen = _legal(space, points)
-    points += _drawn_points(space, ways, list(seen.values()))
-    seen |= _legal(space, points)
-    budget = max(CANDIDATES - len(set(points)), LEAST_STEPS)
+    standard = _standard_points(space, ways)
+    seen = _legal(space, standard)
+    drawn = _drawn_points(space, ways, list(seen.values()))
+    seen |= _legal(space, drawn)
+    budget = max(CANDIDATES - len({*standard, *drawn}), LEAST_STEPS)
     for start in _starts(ways, list(seen.values())):
         budget -= _climb(space, start, budget, seen)
     return list(seen.values())

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 
 from ..spec.dtypes import size_bytes
-from .layouts import Layout, length_of
+from .layouts import Layout, batch_axes, length_of
 from .packing import divisor_at_most
+from .registers import needed_registers
 from .structure import reads_of
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ def tile_knobs(stage: Stage, layout: Layout, hardware: Hardware) -> list[Knob]:
         knobs.append(Knob(name="unroll_reduce", values=(False, True)))
     if layout.staged or layout.windows:
         knobs.append(Knob(name="inline_producers", values=(False, True)))
-    batch = [axis.extent for axis in stage.axes if axis.name not in (*layout.vector, *layout.rows)][-1:]
-    if batch and batch[0] >= 2 * hardware.threads:
-        knobs.append(Knob(name="batch_block", values=_powers(batch[0] // hardware.threads, MOST_BATCH)))
+    batch = batch_axes(stage, layout)
+    if batch and batch[-1].extent >= 2 * hardware.threads:
+        knobs.append(Knob(name="batch_block", values=_powers(batch[-1].extent // hardware.threads, MOST_BATCH)))
     if hardware.threads > 1 and stage.points <= SMALL_POINTS:
         knobs.append(Knob(name="parallel", values=(True, False)))
     return knobs
@@ -81,7 +82,7 @@ def register_tiles(stage: Stage, layout: Layout, hardware: Hardware) -> tuple[tu
         for rows in range(1, min(length, 30) + 1):
             if length % rows and not _may_pad_rows(stage, layout):
                 continue
-            if registers * rows + registers + 1 > hardware.vector_registers:
+            if needed_registers(registers * rows, registers) > hardware.vector_registers:
                 break
             waste = width_waste * (-(-length // rows) * rows / length)
             tiles.append((waste, (width_lanes, vectors, rows)))

@@ -17,7 +17,7 @@ from .structure import Read, axis_runs, reads_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..spec.workload import Stage
+    from ..spec.workload import IterAxis, Stage
     from .hardware import Hardware
 
 
@@ -104,6 +104,11 @@ def _groups(stage: Stage, reads: Sequence[Read]) -> list[tuple[str, ...]]:
 def length_of(group: Sequence[str], stage: Stage) -> int:
     """Number of points of a group of axes."""
     return math.prod(stage.extents[name] for name in group)
+
+
+def batch_axes(stage: Stage, layout: Layout) -> list[IterAxis]:
+    """The axes of a stage beside those along vectors and rows, in order."""
+    return [axis for axis in stage.axes if axis.name not in (*layout.vector, *layout.rows)]
 
 
 def _moves_together(group: Sequence[str], reads: Sequence[Read]) -> bool:

@@ -80,11 +80,9 @@ def promise_of(lanes: int, vectors: int, rows: int, hardware: Hardware, *, more:
     to spare, and share most.
     """
     held = vectors * rows
-    fits = needed_registers(held, vectors) + more <= hardware.tile_registers and not _is_swapped(
-        vectors, rows, hardware
-    )
+    fits = needed_registers(held, vectors) + more <= hardware.tile_registers
     enough = SPARE * hardware.fma_latency * hardware.fma_per_cycle
-    return fits, lanes * min(held, enough), lanes * held / (vectors + rows)
+    return fits and not _is_swapped(vectors, rows, hardware), lanes * min(held, enough), lanes * held / (vectors + rows)
 
 
 def needed_registers(held: float, vectors: float) -> float:

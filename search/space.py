@@ -328,19 +328,19 @@ def _combined(
     each other, then with their second.
     """
     if math.prod(map(len, options.values())) <= MAX_SKETCHES:
-        return list(itertools.product(*([(name, layout) for layout in found] for name, found in options.items())))
+        return _products(options)
     largest = max(stages, key=lambda stage: stage.points)
-    few = {stage.name: FEW if stage.points >= MINOR * largest.points else 1 for stage in stages}
-    few[largest.name] = PROMISING
-    places = [
-        [(name, place, layout) for place, layout in enumerate(layouts)]
-        for name, layouts in ((s.name, most_promising(options[s.name], s)[: few[s.name]]) for s in stages)
-    ]
+    most = {stage.name: FEW if stage.points >= MINOR * largest.points else 1 for stage in stages}
+    most[largest.name] = PROMISING
+    few = {stage.name: most_promising(options[stage.name], stage)[: most[stage.name]] for stage in stages}
     ways = sorted(
-        itertools.product(*places),
-        key=lambda way: (sum(place for name, place, _ in way if name != largest.name), [place for _, place, _ in way]),
+        _products(few), key=lambda way: sum(few[name].index(layout) for name, layout in way if name != largest.name)
     )
-    return [tuple((name, layout) for name, _, layout in way) for way in ways[:PROMISING]]
+    return ways[:PROMISING]
+
+
+def _products(options: Mapping[str, Sequence[Layout | None]]) -> list[tuple[tuple[str, Layout | None], ...]]:
+    return list(itertools.product(*([(name, layout) for layout in found] for name, found in options.items())))
 
 
 def _by(algorithm: Algorithm | None, schedule: Schedule) -> Schedule:

@@ -8,10 +8,10 @@ and the number of threads allow. The analytic model says how good it is, and ste
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..spec.dtypes import size_bytes
-from .layouts import length_of
+from .layouts import batch_axes, length_of
 from .packing import divisor_at_most
 from .registers import promise_of
 from .structure import reads_of
@@ -34,13 +34,13 @@ _SHRUNK: Final = ("vector_block", "row_block", "batch_block")
 
 def standard_indices(stage: Stage, layout: Layout | None, knobs: Sequence[Knob], hardware: Hardware) -> tuple[int, ...]:
     """The index of the value of each of a reduction's knobs; the first of knobs that others than our rules brought."""
-    values = {knob.name: knob.values for knob in knobs}
+    values: dict[str, tuple[Any, ...]] = {knob.name: knob.values for knob in knobs}
     chosen = dict.fromkeys(values, 0)
     if layout is not None and "tile" in values:
-        chosen["tile"] = _tile(stage, layout, values["tile"], hardware)  # type: ignore[arg-type] # tiles are triples
+        chosen["tile"] = _tile(stage, layout, values["tile"], hardware)
         if not layout.partial:
             tile = values["tile"][chosen["tile"]]
-            chosen |= _blocks(stage, layout, tile, values, hardware)  # type: ignore[arg-type] # as above
+            chosen |= _blocks(stage, layout, tile, values, hardware)
     return tuple(chosen[knob.name] for knob in knobs)
 
 
@@ -57,18 +57,18 @@ def _blocks(
     stage: Stage,
     layout: Layout,
     tile: tuple[int, int, int],
-    values: Mapping[str, Sequence[object]],
+    values: Mapping[str, Sequence[Any]],
     hardware: Hardware,
 ) -> dict[str, int]:
     lanes, vectors, rows = tile
     width, size = lanes * vectors, size_bytes(stage.outputs[0].dtype)
-    batch = [axis.extent for axis in stage.axes if axis.name not in (*layout.vector, *layout.rows)] or [1]
+    batch = [axis.extent for axis in batch_axes(stage, layout)] or [1]
     counts = {
         "vector_block": -(-length_of(layout.vector, stage) // width),
         "row_block": -(-length_of(layout.rows, stage) // rows),
         "batch_block": batch[-1],
     }
-    sizes = {name: [int(str(value)) for value in values.get(name, (1,))] for name in counts}
+    sizes = {name: values.get(name, (1,)) for name in counts}
     chosen = {name: len(found) - 1 for name, found in sizes.items()}
 
     def inner(name: str) -> int:
@@ -94,10 +94,10 @@ def _blocks(
     return found
 
 
-def _reduce_block(stage: Stage, step_bytes: int, values: Sequence[object], hardware: Hardware) -> int:
+def _reduce_block(stage: Stage, step_bytes: int, values: Sequence[int], hardware: Hardware) -> int:
     """The largest block of the reduction whose vectors fit in the first cache; the value 0 is the whole of it."""
     first, *others = [axis.extent for axis in stage.reduce]
-    steps = [int(str(value)) or first for value in values]
+    steps = [value or first for value in values]
     room = SHARE * hardware.l1_bytes / (step_bytes * math.prod(others))
     fitting = [number for number, count in enumerate(steps) if count <= room]
     return max(fitting, key=lambda number: steps[number]) if fitting else steps.index(min(steps))

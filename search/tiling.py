@@ -14,7 +14,7 @@ import attrs
 from ..spec.expr import Load, axes_in, loads
 from ..spec.schedule import Accumulate, Bind, BindFused, BindLoop, Fuse, Nest, Partial, Reindex, Split, Staging
 from .free_names import FreeNames
-from .layouts import Layout, length_of
+from .layouts import Layout, batch_axes, length_of
 from .packing import copy_nest, divisor_at_most, parallel_bind, source_run
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class _Tiling:
         self.row = self._group(layout.rows)
         self.vector_blocks = -(-length_of(layout.vector, stage) // self.width)
         self.row_blocks = -(-length_of(layout.rows, stage) // tile.rows)
-        self.batch = [axis.name for axis in stage.axes if axis.name not in (*layout.vector, *layout.rows)]
+        self.batch = [axis.name for axis in batch_axes(stage, layout)]
         reduce = [axis.name for axis in stage.reduce]
         self.reduce = reduce[tile.rotate :] + reduce[: tile.rotate]
         self.accumulator = f"{stage.name}.acc"

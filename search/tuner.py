@@ -310,23 +310,22 @@ class _Search:
         best_s = min(filter(None, map(self._journal.level_s, self._journal.fastest(1))), default=0.0)
         near = self._journal.fastest(self._journal.trials, below_s=max(moved, 1 / moved) * best_s * CLOSE)
         again = [schedule for schedule in near if schedule in window and noise.may_be_tried_again(schedule)]
-        end_s = self._trials_end()
-        if end_s is None:
-            return again
-        return again[: max(0, int(AGAIN_SHARE * (end_s - time.monotonic()) / max(self._trial_s, 1e-3)))]
+        return again[: self._room(AGAIN_SHARE)]
 
     # --- the budget ---------------------------------------------------------------------------------------------------
 
     def _left(self) -> int:
         """How many more trials the budget has room for."""
-        trials = self._budget.trials - self._journal.trials
+        trials = max(0, self._budget.trials - self._journal.trials)
+        room = self._room()
+        if room is None:
+            return trials
+        return min(trials, max(1, room)) if self._has_time() else 0
+
+    def _room(self, share: float = 1.0) -> int | None:
+        """How many trials fit into a part of the time left for them; None where there is no limit."""
         end_s = self._trials_end()
-        if end_s is None:
-            return max(0, trials)
-        left_s = end_s - time.monotonic()
-        if left_s <= 0:
-            return 0
-        return max(0, min(trials, max(1, int(left_s / max(self._trial_s, 1e-3)))))
+        return None if end_s is None else max(0, int(share * (end_s - time.monotonic()) / max(self._trial_s, 1e-3)))
 
     @property
     def _trial_s(self) -> float:

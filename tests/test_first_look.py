@@ -59,31 +59,6 @@ def test_every_sketch_is_known_by_its_standard_point() -> None:
     assert {point[0] for point in found} == set(range(len(space.sketches))), "others by points that were drawn"
 
 
-def test_standard_points_are_better_than_most() -> None:
-    """In each of the sketches of a matrix product that count: better than three of four points drawn."""
-    space, rng = space_of(get_task("gemm", N=512, M=512, K=512, threads=2)), random.Random(0)
-    best = min(first_look(space, space.ways), key=rank_of)
-    standards = [space.candidate(space.standard_point(number)) for number in range(len(space.sketches))]
-    near = [each for each in standards if each is not None and each.predicted_s < 2 * best.predicted_s]
-    assert len(near) > 1
-    for standard in near:
-        drawn = [space.candidate(space.drawn(rng, standard.point[0])) for _ in range(40)]
-        slower = [each.predicted_s >= standard.predicted_s for each in drawn if each is not None]
-        assert sum(slower) >= 0.75 * len(slower)
-
-
-def test_the_standard_tile_fills_vectors_where_it_can() -> None:
-    """Also where rows are read in place, so that widths that divide the axis are few."""
-    for width in (28, 56, 64, 104):
-        space = space_of(get_task("conv2d", N=1, C=16, H=14, W=width, K=16, R=1, S=1, threads=2))
-        for number, sketch in enumerate(space.sketches):
-            for name, tile in space.values(space.standard_point(number)).items():
-                if name.endswith("/tile"):
-                    lanes = next(each.values for each in sketch.knobs if each.name == name)
-                    assert isinstance(tile, tuple)
-                    assert tile[0] >= 0.8 * max(value[0] for value in lanes if isinstance(value, tuple)), sketch.text
-
-
 def test_each_way_is_climbed_from_its_best() -> None:
     space = space_of(TRANSPOSED)
     assert len(space.ways) > 1
