@@ -65,7 +65,7 @@ def _texts(record: Record, tasks: int, each: int) -> Iterator[tuple[str, str]]:
         made = attrs.evolve(record, task=task, schedule=variant, measurements=slower)
         stored[schedule_digest(variant, task.names)] = stored_from_record(made)
     best = leaders_of(leader_from_stored(found, digest) for digest, found in stored.items())
-    best_text = compact_json(entry_from_leaders(best))
+    best_text = compact_json(entry_from_leaders(best, names=task.names))
     texts = [(digest, compact_json(unstructure(found))) for digest, found in sorted(stored.items())]
     task_text = compact_json(unstructure(task))
     machine, protocol = machine_key(record.machine), protocol_key(record.protocol)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import statistics
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -12,15 +13,23 @@ from ..spec.claim import ACCURACY_CLASSES
 from ..spec.convert import structure, unstructure
 from ..spec.errors import SpecError
 from ..spec.json_text import compact_json
+from ..spec.rename import schedule_from_canonical
 from ..spec.versions import VERSION
 from .entries import unseal
 from .records import MEASURED, ORIGINS
-from .stored import StoredRecord, read_stored, version_of
+from .stored import StoredRecord, read_stored, record_from_stored, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..spec.canonical import Names
+    from ..spec.claim import Machine, Protocol
     from ..spec.json_text import Json
+    from ..spec.task import Task
+    from .records import Record
+
+_NAMED: Final = "named"
+"""The key of a leader's schedule in the names of the task as the store has it, after these names."""
 
 
 @attrs.frozen(kw_only=True)
@@ -85,19 +94,48 @@ def leaders_of(candidates: Iterable[Leader | None]) -> tuple[Leader, ...]:
     return tuple(best[accuracy] for accuracy in ACCURACY_CLASSES if accuracy in best)
 
 
-def entry_from_leaders(leaders: tuple[Leader, ...], later: tuple[Json, ...] = ()) -> Json:
+def entry_from_leaders(leaders: tuple[Leader, ...], later: tuple[Json, ...] = (), names: Names | None = None) -> Json:
     """The entry ``best/<slot>``: a list of leaders, the best first; `later` are those that only a later version reads.
 
     Those come first: a later version that finds two of one class takes the first and ranks both when it next writes.
+    With the `names` of a workload, each leader's schedule stands there in these too, as `_NAMED`: who asks with them,
+    as most do who put it there, need not have it renamed, which takes longer than all else of a lookup.
     """
-    return [*later, *(unstructure(leader) for leader in sorted(leaders, key=rank))]
+    return [*later, *(_named(leader, names) for leader in sorted(leaders, key=rank))]
+
+
+def _named(leader: Leader, names: Names | None) -> Json:
+    entry = unstructure(leader)
+    assert isinstance(entry, dict)
+    if names is not None:
+        schedule = schedule_from_canonical(leader.record.schedule, names)
+        entry[_NAMED] = {"names": _plain_names(names), "schedule": unstructure(schedule)}
+    return entry
+
+
+def is_named_well(entry: Json, names: Names) -> bool:
+    """True where what stands beside the leaders of an entry in a workload's names is the same as in canonical ones."""
+    read = [leader for leader in entry if not _is_later(leader)] if type(entry) is list else []
+    return all(leader == _named(_leader(leader), names) for leader in read if _NAMED in leader)  # type: ignore[operator] # objects
+
+
+def _plain_names(names: Names) -> Json:
+    """What tells the names of equal workloads apart, as JSON; what each stage fills follows from it."""
+    axes: dict[str, Json] = {stage: dict(axes) for stage, axes in names.axes.items()}
+    return {"buffers": dict(names.buffers), "stages": dict(names.stages), "axes": axes}
 
 
 def read_leaders(entry: Json) -> tuple[Leader, ...]:
     """Every leader of an entry ``best/<slot>`` that this version reads."""
     if type(entry) is not list:
         raise SpecError("not a list of leaders")
-    return tuple(structure(leader, Leader) for leader in entry if not _is_later(leader))
+    return tuple(_leader(leader) for leader in entry if not _is_later(leader))
+
+
+def _leader(entry: Json) -> Leader:
+    if type(entry) is dict and _NAMED in entry:
+        entry = {key: value for key, value in entry.items() if key != _NAMED}
+    return structure(entry, Leader)
 
 
 def read_later_leaders(entry: Json) -> tuple[Json, ...]:
@@ -109,11 +147,50 @@ def _is_later(leader: Json) -> bool:
     return isinstance(leader, dict) and version_of(leader.get("record")) > VERSION
 
 
-@functools.lru_cache(maxsize=256)
-def read_best(allow: tuple[str, ...], key: str, sealed: str) -> tuple[StoredRecord | None] | None:
-    """The best record of a sealed entry whose accuracy is allowed, in a tuple; the other leaders are not read further.
+class Served:
+    """The leader that is served, read as far as somebody needs it: in the canonical names or in those beside them."""
+
+    def __init__(self, entry: dict[str, Json]) -> None:
+        named = entry.get(_NAMED)
+        self._record = entry["record"]
+        self._named = named if type(named) is dict else {}
+
+    def record(self, task: Task, machine: Machine, protocol: Protocol) -> Record:
+        """The record in the names of `task`; SpecError where it cannot be read."""
+        if self._named.get("names") == _plain_names(task.names):
+            return record_from_stored(self._ready, task, machine, protocol, self._ready.schedule)
+        return record_from_stored(self._canonical, task, machine, protocol)
+
+    @cached_property
+    def _canonical(self) -> StoredRecord:
+        return read_stored(self._record)
+
+    @cached_property
+    def _ready(self) -> StoredRecord:
+        """The same, but with the schedule in the names beside it."""
+        if type(self._record) is not dict or "schedule" not in self._named:
+            raise SpecError("a leader without its record, or without its schedule in other names")
+        return read_stored({**self._record, "schedule": self._named["schedule"]})
+
+
+def best_record(
+    task: Task, machine: Machine, protocol: Protocol, allow: tuple[str, ...], key: str, sealed: str
+) -> tuple[Record | None] | None:
+    """The best record of a sealed entry whose accuracy is allowed, in the names of `task`, in a tuple.
 
     None where a later version leads: which of the records that this one reads is the best, the entry does not say.
+    """
+    found = read_best(allow, key, sealed)
+    if found is None:
+        return None
+    (served,) = found
+    return (None if served is None else served.record(task, machine, protocol),)
+
+
+@functools.lru_cache(maxsize=256)
+def read_best(allow: tuple[str, ...], key: str, sealed: str) -> tuple[Served | None] | None:
+    """The leader for `best_record`; those behind it are not read further.
+
     The last ones are remembered by their text: reading is half of a lookup, and the same tasks are looked up again.
     """
     entry = unseal(key, sealed)
@@ -125,5 +202,5 @@ def read_best(allow: tuple[str, ...], key: str, sealed: str) -> tuple[StoredReco
         if _is_later(leader):
             return None
         if leader["accuracy"] in allow:
-            return (read_stored(leader["record"]),)
+            return (Served(leader),)
     return (None,)

@@ -8,6 +8,7 @@ from ..spec.convert import unstructure
 from .leaders import (
     Leader,
     entry_from_leaders,
+    is_named_well,
     leader_from_stored,
     leaders_of,
     rank,
@@ -19,15 +20,18 @@ from .stored import read_stored
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..spec.task import Task
     from .entries import Entries
+    from .shelf import Shelf
     from .stored import StoredRecord
 
 
 class Ranking:
     """The leaders of all slots of a store, as entries ``best/<slot>``."""
 
-    def __init__(self, entries: Entries) -> None:
+    def __init__(self, entries: Entries, tasks: Shelf[Task]) -> None:
         self._entries = entries
+        self._tasks = tasks
 
     def lead(self, place: str, digest: str, stored: StoredRecord) -> None:
         """Updates the leaders of a slot after one of its records became `stored`; inside a transaction."""
@@ -55,7 +59,10 @@ class Ranking:
         """Writes the leaders of a slot, and beside them those that only a later version reads; in a transaction."""
         later = self._entries.read(f"best/{place}", read_later_leaders) or ()
         if leaders or later:
-            self._entries.write(f"best/{place}", entry_from_leaders(leaders, later))
+            task = self._task(place)
+            self._entries.write(
+                f"best/{place}", entry_from_leaders(leaders, later, None if task is None else task.names)
+            )
         else:
             self._entries.delete(f"best/{place}")
 
@@ -65,8 +72,17 @@ class Ranking:
         places |= {key.split("/", 1)[1] for key in self._entries.keys("best/")}
         for place in sorted(places):
             kept = self._entries.read(f"best/{place}", read_leaders)
-            if sorted(kept or (), key=rank) != sorted(self.ranked(place), key=rank):
+            if sorted(kept or (), key=rank) != sorted(self.ranked(place), key=rank) or not self._is_named_well(place):
                 yield place
+
+    def _is_named_well(self, place: str) -> bool:
+        task = self._task(place)
+        if task is None:
+            return True
+        return self._entries.read(f"best/{place}", lambda entry: is_named_well(entry, task.names)) is not False
+
+    def _task(self, place: str) -> Task | None:
+        return self._tasks.get(place.partition("/")[0])
 
     def rank_anew(self, place: str) -> None:
         """Writes the leaders of a slot anew; a leader holds its record whole, so one that was lost comes back."""

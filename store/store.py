@@ -14,7 +14,7 @@ from ..spec.task import Task
 from .entries import Entries
 from .folder import store_folder
 from .keys import KEY_DIGITS, machine_key, protocol_key, record_key, slot, task_key
-from .leaders import rank, read_best
+from .leaders import best_record, rank
 from .machine import this_machine
 from .ranking import Ranking
 from .records import Record, SearchState, check_record, further, united
@@ -52,7 +52,7 @@ class Store:
         self._tasks = Shelf(self._entries, "task", Task, task_key)
         self._machines = Shelf(self._entries, "machine", Machine, machine_key)
         self._protocols = Shelf(self._entries, "protocol", Protocol, protocol_key)
-        self._ranking = Ranking(self._entries)
+        self._ranking = Ranking(self._entries, self._tasks)
         self._speeds = Shelf(self._entries, "speeds", Speeds, speeds_key)
 
     @property
@@ -93,16 +93,17 @@ class Store:
                 raise SpecError(f"unknown accuracy {accuracy!r}; allowed: {', '.join(ACCURACY_CLASSES)}", "allow")
         machine, protocol = machine or this_machine(), protocol or Protocol(threads=task.threads)
         place = slot(task, machine, protocol)
-        found = self._entries.read_sealed(f"best/{place}", functools.partial(read_best, tuple(allow)))
+        asked = (task, machine, protocol)
+        best = functools.partial(best_record, *asked, tuple(allow))
+        found = self._entries.read_sealed(f"best/{place}", best)
         if found is not None:
-            (stored,) = found
-        elif self._entries.has(f"best/{place}"):
+            return found[0]
+        if self._entries.has(f"best/{place}"):
             # Damaged, which was logged, or led by what a later version wrote: the records are still there to rank.
             leaders = [leader for leader in self._ranking.ranked(place) if leader.accuracy in allow]
-            stored = min(leaders, key=rank).record if leaders else None
-        else:
-            stored = None
-        return None if stored is None else record_from_stored(stored, task, machine, protocol)
+            if leaders:
+                return record_from_stored(min(leaders, key=rank).record, *asked)
+        return None
 
     def get(
         self, task: Task, schedule: Schedule, machine: Machine | None = None, protocol: Protocol | None = None

@@ -7,7 +7,7 @@ Entries, by key; a slot is ``<task>/<machine>/<protocol>``, three keys of 64 dig
 | ``task/<task>`` | the task with its workload, in the names of who put it first |
 | ``machine/<machine>``, ``protocol/<protocol>`` | the machine, the protocol |
 | ``record/<slot>/<schedule digest>`` | a `StoredRecord` |
-| ``best/<slot>`` | a list of `Leader`: the best record of each accuracy class, whole, so that a lookup is one read |
+| ``best/<slot>`` | a list of `Leader`: the best record of each accuracy class, whole, so that a lookup is one read; beside each its schedule in the names of ``task/<task>`` |
 | ``search/<slot>`` | the `SearchState` |
 """
 
@@ -64,11 +64,13 @@ def versioned(stored: StoredRecord) -> StoredRecord:
     return attrs.evolve(stored, spec=version_needed(stored))
 
 
-def record_from_stored(stored: StoredRecord, task: Task, machine: Machine, protocol: Protocol) -> Record:
-    """The record in the names of `task`."""
+def record_from_stored(
+    stored: StoredRecord, task: Task, machine: Machine, protocol: Protocol, schedule: Schedule | None = None
+) -> Record:
+    """The record in the names of `task`; `schedule` is its schedule in them, where that is known already."""
     return Record(
         task=task,
-        schedule=schedule_from_canonical(stored.schedule, task.names),
+        schedule=schedule_from_canonical(stored.schedule, task.names) if schedule is None else schedule,
         machine=machine,
         protocol=protocol,
         measurements=stored.measurements,
