@@ -174,9 +174,9 @@ class Served:
 
 
 def best_record(
-    task: Task, machine: Machine, protocol: Protocol, allow: tuple[str, ...], key: str, sealed: str
+    asked: tuple[Task, Machine, Protocol], allow: tuple[str, ...], key: str, sealed: str
 ) -> tuple[Record | None] | None:
-    """The best record of a sealed entry whose accuracy is allowed, in the names of `task`, in a tuple.
+    """The best record of a sealed entry whose accuracy is allowed, in the names of the task that is asked for; a tuple.
 
     None where a later version leads: which of the records that this one reads is the best, the entry does not say.
     """
@@ -184,7 +184,7 @@ def best_record(
     if found is None:
         return None
     (served,) = found
-    return (None if served is None else served.record(task, machine, protocol),)
+    return (None if served is None else served.record(*asked),)
 
 
 @functools.lru_cache(maxsize=256)

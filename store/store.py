@@ -94,7 +94,7 @@ class Store:
         machine, protocol = machine or this_machine(), protocol or Protocol(threads=task.threads)
         place = slot(task, machine, protocol)
         asked = (task, machine, protocol)
-        best = functools.partial(best_record, *asked, tuple(allow))
+        best = functools.partial(best_record, asked, tuple(allow))
         found = self._entries.read_sealed(f"best/{place}", best)
         if found is not None:
             return found[0]

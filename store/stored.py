@@ -7,8 +7,10 @@ Entries, by key; a slot is ``<task>/<machine>/<protocol>``, three keys of 64 dig
 | ``task/<task>`` | the task with its workload, in the names of who put it first |
 | ``machine/<machine>``, ``protocol/<protocol>`` | the machine, the protocol |
 | ``record/<slot>/<schedule digest>`` | a `StoredRecord` |
-| ``best/<slot>`` | a list of `Leader`: the best record of each accuracy class, whole, so that a lookup is one read; beside each its schedule in the names of ``task/<task>`` |
+| ``best/<slot>`` | a list of `Leader`: the best record of each accuracy class, whole, so that a lookup is one read |
 | ``search/<slot>`` | the `SearchState` |
+
+Beside a leader stands its schedule in the names of ``task/<task>``, with these names (``named``).
 """
 
 from __future__ import annotations

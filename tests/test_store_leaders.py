@@ -115,6 +115,6 @@ def test_the_same_is_read_either_way(data: st.DataObject, task: Task) -> None:
     assert leader is not None
     entries = [entry_from_leaders((leader,), names=names) for names in (None, task.names)]
     asked = (task, MACHINE, given_record.protocol)
-    read = [best_record(*asked, ("reassociated",), "k", seal("k", entry)) for entry in entries]
+    read = [best_record(asked, ("reassociated",), "k", seal("k", entry)) for entry in entries]
     assert read == [(record_from_stored(stored, *asked),)] * 2
     assert is_named_well(entries[1], task.names)
