@@ -52,9 +52,10 @@ from .task import Argument, OperatorCall, Target, TargetOption, Task
 from .workload import IterAxis, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     import cattrs
+    from cattrs.gen._consts import AttributeOverride
 
     from .json_text import Json
 
@@ -150,16 +151,16 @@ def _write_axis(axis: IterAxis) -> str:
 # --- unions -----------------------------------------------------------------------------------------------------------
 
 
-def _read_tagged(hooks: Mapping[str, Hook]) -> Hook:
+def _read_tagged(tags: Collection[str], hook_of: Callable[[str], Hook]) -> Hook:
     """The hook of ``{"tag": {...}}``. Paths leave the tag out, as those of the checks do: they follow the records."""
 
     def read(value: object, _: object) -> Any:
         if type(value) is not dict or len(value) != 1:
-            raise unfit(value, f"an object with one key, one of {', '.join(hooks)}")
+            raise unfit(value, f"an object with one key, one of {', '.join(tags)}")
         ((tag, body),) = value.items()
-        if tag not in hooks:
-            check_keys(value, hooks)
-        return hooks[tag](body, None)
+        if tag not in tags:
+            check_keys(value, tags)
+        return hook_of(tag)(body, None)
 
     return read
 
@@ -168,14 +169,16 @@ def _write_tagged(tag: str, write: Callable[[Any], Json]) -> Callable[[Any], Jso
     return lambda record: {tag: write(record)}
 
 
-def _read_bind(loop: Hook, fused: Hook) -> Hook:
+def _read_binds(record: Callable[[type[Any]], Hook], detailed: bool) -> Hook:
+    loop, fused = record(BindLoop), record(BindFused)
+
     def read(value: object, _: object) -> Bind:
         if type(value) is not dict:
             raise unfit(value, "an object with loop and to, or with fuse, as and to")
         bind: Bind = (fused if "fuse" in value else loop)(value, None)
         return bind
 
-    return read
+    return read if detailed else remembered(read)
 
 
 # --- tasks ------------------------------------------------------------------------------------------------------------
@@ -279,8 +282,19 @@ def _write_task(plain: Callable[[Task], dict[str, Json]]) -> Callable[[Task], Js
 
 
 def _converter(detailed: bool) -> cattrs.Converter:
+    """Hooks are made when they are first needed: each is a function that is compiled, and most processes need few."""
     converter = new_converter(detailed)
     read, write = converter.register_structure_hook, converter.register_unstructure_hook
+
+    def record(cls: type[Any], **special: AttributeOverride) -> Hook:
+        return record_hook(cls, converter, detailed, special)
+
+    def read_by(classes: Collection[object], make: Callable[[Any], Hook]) -> None:
+        converter.register_structure_hook_factory(lambda kind: kind in classes, make)
+
+    def write_by(classes: Collection[object], make: Callable[[Any], Callable[[Any], Json]]) -> None:
+        converter.register_unstructure_hook_factory(lambda kind: kind in classes, make)
+
     read(Const, _read_const)
     write(Const, text_from_expr)
     read(IterAxis, _read_axis)
@@ -290,27 +304,26 @@ def _converter(detailed: bool) -> cattrs.Converter:
     read(OperatorCall, _read_call)
     write(OperatorCall, _write_call)
     if not detailed:
-        for small in (Split, Fuse, At, Tool, Effort):
-            read(small, remembered(record_hook(small, converter, detailed)))
-    body = {"body": override(struct_hook=_read_body, unstruct_hook=_write_body)}
-    read(Stage, record_hook(Stage, converter, detailed, body))
-    write(Stage, record_writer(Stage, converter, body))
+        read_by((Split, Fuse, At, Tool, Effort), lambda cls: remembered(record(cls)))
+    body = override(struct_hook=_read_body, unstruct_hook=_write_body)
+    read_by((Stage,), lambda cls: record(cls, body=body))
+    write_by((Stage,), lambda cls: record_writer(cls, converter, {"body": body}))
     # How a time was measured is written in full: a later default must not change what an old file says.
-    write(Protocol, record_writer(Protocol, converter, whole=True))
-    load = {"load": override(struct_hook=_read_expr, unstruct_hook=text_from_expr)}
-    own = {tag: load if cls is Reindex else {} for tag, cls in STAGINGS.items()}
-    hooks = {tag: record_hook(cls, converter, detailed, own[tag]) for tag, cls in STAGINGS.items()}
-    tagged = _read_tagged(hooks)
-    converter.register_structure_hook_func(lambda kind: kind == Staging, tagged)
-    for tag, cls in STAGINGS.items():
-        read(cls, _read_tagged({tag: hooks[tag]}))
-        write(cls, _write_tagged(tag, record_writer(cls, converter, own[tag])))
-    bind = _read_bind(*(record_hook(cls, converter, detailed) for cls in (BindLoop, BindFused)))
-    converter.register_structure_hook_func(lambda kind: kind == Bind, bind if detailed else remembered(bind))
-    call = {"op": override(struct_hook=lambda value, _: value)}
-    read(Task, _read_task(record_hook(Task, converter, detailed, call, also=("args",))))
+    write_by((Protocol,), lambda cls: record_writer(cls, converter, whole=True))
+
+    load = override(struct_hook=_read_expr, unstruct_hook=text_from_expr)
+    special: Mapping[object, Mapping[str, AttributeOverride]] = {Reindex: {"load": load}}
+    tags = {cls: tag for tag, cls in STAGINGS.items()}
+    staging = cache(lambda tag: record(STAGINGS[tag], **special.get(STAGINGS[tag], {})))
+    read_by((Staging,), lambda _: _read_tagged(STAGINGS, staging))
+    read_by(tags, lambda cls: _read_tagged((tags[cls],), staging))
+    write_by(tags, lambda cls: _write_tagged(tags[cls], record_writer(cls, converter, special.get(cls, {}))))
+    read_by((Bind,), lambda _: _read_binds(record, detailed))
+
+    call = override(struct_hook=lambda value, _: value)
+    read_by((Task,), lambda cls: _read_task(record_hook(cls, converter, detailed, {"op": call}, also=("args",))))
     unwritten = {"op": override(omit=True), "target": override(omit_if_default=False)}
-    write(Task, _write_task(record_writer(Task, converter, unwritten)))
+    write_by((Task,), lambda cls: _write_task(record_writer(cls, converter, unwritten)))
     return converter
 
 
