@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import functools
 import typing
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
@@ -19,7 +20,7 @@ from .errors import SpecError
 from .strict_cattrs import described
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from .json_text import Json
 
@@ -53,14 +54,25 @@ def upgraded(content: dict[str, Json], version: Json) -> tuple[int, dict[str, Js
 
 def check_words(record: object, version: int) -> None:
     """Raises SpecError where a file has words of a later version than it says: an older reader could not read it."""
+    if version_needed(record) <= version:
+        return
     for since, place in later_words(record):
         if since > version:
             raise SpecError(f'found {version}, but {place} is of version {since}; write "version": {since}', "version")
 
 
 def version_needed(record: object) -> int:
-    """The lowest version of the language that can say `record`."""
-    return max((version for version, _ in later_words(record)), default=1)
+    """The lowest version of the language that can say `record`: every file that is read or written comes by here."""
+    if type(record) is tuple:
+        return max(map(version_needed, record), default=1)
+    if not attrs.has(cls := type(record)):
+        return 1
+    needed = getattr(cls, "SINCE", 1)
+    for field in _fields(cls):
+        if (value := getattr(record, field.name)) != field.default:
+            since = max(field.since, field.since_of.get(value, 1) if field.since_of else 1)
+            needed = max(needed, since, version_needed(value))
+    return needed
 
 
 def later_words(record: object, path: str = "") -> Iterator[tuple[int, str]]:
@@ -76,23 +88,31 @@ def later_words(record: object, path: str = "") -> Iterator[tuple[int, str]]:
             yield from _later_in_field(field, getattr(record, field.name), path)
 
 
-def _later_in_field(field: attrs.Attribute[Any], value: object, path: str) -> Iterator[tuple[int, str]]:
+def _later_in_field(field: _Field, value: object, path: str) -> Iterator[tuple[int, str]]:
     if value == field.default:
         return
     place = f"{path}.{field.name}".removeprefix(".").removesuffix("_")
-    since = field.metadata.get("since", 1)
-    if since > 1:
-        yield since, place
-    of_values: Mapping[object, int] = field.metadata.get("since_of", {})
-    if of_values.get(value, 1) > 1:
-        yield of_values[value], place
+    if field.since > 1:
+        yield field.since, place
+    if field.since_of and field.since_of.get(value, 1) > 1:
+        yield field.since_of[value], place
     yield from later_words(value, place)
 
 
+class _Field(NamedTuple):
+    """A field that may hold a word that came later: the version of the field itself, and of some of its values."""
+
+    name: str
+    default: object
+    since: int
+    since_of: Mapping[object, int]
+
+
 @functools.cache
-def _fields(cls: type[attrs.AttrsInstance]) -> tuple[attrs.Attribute[Any], ...]:
+def _fields(cls: type[attrs.AttrsInstance]) -> tuple[_Field, ...]:
     """Only those that may hold a later word: a file's workload, which is most of it, is passed over as one."""
-    return tuple(f for f in _resolved(cls) if f.metadata or any(_may_be_later(inner) for inner in _records_in(f.type)))
+    found = (f for f in _resolved(cls) if f.metadata or any(_may_be_later(inner) for inner in _records_in(f.type)))
+    return tuple(_Field(f.name, f.default, f.metadata.get("since", 1), f.metadata.get("since_of", {})) for f in found)
 
 
 @functools.cache

@@ -270,8 +270,9 @@ def test_ctrl_c_before_anything_has_a_time(folder: Path, bench: PretendedBench) 
 
 def test_a_second_ctrl_c_ends_at_once() -> None:
     code = """
-        import time
+        import signal, time
         from autosched import cli
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # who was started in the background ignores it
         @cli.main.command()
         def wait():
             try:
