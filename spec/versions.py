@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
@@ -20,7 +19,7 @@ from .errors import SpecError
 from .strict_cattrs import described
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from .json_text import Json
 
