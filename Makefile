@@ -42,7 +42,7 @@ bench: .venv/.bench links ## compare with peers (SUITE=spine AGAINST=torch,numpy
 ansor: .ansor/.installed ## TVM 0.19 in .ansor/, for `make bench SUITE=yolo AGAINST=torch,ansor`
 
 ##@ Check
-.PHONY: test check lint types wheel suites compiler properties unit slow slice pairs fuzz seed-tasks faults store-faults device compat examples cover
+.PHONY: test check lint types wheel suites compiler system properties unit slow slice pairs fuzz seed-tasks faults store-faults device compat examples cover
 
 # One after another whatever -j says, and pytest's closing line last.
 test: .venv/.test links ## all that CI runs: lint, types, wheel, examples, slice, suites
@@ -62,18 +62,21 @@ wheel: .venv/.test ## build wheel and sdist, look inside, use the wheel without 
 	@$(BIN)/python tests/check_wheel.py build
 
 # In one run what they import, collect and remember is done once, and no core waits at the end of each.
-suites: .venv/.test links ## the next three together
+suites: .venv/.test links ## the next four together
 	@$(PYTEST) $(SPREAD) -m 'not faults and not slow and not device'
 
 compiler: .venv/.test links ## the tests that build hundreds of kernels
 	@$(PYTEST) $(SPREAD) -m 'compiler and not slow and not device'
 
+system: .venv/.test links ## the tests of whole searches, of kernels that are timed, of whole commands
+	@$(PYTEST) $(SPREAD) -m 'system and not compiler and not faults and not slow and not device'
+
 # The marker is hypothesis's own: every test with @given has it.
 properties: .venv/.test links ## what must hold for all inputs, on generated ones
-	@$(PYTEST) $(SPREAD) -m 'hypothesis and not compiler and not faults and not slow and not device'
+	@$(PYTEST) $(SPREAD) -m 'hypothesis and not compiler and not system and not faults and not slow and not device'
 
 unit: .venv/.test links ## the unit suite: no network, no GPU
-	@$(PYTEST) $(SPREAD) -m 'not hypothesis and not compiler and not faults and not slow and not device'
+	@$(PYTEST) $(SPREAD) -m 'not hypothesis and not compiler and not system and not faults and not slow and not device'
 
 slow: .venv/.test links ## the tests that take longer
 	@$(PYTEST) -m 'slow and not device'
@@ -119,7 +122,7 @@ examples: .venv/.test links ## run every file of examples/
 	  rm -rf "$$store" "$$store.out"; \
 	done
 
-cover: .venv/.test links ## unit, property and compiler tests with their coverage
+cover: .venv/.test links ## unit, property, system and compiler tests with their coverage
 	@$(PYTEST) $(SPREAD) -m 'not slow and not device' --cov --cov-report=term --cov-report=html
 
 ##@ Tidy

@@ -103,7 +103,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     stem, wanted = collection_path.stem, config.option.markexpr.split(" and ")
     if collection_path.suffix != ".py":
         return None
-    for marker, files in (("compiler", COMPILER), ("faults", FAULTS), ("hypothesis", ())):
+    for marker, files in (("compiler", COMPILER), ("faults", FAULTS), ("system", ()), ("hypothesis", ())):
         if f"not {marker}" in wanted and stem in files:
             return True
         if marker in wanted and stem not in files and marker not in collection_path.read_text(encoding="utf-8"):

@@ -9,6 +9,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 import attrs
+import pytest
 
 from autosched.nn.registry import get_task
 from autosched.search.auto import Auto
@@ -78,6 +79,7 @@ def test_it_finds_more_than_luck_and_than_evolution() -> None:
     assert found["auto"] < found["random"]
 
 
+@pytest.mark.system
 def test_what_other_tasks_taught_helps_from_the_first_trial() -> None:
     past = (past_of(64, 64, 128), past_of(96, 96, 96))
     cold, warm = ([strategy_named("auto", SPACE, seed, known) for seed in range(4)] for known in ((), past))
@@ -126,6 +128,7 @@ def test_a_default_of_plain_loops_is_learned_of_too() -> None:
     assert len(strategy.propose(8)) == 8
 
 
+@pytest.mark.system
 def test_the_second_task_begins_with_what_the_first_taught(tmp_path: Path) -> None:
     """What was learned is beside the store, and damage to it is no error."""
     store = Store(tmp_path / "store")

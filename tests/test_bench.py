@@ -251,6 +251,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(("others", "said"), [("0", "1 True"), ("1", "2 threads compute, 1 were asked for")])
 def test_threads_that_compute_are_found_and_pinned(others: str, said: str) -> None:
     done = subprocess.run(

@@ -127,6 +127,7 @@ def order_of(folder: Path, each: Work) -> tuple[Order, list[np.ndarray]]:
     return order, input_arrays(order)
 
 
+@pytest.mark.system
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "each",

@@ -110,6 +110,7 @@ def test_one_that_was_cut_short_stops_where_the_whole_one_does(tmp_path: Path) -
     assert search(parts, PretendedBench(timing)).state.trials == whole.state.trials
 
 
+@pytest.mark.system
 def test_a_quick_search_is_gone_on_with_by_a_normal_one(tmp_path: Path, bench: PretendedBench) -> None:
     quick = at.lookup_or_tune(LARGE, tmp_path, effort="quick")
     assert (quick.source, len(set(bench.measured))) == ("search", 16)

@@ -138,6 +138,7 @@ def _objects(text: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.system
 def test_run_agrees_with_the_reference(measured: tuple[Path, dict[str, Any], str], folder: Path) -> None:
     store, printed, _ = measured
     assert call("lookup", "--key", printed["key"][:8], "--store", store).exit_code == 0

@@ -173,6 +173,7 @@ def test_what_a_stranger_writes_does_not_reach_the_terminal(spec_file: Path, fol
     assert "\x1b" not in call("check", named).output
 
 
+@pytest.mark.system
 def test_run_gives_up_in_time(spec_file: Path) -> None:
     outcome = call("run", spec_file, "--timeout", "0.01")
     assert outcome.exit_code == 1

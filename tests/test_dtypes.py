@@ -74,6 +74,7 @@ def test_only_the_dtypes_asked_for_are_drawn(kind: Kind, data: st.DataObject) ->
     assert widened <= {kind.read, PLACES} - {kind.computed}
 
 
+@pytest.mark.system
 def test_inputs_that_are_not_exact_are_refused() -> None:
     @settings(database=None)
     @given(workloads(dtypes=["float16"], inputs=["float32", "int8"]))

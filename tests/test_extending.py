@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from autosched.cli import main
@@ -15,12 +16,10 @@ from autosched.store.store import Store
 from language_page import blocks
 from pretended_bench import LARGE, PretendedBench
 
-if TYPE_CHECKING:
-    import pytest
-
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "extending.md"
 
 
+@pytest.mark.system
 def test_all_that_the_page_shows_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bench: PretendedBench) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

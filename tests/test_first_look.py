@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ def space_of(task: Task) -> CountingSpace:
     return CountingSpace(task, AVX2, algorithms=algorithms_of(task, ("exact", "reassociated")))
 
 
+@pytest.mark.system
 def test_it_repeats_and_costs_no_more_than_it_says() -> None:
     space = space_of(TRANSPOSED)
     ways = space.near(space.ways)

@@ -144,6 +144,7 @@ def test_steps_bound_what_the_reference_evaluates(workload: Workload) -> None:
         assert reference_steps(workload, name, 1) <= reference_steps(workload, name, 2)
 
 
+@pytest.mark.system
 def test_points_are_as_many_as_there_is_time_for(tmp_path: Path) -> None:
     a = builder.placeholder((1000,), name="A")
     k = builder.reduce_axis((0, 2**22), "k")
@@ -166,6 +167,7 @@ def test_few_points_are_still_right(tmp_path: Path) -> None:
 # --- deadlines --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 def test_all_of_a_measurement_ends_in_time() -> None:
     task = attrs.evolve(summed(2**26), threads=1)
     begin = time.monotonic()

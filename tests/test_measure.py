@@ -54,6 +54,7 @@ def protocol(**fields: object) -> Protocol:
     return Protocol(**{"threads": THREADS, "repeats": 3, "min_sample_s": 0.001, **fields})
 
 
+@pytest.mark.system
 def test_candidates_of_a_matrix_product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Right ones are measured, one that breaks a rule is a failure; no C compiler is needed."""
     wrong = Schedule(nests=(Nest(stage="C", splits=(Split(axis="j", into=("jo", "ji"), factors=(3, 3)),)),))
@@ -77,6 +78,7 @@ def test_candidates_of_a_matrix_product(tmp_path: Path, monkeypatch: pytest.Monk
     assert [len(found) if isinstance(found, tuple) else found.kind for found in in_turn] == [3, "constraint", 3, 3]
 
 
+@pytest.mark.system
 def test_every_kind_of_number_is_verified(tmp_path: Path) -> None:
     """One workload with an input and an output of each dtype that a CPU can add."""
     dtypes = ("bfloat16", "float16", "float32", "float64", "int8", "uint8", "int32", "int64")
@@ -109,6 +111,7 @@ def test_more_threads_than_cpus_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "refused before anything was made"
 
 
+@pytest.mark.system
 def test_nothing_is_imported_from_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs a stranger's spec file stands in the stranger's folder."""
     for name in ("attrs.py", "numpy.py", "select.py"):
@@ -134,6 +137,7 @@ def in_a_process(code: str, **environment: str) -> str:
     ).stdout  # fmt: skip
 
 
+@pytest.mark.system
 @pytest.mark.skipif(THREADS < 2, reason="needs two CPUs")
 def test_the_pool_has_the_threads_asked_for() -> None:
     """TVM alone takes half of the CPUs; the caller's own affinity stays."""

@@ -142,6 +142,7 @@ def test_a_computation_in_our_own_words_and_one_with_a_name(bench: PretendedBenc
     assert configs.task == get_task("gemm/gemm_sq32", threads=1)
 
 
+@pytest.mark.system
 def test_a_named_task_is_searched_in_all_ways(bench: PretendedBench, tmp_path: Path) -> None:
     key = "flextensor110/T1D/conv_transpose1d6"
     call = functools.partial(schedule, key, op_trial=12, graph_trial=0, store=str(tmp_path), threads=1)

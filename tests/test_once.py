@@ -151,6 +151,7 @@ def test_an_exported_library_has_both_entries(tmp_path: Path) -> None:
     np.testing.assert_allclose(c.numpy(), a.numpy() @ b.numpy(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.system
 def test_it_is_measured_without_the_packing() -> None:
     with Measurer(TASK, Protocol(threads=1, repeats=3)) as measurer:
         ((_, result),) = measurer.measure([SCHEDULE])

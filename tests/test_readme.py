@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from autosched.cli import main
@@ -30,6 +31,7 @@ def test_the_schedule_shown_lowers():
     assert sch.get_sblock("C.acc_update") is not None
 
 
+@pytest.mark.system
 def test_the_example_tunes_calls_and_hits(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOSCHED_STORE", str(tmp_path / "store"))
     example = next(block for block in blocks("python") if "lookup_or_tune" in block)

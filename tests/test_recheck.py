@@ -140,6 +140,7 @@ def test_where_the_default_fails_too_nobody_is_to_blame(store: Store) -> None:
     assert served(store).schedule == FAST
 
 
+@pytest.mark.system
 def test_the_default_is_that_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = at.get_task("conv_transpose1d", N=1, C=16, L=32, K=16, R=5, stride=3, threads=1)
     default = at.default_schedule(task)

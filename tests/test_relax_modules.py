@@ -82,6 +82,7 @@ def store(tmp_path: Path) -> at.Store:
     return at.Store(tmp_path / "store")
 
 
+@pytest.mark.system
 def test_a_module_computes_the_same_with_the_schedules_that_are_known(store: at.Store) -> None:
     mod = network()
     names = [name for name in primfuncs_of(mod) if name != "cumsum"]
@@ -142,6 +143,7 @@ def test_scheduling_twice_changes_nothing_more(store: at.Store) -> None:
     assert tvm_ffi.structural_equal(twice.mod, once)
 
 
+@pytest.mark.system
 def test_what_is_known_of_an_operator_serves_relax_which_counts_in_wider_indices(store: at.Store) -> None:
     mod = network(fused=False)
     task = at.get_task("conv2d", N=1, C=2, H=8, W=8, K=4, R=3, S=3, padding=1, threads=2)
@@ -224,6 +226,7 @@ def test_indices_that_are_values_keep_their_type(name: str) -> None:
     assert with_index_dtype(task, "int64") is task
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("few_draws")
 def test_it_searches_only_where_it_is_told_to(store: at.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = PretendedBench()

@@ -183,6 +183,7 @@ def test_no_file_and_an_empty_one(tmp_path: Path) -> None:
 # --- replay -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("method", METHODS)
 def test_a_replay_is_the_same_for_the_same_seed_and_finds_more_with_more_trials(
     method: str, recording: Recording, recorded: RecordedSpace
@@ -194,6 +195,7 @@ def test_a_replay_is_the_same_for_the_same_seed_and_finds_more_with_more_trials(
     assert best == sorted(best, reverse=True)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("method", METHODS)
 def test_a_replay_of_all_has_no_regret(method: str, recording: Recording, recorded: RecordedSpace) -> None:
     found = replay(recording, trials=10**6, method=method, space=recorded)
@@ -267,6 +269,7 @@ def test_regret_of_nothing_found_is_infinite(recording: Recording) -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 def test_the_command_records_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "gemv.space"
     words = ["record-space", "gemv", "N=32", "K=32", "--threads", "1", "-o", str(path)]

@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from click.testing import CliRunner
 from tvm import te
 
@@ -31,6 +32,7 @@ def total(steps: int) -> list[te.Tensor]:
     return [a, te.compute((), lambda: te.sum(a[k], axis=k), name="S")]
 
 
+@pytest.mark.system
 def test_a_whole_reduction_is_tuned_and_found(tmp_path: Path) -> None:
     """By the command line, from its function in a file; the same computation in Python hits."""
     task, store, values = at.Task.from_te(total, args=(640,)), tmp_path / "store", np.ones(640, dtype=np.float32)

@@ -184,6 +184,7 @@ def test_a_finished_search_without_an_algorithm_is_not_finished_for_who_allows_i
 # --- what is kept -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 def test_a_recording_keeps_its_algorithms(tmp_path: Path) -> None:
     heading = Heading(task=TASK, machine=MACHINE, protocol=Protocol(threads=2), algorithms=(FACTORED, LOOSE))
     path = tmp_path / "a.space"
@@ -207,6 +208,7 @@ def test_a_new_shape_begins_with_what_an_algorithm_gave_another() -> None:
 # --- right answers ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 def test_a_wrong_algorithm_is_a_wrong_answer() -> None:
     task: Task = attrs.evolve(TASK, threads=1)
     asked = [Schedule(algorithm=FACTORED), Schedule(algorithm=wrong(FACTORED)), Schedule(algorithm=wrong(LOOSE))]

@@ -62,6 +62,7 @@ def test_a_recovered_point_gives_the_very_schedule(task: Task, seed: int) -> Non
         assert candidate.schedule == schedule
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("task", SPACES, ids=["gemm", "gemv", "conv2d"])
 def test_most_points_are_recovered(task: Task) -> None:
     space = SPACES[task]
@@ -97,6 +98,7 @@ def test_other_operators_give_nothing() -> None:
     assert near_shapes(SPACES[gemm(extent=48)], []) == ()
 
 
+@pytest.mark.system
 def test_a_search_measures_them_right_after_the_default_and_trusts_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     other, task = gemm(extent=64), gemm(extent=48)
@@ -117,6 +119,7 @@ def hidden(task: Task) -> Timing:
     return functools.cache(lambda schedule: 1e-9 / predict_s(check_schedule(schedule, task), hardware))
 
 
+@pytest.mark.system
 def test_what_other_shapes_taught_saves_trials(tmp_path: Path) -> None:
     other, task = gemm(extent=64), gemm(extent=96)
     store = Store(tmp_path / "store")

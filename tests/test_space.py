@@ -50,6 +50,7 @@ def task_of(name: str, threads: int = 2) -> Task:
     return get_task(name.split(" ", maxsplit=1)[0], threads=threads, **OPERATORS[name])
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", OPERATORS)
 def test_sampled_candidates_compute_the_task(name):
     task = task_of(name)

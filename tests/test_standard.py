@@ -49,6 +49,7 @@ def test_every_sketch_has_one_among_its_points(workload, threads: int, machine: 
         assert all(0 <= index < len(knob.values) for index, knob in zip(point[1:], sketch.knobs, strict=True))
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("machine", [AVX2, AVX512], ids=["avx2", "avx512"])
 def test_the_best_of_them_is_nearly_the_best_of_the_first_look(name: str, machine: Machine) -> None:
@@ -58,6 +59,7 @@ def test_the_best_of_them_is_nearly_the_best_of_the_first_look(name: str, machin
     assert min(each.predicted_s for each in standards if each is not None) < 1.4 * best
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", CASES)
 def test_they_are_better_than_most_points_drawn(name: str) -> None:
     """Of the sketches that count, in the mean of them."""

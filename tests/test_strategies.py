@@ -143,6 +143,7 @@ def knob_by_knob(candidate: Candidate) -> float:
     return 0.001 * (1 + sum(abs(place / (size - 1) - 2 / 3) for place, size in places if size > 1))
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("method", ["annealing", "q"])
 def test_steps_lead_to_better_candidates_than_luck(method: str) -> None:
     """Over many seeds: one may be lucky."""

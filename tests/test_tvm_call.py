@@ -185,6 +185,7 @@ assert os.sched_getaffinity(0) == before, os.sched_getaffinity(0)
 """
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("small", [False, True])
 def test_a_process_of_its_own(small: bool) -> None:
     """Right numbers and nothing changed, also where somebody has started TVM's pool before with fewer threads."""
