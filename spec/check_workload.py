@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -28,13 +29,21 @@ MAX_WORK: Final = 2**28
 
 
 def check_workload(workload: Workload, ranges: Mapping[str, Range] | None = None) -> None:
-    """Raises SpecError unless `workload` is well formed; `ranges` are the values that integer inputs may take."""
+    """Raises SpecError unless `workload` is well formed; `ranges` are the values that integer inputs may take.
+
+    The last ones that were found well formed are remembered: many schedules are read of one task.
+    """
+    _check_well_formed(workload, tuple(sorted((ranges or {}).items())))
+
+
+@lru_cache(maxsize=256)
+def _check_well_formed(workload: Workload, ranges: tuple[tuple[str, Range], ...]) -> None:
     check_counts(workload)
     check_names(workload)
     check_params(workload)
     check_order(workload)
     check_sizes(workload)
-    known = dict(ranges or {})
+    known = dict(ranges)
     work = [MAX_WORK]
     for number, stage in enumerate(workload.stages):
         try:

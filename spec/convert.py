@@ -49,7 +49,7 @@ from .strict_cattrs import (
     unfit,
 )
 from .task import Argument, OperatorCall, Target, TargetOption, Task
-from .workload import IterAxis, Stage
+from .workload import IterAxis, Stage, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -71,6 +71,8 @@ STAGINGS: Final[Mapping[str, type[Staging]]] = {
 """Tag → record of every staging."""
 
 MAX_ARGUMENTS: Final = 256
+_WORKLOAD_BYTES: Final = 8192
+"""Workloads up to this size are remembered: most of a spec file, and the same in all files of a task."""
 _AXIS: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*): ([1-9][0-9]{0,18})\Z")
 
 
@@ -305,6 +307,7 @@ def _converter(detailed: bool) -> cattrs.Converter:
     write(OperatorCall, _write_call)
     if not detailed:
         read_by((Split, Fuse, At, Tool, Effort), lambda cls: remembered(record(cls)))
+        read_by((Workload,), lambda cls: remembered(record(cls), _WORKLOAD_BYTES))
     body = override(struct_hook=_read_body, unstruct_hook=_write_body)
     read_by((Stage,), lambda cls: record(cls, body=body))
     write_by((Stage,), lambda cls: record_writer(cls, converter, {"body": body}))

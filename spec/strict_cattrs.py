@@ -190,25 +190,26 @@ def list_of(hook: Hook, item: Any, detailed: bool) -> Hook:
 
 # --- what is read again and again -------------------------------------------------------------------------------------
 
-_REMEMBERED: Final = 4096
-_REMEMBERED_BYTES: Final = 256
+_REMEMBERED_BYTES: Final = 2**20
 
 
-def remembered(hook: Hook) -> Hook:
-    """`hook`, which knows small records by what they were read from: a store's schedules share most of their parts.
+def remembered(hook: Hook, most_bytes: int = 256) -> Hook:
+    """`hook`, which knows records by what they were read from: a store's schedules share most of their parts.
 
-    Frozen records may be shared. The key is what `marshal` makes of the value, in a fifth of the time that reading
-    takes: it tells 1 from 1.0 and from true. It is never read back.
+    Frozen records may be shared. Those of up to `most_bytes` are kept, a megabyte in all. The key is what `marshal`
+    makes of the value, in a fifth of the time that reading takes: it tells 1 from 1.0 and from true. It is never read
+    back.
     """
     known: dict[bytes, Any] = {}
+    most = _REMEMBERED_BYTES // most_bytes
 
     def read(value: Any, kind: object) -> Any:
         key = marshal.dumps(value, 2)  # version 2: equal values have equal bytes, however they are shared
         found = known.get(key)
         if found is None:
             found = hook(value, kind)
-            if len(key) <= _REMEMBERED_BYTES:
-                if len(known) >= _REMEMBERED:
+            if len(key) <= most_bytes:
+                if len(known) >= most:
                     known.clear()
                 known[key] = found
         return found

@@ -145,7 +145,7 @@ class Stage:
         return math.prod(axis.extent for axis in (*self.axes, *self.reduce))
 
 
-@attrs.frozen(kw_only=True, field_transformer=as_tuples)
+@attrs.frozen(kw_only=True, cache_hash=True, field_transformer=as_tuples)
 class Workload:
     """A whole computation. `params` are the buffers of a call, in order; the others are intermediate."""
 

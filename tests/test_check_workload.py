@@ -259,6 +259,16 @@ def test_ranges_of_inputs_are_used_by_both():
     assert evaluate(workload, inputs)["Y"].shape == (4,)
 
 
+def test_what_was_found_good_with_some_ranges_is_not_good_with_all():
+    workload = gather("X[R[i]]")
+    for _ in range(2):
+        check_workload(workload, {"R": (0, 3)})
+        with pytest.raises(SpecError, match=r"index 0 runs over 0\.\.4"):
+            check_workload(workload, {"R": (0, 4)})
+        with pytest.raises(SpecError, match="index 0 runs over -2147483648"):
+            check_workload(workload)
+
+
 def test_checking_an_ordinary_workload_does_not_import_numpy():
     code = """
 import sys

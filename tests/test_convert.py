@@ -148,6 +148,21 @@ def test_what_was_read_before_does_not_excuse_what_is_like_it(into: list[str], f
             structure(other, Split)
 
 
+@given(workloads(), st.data())
+def test_a_workload_that_was_read_before_does_not_excuse_one_that_is_like_it(
+    workload: Workload, data: st.DataObject
+) -> None:
+    form = unstructure(workload)
+    assert structure(form, Workload) == workload
+    assert isinstance(form, dict)
+    field = data.draw(st.sampled_from(sorted(form)))
+    with pytest.raises(SpecError):
+        structure({**form, field: 3}, Workload)
+    with pytest.raises(SpecError):
+        structure({**form, "unheard": "of"}, Workload)
+    assert structure(form, Workload) == workload
+
+
 def test_a_whole_number_will_do_for_a_float() -> None:
     found = structure({"threads": 1, "min_sample_s": 2}, Protocol).min_sample_s
     assert type(found) is float
