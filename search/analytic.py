@@ -16,7 +16,7 @@ import attrs
 from ..spec.dtypes import size_bytes
 from ..spec.expr import Axis, Binary, Call, If, Load, children, walk
 from ..spec.footprint import LINE_BYTES, Access, accesses_of, outer_loops, register_tile
-from ..spec.nest import REMEMBERED, BoundLoop
+from ..spec.nest import NESTS_KEPT, BoundLoop
 from ..spec.once import main_part
 from ..spec.tensorized import intrinsic_of
 from ..spec.workload import Output
@@ -102,7 +102,7 @@ def stage_costs(plan: Plan, hardware: Hardware) -> tuple[StageCost, ...]:
     return tuple(costs)
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=NESTS_KEPT)
 def _stage_cost(nest: StageNest, accesses: tuple[Access, ...], place: _Place, hardware: Hardware) -> StageCost:
     outer = place.outer
     threads, balance = _parallelism(outer, nest, hardware)

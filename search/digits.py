@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..spec.expr import Axis, Binary, Const, loads, walk
-from ..spec.rewrite import REMEMBERED
+from ..spec.rewrite import STAGINGS_KEPT
 from ..spec.schedule import Accumulate, Split
 from .free_names import FreeNames
 
@@ -23,7 +23,7 @@ def digit_stagings(workload: Workload) -> tuple[Accumulate, ...]:
     return tuple(staging for stage in workload.stages if (staging := _staging(stage)) is not None)
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=STAGINGS_KEPT)
 def _staging(stage: Stage) -> Accumulate | None:
     """The stage over digits of its axes, in the memory order of before; None where reads take none."""
     splits = []

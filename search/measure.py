@@ -76,6 +76,10 @@ def unknown(_: Schedule) -> bool:
     return False
 
 
+def _build_request(schedule: Schedule) -> Message:
+    return {"op": "build", "schedule": unstructure(schedule)}
+
+
 def _kernel_in(answer: Message) -> int | Failure:
     """A kernel's number in a worker's answer about one of several schedules, or why there is none."""
     return Failure(**answer["failed"]) if "failed" in answer else int(answer["kernel"])
@@ -193,7 +197,7 @@ class Measurer(Measuring[Runner]):
 
     def _start_build(self, schedule: Schedule) -> Handle:
         handle = self._workers.fork()
-        self._workers.request(handle, {"op": "build", "schedule": unstructure(schedule)}, self.limits.build_s)
+        self._workers.request(handle, _build_request(schedule), self.limits.build_s)
         return handle
 
     def _collect(self, building: dict[Handle, int], batch: list[_Built]) -> None:
@@ -264,9 +268,8 @@ class Measurer(Measuring[Runner]):
     def _built_alone(self, schedule: Schedule) -> tuple[Handle, float] | Failure:
         """A worker that holds the kernel, and the seconds it took to build; or why there is none."""
         handle = self._workers.fork()
-        request: Message = {"op": "build", "schedule": unstructure(schedule)}
         with self._lock.building(), self._busy():
-            answer = self._workers.answer(handle, request, self.limits.build_s, "build_timeout")
+            answer = self._workers.answer(handle, _build_request(schedule), self.limits.build_s, "build_timeout")
         if isinstance(answer, Failure):
             self._workers.end(handle)
             return answer
@@ -340,9 +343,9 @@ class Measurer(Measuring[Runner]):
         Built beside one another if `together`. None where the worker broke then, or ran out of memory: any of them may
         be to blame, or all together.
         """
-        contents = [unstructure(schedule) for schedule in asked.values()]
         with self._lock.building(), self._busy():
             if together and len(asked) > 1:
+                contents = [unstructure(schedule) for schedule in asked.values()]
                 request: Message = {"op": "build_all", "schedules": contents, "builders": self._builders}
                 limit_s = self.limits.build_s * math.ceil(len(asked) / self._builders)
                 answer = self._workers.answer(handle, request, limit_s, "build_timeout")
@@ -352,9 +355,8 @@ class Measurer(Measuring[Runner]):
                 crowded = any(isinstance(found, Failure) and found.kind == "out_of_memory" for found in built.values())
                 return None if crowded else built
             kernels: dict[int, int | Failure] = {}
-            for number, content in zip(asked, contents, strict=True):
-                request = {"op": "build", "schedule": content}
-                answer = self._workers.answer(handle, request, self.limits.build_s, "build_timeout")
+            for number, schedule in asked.items():
+                answer = self._workers.answer(handle, _build_request(schedule), self.limits.build_s, "build_timeout")
                 if isinstance(answer, Failure):
                     return {number: answer}
                 kernels[number] = answer["kernel"]

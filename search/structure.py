@@ -10,7 +10,7 @@ import attrs
 
 from ..spec.expr import Axis, If, Load, axes_in, loads, walk
 from ..spec.linear import facts_from_extents, linear
-from ..spec.rewrite import REMEMBERED
+from ..spec.rewrite import STAGINGS_KEPT
 
 if TYPE_CHECKING:
     from ..spec.workload import Stage, Workload
@@ -33,7 +33,7 @@ class Read:
     windowed: bool
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=STAGINGS_KEPT)
 def reads_of(stage: Stage) -> tuple[Read, ...]:
     """The buffers a stage reads, in order of first use."""
     found: dict[str, list[Load]] = {}

@@ -14,7 +14,7 @@ import attrs
 from .dtypes import size_bytes
 from .expr import Axis, Binary, Const, Expr, Load, axes_in, substitute, transform
 from .linear import joined_digits, linear, value_range
-from .nest import REMEMBERED
+from .nest import NESTS_KEPT
 
 if TYPE_CHECKING:
     from .linear import Facts
@@ -97,7 +97,7 @@ def accesses_of(nest: StageNest, workload: Workload) -> tuple[Access, ...]:
     return _accesses(nest, tuple(workload.buffers[name] for name in (*stage.reads, *(o.name for o in stage.outputs))))
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=NESTS_KEPT)
 def _accesses(nest: StageNest, buffers: tuple[Buffer, ...]) -> tuple[Access, ...]:
     known = {buffer.name: buffer for buffer in buffers}
     output = tuple(Axis(axis.name) for axis in nest.stage.axes)

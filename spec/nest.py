@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .linear import Facts
 
-REMEMBERED: Final = 1024
+NESTS_KEPT: Final = 1024
 """Nests that are laid out once: the candidates of a search have most of theirs in common."""
 
 
@@ -290,7 +290,7 @@ def _position(parent: StageNest, at: At) -> int:
         raise error.under("at.loop") from error
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=NESTS_KEPT)
 def _stage_nest(stage: Stage, nest: Nest, part: tuple[tuple[str, Span], ...], consumer: bool) -> StageNest:
     """The loops of a stage; of one that is attached, over the part of each axis that is computed at its place."""
     box = dict(part)

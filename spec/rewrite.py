@@ -48,7 +48,7 @@ MAX_LEVELS: Final = 2**8
 """How deep an expression may become, as deep as one that is read: later passes, TVM's too, go down by recursion."""
 MAX_STAGINGS: Final = 128
 """Each staging is checked against all that the ones before it left."""
-REMEMBERED: Final = 512
+STAGINGS_KEPT: Final = 512
 """Stages that each pass remembers with what it made of them: the candidates of a search differ in few of theirs."""
 
 
@@ -90,7 +90,7 @@ def inline(workload: Workload, staging: Inline) -> Workload:
     return _replaced(workload, inlined | {stage.name: ()})
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=STAGINGS_KEPT)
 def _inlined(reader: Stage, stage: Stage, seen: Workload) -> Stage:
     names = [axis.name for axis in stage.axes]
     values = {output.name: body for output, body in zip(stage.outputs, stage.body, strict=True)}
@@ -111,7 +111,7 @@ def accumulate(workload: Workload, staging: Accumulate) -> Workload:
     return _replaced(workload, {stage.name: _accumulated(stage, staging, _seen(workload, stage))})
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=STAGINGS_KEPT)
 def _accumulated(stage: Stage, staging: Accumulate, seen: Workload) -> tuple[Stage, Stage]:
     buffers = output_names(staging.as_, len(stage.outputs))
     reduce_names = _reduce_names(stage, staging)
@@ -176,7 +176,7 @@ def reindex(workload: Workload, staging: Reindex) -> Workload:
     return _replaced(workload, {stage.name: _reindexed(stage, staging, _seen(workload, stage))})
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=STAGINGS_KEPT)
 def _reindexed(stage: Stage, staging: Reindex, seen: Workload) -> tuple[Stage, Stage]:
     _check_tails(staging.splits)
     unit = staged_read(stage, staging, seen.index_dtype)
@@ -208,7 +208,7 @@ def pack(workload: Workload, staging: Pack) -> Workload:
     return _replaced(workload, {stage.name: _packed(stage, staging, _seen(workload, stage))})
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=STAGINGS_KEPT)
 def _packed(stage: Stage, staging: Pack, seen: Workload) -> tuple[Stage, Stage]:
     _check_tails(staging.splits)
     if staging.reads not in stage.reads:
@@ -248,7 +248,7 @@ def partial(workload: Workload, staging: Partial) -> Workload:
     return _replaced(workload, {stage.name: _in_parts(stage, stage.reducer, staging, _seen(workload, stage))})
 
 
-@lru_cache(maxsize=REMEMBERED)
+@lru_cache(maxsize=STAGINGS_KEPT)
 def _in_parts(stage: Stage, reducer: Reducer, staging: Partial, seen: Workload) -> tuple[Stage, Stage]:
     _check_tails(staging.splits)
     cut = recut(stage.reduce, (), staging.splits, clamp=False)
