@@ -7,13 +7,12 @@ not taken in turn would compare minutes of a machine rather than kernels.
 from __future__ import annotations
 
 import math
-import random
 import statistics
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ...search.first_look import rank_of
+from ...search.first_look import first_look, rank_of
 from ...search.measure import Measurer
 from ...search.space import Space
 from ...spec.claim import Failure, Protocol
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from ..suite import Ground
     from ..works import Work
 
-DRAWS: Final = 300
-"""Points drawn of each work's space."""
 MOST: Final = 40
 """Candidates of a work that are timed."""
 OF_A_SKETCH: Final = 3
@@ -124,7 +121,7 @@ def rows_of(ordering: Ordering) -> Iterator[Row]:
 
 def ordered(ground: Ground, each: Work) -> Ordering | None:
     """Times the candidates of a work in turn; None where fewer than two run."""
-    ground.say(f"{each.name}: analysing {DRAWS} candidates")
+    ground.say(f"{each.name}: analysing candidates")
     task = each.task(ground.options.threads)
     chosen = chosen_of(Space(task, this_machine()), min(ground.options.trials, MOST))
     ground.say(f"{each.name}: timing {len(chosen)} in turn")
@@ -142,10 +139,9 @@ def ordered(ground: Ground, each: Work) -> Ordering | None:
 
 
 def chosen_of(space: Space, count: int) -> list[Candidate]:
-    """The best-looking `count` candidates of those drawn, a few of each sketch, each schedule once."""
-    rng = random.Random(0)
-    drawn = (space.candidate(space.sample(rng)) for _ in range(DRAWS))
-    different = {candidate.schedule: candidate for candidate in drawn if candidate is not None}
+    """The best-looking `count` candidates of a search's first look, a few of each sketch, each schedule once."""
+    looked_at = first_look(space, space.near(space.ways))
+    different = {candidate.schedule: candidate for candidate in looked_at}
     taken: list[Candidate] = []
     for candidate in sorted(different.values(), key=rank_of):
         of_sketch = sum(other.point[0] == candidate.point[0] for other in taken)
