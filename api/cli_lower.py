@@ -30,8 +30,10 @@ def lower(path: str, form: str) -> None:
         raise SpecError(f"{message}; use --asm, or a task for cuda", "task.target.kind")
 
     # Here, because TVM takes a second to import and bad files need none of it.
+    from .spec.check import check_schedule
     from .spec.tvm_build import compile_module, device_source, tvm_target
     from .spec.tvm_lower import lower as lower_schedule
+    from .spec.tvm_lower import module_from_plan
     from .spec.tvm_target import check_target
 
     check_target(spec.task.target)
@@ -39,11 +41,11 @@ def lower(path: str, form: str) -> None:
         for part in explained(spec):
             click.echo(part)
         return
-    sch = lower_schedule(spec.schedule, spec.task)
     if form == "tir":
-        click.echo(sch.mod.script())
+        click.echo(lower_schedule(spec.schedule, spec.task).mod.script())
         return
-    executable = compile_module(sch.mod, tvm_target(spec.task.target, spec.task.threads))
+    mod = module_from_plan(check_schedule(spec.schedule, spec.task))
+    executable = compile_module(mod, tvm_target(spec.task.target, spec.task.threads))
     if form == "cuda":
         click.echo(device_source(executable))
         return

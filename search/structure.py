@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ..spec.expr import Axis, If, Load, axes_in, loads, walk
+from ..spec.expr import Axis, Expr, If, Load, axes_in, loads, walk
 from ..spec.linear import facts_from_extents, linear
 from ..spec.rewrite import STAGINGS_KEPT
 
@@ -45,9 +45,9 @@ def reads_of(stage: Stage) -> tuple[Read, ...]:
     for buffer, uses in found.items():
         axes = frozenset().union(*(axes_in(load) for load in uses))
         steps: dict[str, int] = {}
-        if uses[0].indices:
-            _, terms = linear(uses[0].indices[-1], facts)
-            earlier = frozenset().union(*(axes_in(position) for position in uses[0].indices[:-1]))
+        if indices := _without_single(uses[0].indices, stage):
+            _, terms = linear(indices[-1], facts)
+            earlier = frozenset().union(*(axes_in(position) for position in indices[:-1]))
             steps = {a.name: step for a, step in terms.items() if isinstance(a, Axis) and a.name not in earlier}
         several = len({load.indices for load in uses}) > 1
         windowed = any(len(axes_in(position)) > 1 for load in uses for position in load.indices)
@@ -62,6 +62,14 @@ def reads_of(stage: Stage) -> tuple[Read, ...]:
             )
         )
     return tuple(result)
+
+
+def _without_single(indices: tuple[Expr, ...], stage: Stage) -> tuple[Expr, ...]:
+    """The indices but for the last ones that are axes of a single step: what moves by one lies before those."""
+    count = len(indices)
+    while count and isinstance(last := indices[count - 1], Axis) and stage.extents[last.name] == 1:
+        count -= 1
+    return indices[:count]
 
 
 def is_map(stage: Stage) -> bool:

@@ -24,7 +24,7 @@ from ..spec.schedule import Schedule
 from ..spec.task import Task
 from ..spec.tolerance import LOOSER, accuracy_of
 from ..spec.tvm_build import TVM_ERRORS, compile_module, set_pool_threads, tvm_target, useful_line
-from ..spec.tvm_lower import lower_plan
+from ..spec.tvm_lower import module_from_plan
 from ..spec.tvm_run import CompiledKernel, tensor_over
 from .buffers import GuardedBuffer, loaded_buffers
 from .pinning import check_pinned, pin_threads, wait_until_alone
@@ -46,7 +46,7 @@ def build_kernel(schedule: Schedule, task: Task, buffers: Sequence[GuardedBuffer
     """The builder of real candidates: lowered and compiled to machine code, bound to its buffers."""
     plan = check_schedule(schedule, task)
     target = tvm_target(task.target, task.threads)
-    executable = compile_module(lower_plan(plan).mod, target, check_arguments=False)  # they are ours
+    executable = compile_module(module_from_plan(plan), target, check_arguments=False)  # they are ours
     tensors = {b.buffer.name: tensor_over(b.data, b.buffer.shape, b.buffer.dtype) for b in buffers}
     return CompiledKernel(executable, plan, tensors)
 

@@ -16,7 +16,7 @@ from .task import CPU, Task
 from .testing_overflow import overflows
 from .tolerance import accuracy_of, tolerance
 from .tvm_build import compile_module, device_source, tvm_target
-from .tvm_lower import lower_plan
+from .tvm_lower import lower_plan, module_from_plan
 from .tvm_run import CompiledKernel, Executable, tensor_over
 from .tvm_serial import serial_module
 from .tvm_verify import is_within_limits
@@ -94,9 +94,10 @@ def runnable_module(plan: Plan, task: Task) -> Any:
 
     AssertionError where TVM finds more in a kernel than the checks allowed, or makes none.
     """
-    sch, limits = lower_plan(plan), limits_of(task.target)
+    limits = limits_of(task.target)
     if limits is None:
-        return sch.mod
+        return module_from_plan(plan)
+    sch = lower_plan(plan)
     if not is_within_limits(sch, plan, limits):
         raise AssertionError("TVM finds more threads or memory in a kernel than the checks allowed")
     if not device_source(compile_module(sch.mod, tvm_target(task.target, task.threads))):

@@ -23,7 +23,7 @@ from .errors import LoweringError, SpecError
 from .gpu import limits_of
 from .triple import foreign_triple, this_arch
 from .tvm_build import TVM_ERRORS, compile_module, pool_threads, set_pool_threads, tvm_target, useful_line
-from .tvm_lower import lower_plan
+from .tvm_lower import module_from_plan
 from .tvm_names import data_address
 from .tvm_run import packing_of, tensor_over
 from .tvm_target import check_target
@@ -185,7 +185,7 @@ def built_function(schedule: Schedule, task: Task) -> BuiltFunction:
             "target.kind",
         )
     plan = check_schedule(schedule, task)
-    executable = compile_module(lower_plan(plan).mod, tvm_target(task.target, task.threads))
+    executable = compile_module(module_from_plan(plan), tvm_target(task.target, task.threads))
     return BuiltFunction(executable, plan, task.threads, foreign_triple(task.target))
 
 

@@ -89,11 +89,21 @@ def lower(schedule: Schedule, task: Task | Workload) -> Any:
 
 def lower_plan(plan: Plan, observe: Callable[[str, Any], None] | None = None) -> Any:
     """Lowers a checked plan; `observe` sees the schedule after each pass, by the pass' name."""
+    return _lowered_whole(plan, observe, in_vectors=False)
+
+
+def module_from_plan(plan: Plan) -> tvm.IRModule:
+    """What is compiled of a checked plan: what `lower_plan` gives, but on a CPU functions such as exp are vectors."""
+    mod: tvm.IRModule = _lowered_whole(plan, None, in_vectors=limits_of(plan.target) is None).mod
+    return mod
+
+
+def _lowered_whole(plan: Plan, observe: Callable[[str, Any], None] | None, *, in_vectors: bool) -> Any:
     main = main_part(plan)
-    functions = {"main": _function(main, "main")}
+    functions = {"main": _function(main, "main", in_vectors)}
     if (packing := pack_part(plan)) is not None:
         observe_pack = None if observe is None else lambda name, sch: observe(f"{PACK}: {name}", sch)
-        alone = _lowered(packing, tvm.IRModule({"main": _function(packing, PACK)}), observe_pack)
+        alone = _lowered(packing, tvm.IRModule({"main": _function(packing, PACK, in_vectors)}), observe_pack)
         functions[PACK] = alone.mod["main"]
     return _lowered(main, tvm.IRModule(functions), observe)
 
@@ -103,10 +113,11 @@ def lower_by(passes: Sequence[LowerPass], plan: Plan) -> Any:
     return _lowered(plan, tvm.IRModule({"main": _function(plan, "main")}), None, passes)
 
 
-def _function(plan: Plan, name: str) -> tvm.tirx.PrimFunc:
+def _function(plan: Plan, name: str, in_vectors: bool = False) -> tvm.tirx.PrimFunc:
     """The function of a plan's workload, nothing scheduled."""
     used = [intrinsic for intrinsic in map(intrinsic_of, plan.nests) if intrinsic is not None]
-    func = primfunc_from_workload(truncated(plan.workload), name, aligned=limits_of(plan.target) is not None)
+    aligned = limits_of(plan.target) is not None
+    func = primfunc_from_workload(truncated(plan.workload), name, aligned=aligned, in_vectors=in_vectors)
     return with_attribute(func, used)
 
 

@@ -12,7 +12,7 @@ from .check import check_schedule
 from .errors import LoweringError
 from .once import PACK
 from .tvm_build import compile_module, tvm_target
-from .tvm_lower import lower_plan
+from .tvm_lower import module_from_plan
 from .tvm_names import tirx
 from .tvm_relax_calls import Further, with_further_arguments
 from .tvm_run import packing_of
@@ -45,7 +45,7 @@ def scheduled_primfunc(schedule: Schedule, task: Task, original: tirx.PrimFunc) 
     for are kept.
     """
     plan = check_schedule(schedule, task)
-    mod = lower_plan(plan).mod
+    mod = module_from_plan(plan)
     func = mod["main"].without_attr(_NAME)
     kept = {str(name): value for name, value in (original.attrs or {}).items() if name not in (func.attrs or {})}
     func = func.with_attrs({**kept, IS_SCHEDULED: True})

@@ -15,7 +15,7 @@ from tvm import rpc
 
 from .check import check_schedule
 from .tvm_build import TVM_ERRORS, compile_module, tvm_target, useful_line
-from .tvm_lower import lower_plan
+from .tvm_lower import module_from_plan
 from .tvm_run import FLUSH_BYTES, packing_of, tensor_over
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def device_kernel(schedule: Schedule, task: Task) -> DeviceKernel:
     SpecError where the schedule does not fit, LoweringError where the compiler refuses it.
     """
     plan = check_schedule(schedule, task)
-    executable = compile_module(lower_plan(plan).mod, tvm_target(task.target, task.threads), check_arguments=False)
+    executable = compile_module(module_from_plan(plan), tvm_target(task.target, task.threads), check_arguments=False)
     return DeviceKernel(executable, plan)
 
 

@@ -60,6 +60,7 @@ from .tvm_names import (
     stmts,
     tirx,
 )
+from .tvm_vector_math import in_vectors as vector_math
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,19 +73,24 @@ Node: TypeAlias = Any
 LEAST_ALIGN_BYTES = 4
 
 
-def primfunc_from_workload(workload: Workload, name: str = "main", *, aligned: bool = False) -> tirx.PrimFunc:
+def primfunc_from_workload(
+    workload: Workload, name: str = "main", *, aligned: bool = False, in_vectors: bool = False
+) -> tirx.PrimFunc:
     """The TensorIR function that computes `workload`, which must be well formed (`check_workload`).
 
     It is called `name`, takes the parameters in their order and promises, as TE's functions do, that they do not
     overlap. Parameters are aligned to their elements only: NumPy's arrays start 16 bytes past a 64-byte boundary, and
     the aligned vector moves that TVM's default alignment allows crash on them. With `aligned` they are taken to lie as
-    device memory does, which is checked at the call: a GPU has no other vector moves.
+    device memory does, which is checked at the call: a GPU has no other vector moves. With `in_vectors`, functions such
+    as exp are written as arithmetic (`tvm_vector_math.py`), which cannot be read back; not beside bfloat16, whose casts
+    TVM gets wrong in what is computed once for several uses (it takes the bits for a whole number).
     """
+    in_vectors = in_vectors and all(buffer.dtype != "bfloat16" for buffer in workload.buffers.values())
     buffers = {
         buffer.name: _declared(buffer, workload.index_dtype, aligned=aligned or buffer.name not in workload.params)
         for buffer in workload.buffers.values()
     }
-    nests = [_nest(stage, buffers, workload.index_dtype) for stage in workload.stages]
+    nests = [_nest(stage, buffers, workload.index_dtype, in_vectors) for stage in workload.stages]
     temporaries = [buffers[written] for written in workload.writer if written not in workload.params]
     body = nests[0] if len(nests) == 1 else stmts.SeqStmt(nests)
     root = SBlock([], [], [], "root", body, alloc_buffers=temporaries)
@@ -104,9 +110,9 @@ def written_indices(
     return [writer.write(index) for index in load.indices]
 
 
-def _nest(stage: Stage, buffers: dict[str, Node], index_dtype: str) -> Node:
+def _nest(stage: Stage, buffers: dict[str, Node], index_dtype: str, in_vectors: bool) -> Node:
     try:
-        return _StageWriter(stage, buffers, index_dtype).nest()
+        return _StageWriter(stage, buffers, index_dtype, in_vectors).nest()
     except TVM_ERRORS as error:
         # TVM folds constants as it looks for regions, and stops at those that C leaves undefined: 1 // 0.
         raise LoweringError(f"stage {stage.name!r} has no form in TensorIR: {useful_line(error)}") from error
@@ -135,8 +141,9 @@ def _integer(dtype: str, value: int) -> Node:
 class _StageWriter:
     """Writes one stage: knows the variables of its axes and the buffers of the function."""
 
-    def __init__(self, stage: Stage, buffers: dict[str, Node], index_dtype: str) -> None:
+    def __init__(self, stage: Stage, buffers: dict[str, Node], index_dtype: str, in_vectors: bool = False) -> None:
         self.stage = stage
+        self.in_vectors = in_vectors
         self.buffers = buffers
         self.index_dtype = index_dtype
         self.axes = {name: scalar_var(f"v_{name}", index_dtype) for name in stage.extents}
@@ -254,6 +261,8 @@ class _StageWriter:
             return prim.Select(prim.GE(args[0], zero), args[0], prim.Sub(zero, args[0]))
         if name in WIDENED.get(dtype, ()):
             return prim.Cast(dtype, self.call(name, [prim.Cast("float32", arg) for arg in args]))
+        if self.in_vectors and (arithmetic := vector_math(name, args[0], dtype)) is not None:
+            return arithmetic
         if name == "fmod":
             return BINARY_NODES["truncmod"](*args)
         return call_node(_operator(OPS[name]), args, args[0])

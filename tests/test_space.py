@@ -161,6 +161,15 @@ def test_dot_products_are_summed_in_parts():
     assert any("partial sums along k" in sketch.text for sketch in space.sketches)
 
 
+@pytest.mark.parametrize("op", ["mean", "variance"])
+def test_an_axis_of_one_step_does_not_hide_what_lies_side_by_side(op: str) -> None:
+    """``X[n, k, m]`` with one m: along k, elements are neighbours."""
+    texts = [sketch.text for sketch in Space(get_task(op, N=64, K=256, threads=2), AVX2).sketches]
+    assert any("partial sums along k" in text for text in texts), texts
+    strided = [sketch.text for sketch in Space(get_task(op, N=64, K=256, M=4, threads=2), AVX2).sketches]
+    assert not any("partial sums along k" in text for text in strided), strided
+
+
 def test_sampling_repeats_with_the_seed_and_stays_inside():
     task = task_of("conv2d")
     first, second = Space(task, AVX512), Space(task, AVX512)

@@ -1,0 +1,86 @@
+"""Functions written as arithmetic: as exact as they say, right at the ends of their range, vectors in machine code."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from autosched.search.default import default_schedule
+from autosched.spec.builder import build, call, compute, placeholder
+from autosched.spec.check import check_schedule
+from autosched.spec.numerics import INTRINSICS
+from autosched.spec.task import Task
+from autosched.spec.tvm_build import compile_module, tvm_target
+from autosched.spec.tvm_call import built_function
+from autosched.spec.tvm_lower import lower, module_from_plan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+POINTS = 1 << 16
+LAST_BITS = {"exp": 1, "sigmoid": 2, "tanh": 2, "erf": 6}
+ENDS = (np.nan, np.inf, -np.inf, 0.0, 88.72283, 88.72284, 1e38, -1e38, -87.4, -100.0, -103.9, -104.1, 1e-40, -1e-40)
+
+
+def task_of(name: str, dtype: str = "float32") -> Task:
+    X = placeholder((POINTS,), name="X", dtype=dtype)
+    return Task(workload=build([X, compute((POINTS,), lambda i: call(name, X[i]), "Y")]), threads=1)
+
+
+def computed(name: str, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    task = task_of(name)
+    y = np.empty_like(x)
+    built_function(default_schedule(task), task)(x, y)
+    return y
+
+
+def wanted(name: str, x: NDArray[np.float32]) -> NDArray[Any]:
+    with np.errstate(over="ignore"):
+        found: NDArray[Any] = INTRINSICS[name](x.astype(np.float64))
+    return found
+
+
+@pytest.mark.parametrize("name", LAST_BITS)
+def test_it_is_as_exact_as_it_says(name: str) -> None:
+    rng = np.random.default_rng(0)
+    size = np.exp(rng.uniform(np.log(1e-30), np.log(87), POINTS))
+    x = (size * rng.choice([-1, 1], POINTS)).astype(np.float32)
+    want = wanted(name, x)
+    normal = np.abs(want) > np.finfo(np.float32).tiny
+    last_bit = np.spacing(np.abs(want[normal]).astype(np.float32)).astype(np.float64)
+    off = np.abs(computed(name, x)[normal].astype(np.float64) - want[normal]) / last_bit
+    assert off.max() <= LAST_BITS[name]
+    assert off.mean() < 1
+
+
+@pytest.mark.parametrize("name", LAST_BITS)
+def test_the_ends_of_the_range(name: str) -> None:
+    x = np.resize(np.array(ENDS, np.float32), POINTS)
+    with np.errstate(over="ignore"):
+        want = wanted(name, x).astype(np.float32)
+    np.testing.assert_allclose(computed(name, x), want, rtol=1e-6, atol=3e-39)
+
+
+@pytest.mark.parametrize("name", LAST_BITS)
+def test_no_function_is_called_for_each_element(name: str) -> None:
+    task = task_of(name)
+    mod = module_from_plan(check_schedule(default_schedule(task), task))
+    text = compile_module(mod, tvm_target(task.target, 1)).mod.inspect_source("ll")
+    assert not re.search(rf"call .*{name}", text)
+
+
+def test_what_is_printed_still_names_the_function() -> None:
+    task = task_of("exp")
+    assert "T.exp(" in lower(default_schedule(task), task).mod.script()
+    assert "T.exp(" not in module_from_plan(check_schedule(default_schedule(task), task)).script()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_other_floats_are_computed_too(dtype: str) -> None:
+    from autosched.spec.testing import assert_lowers_correctly
+
+    task = task_of("exp", dtype)
+    assert_lowers_correctly(default_schedule(task), task)
