@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import tvm
@@ -107,4 +108,10 @@ def set_pool_threads(threads: int, cpus: Sequence[int] | None = None) -> None:
 
 def pool_threads() -> int:
     """Threads that a parallel kernel called from this thread will use; starts the pool where there is none."""
-    return int(tvm.get_global_func("runtime.NumThreads")())
+    return int(_count_threads()())
+
+
+@cache
+def _count_threads() -> Any:
+    """TVM's function that says it: looking it up takes twice as long as asking."""
+    return tvm.get_global_func("runtime.NumThreads")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import operator
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ import tvm_ffi
 from .check import check_schedule
 from .errors import LoweringError, SpecError
 from .gpu import limits_of
+from .numerics import array_dtype
 from .triple import foreign_triple, this_arch
 from .tvm_build import TVM_ERRORS, compile_module, pool_threads, set_pool_threads, tvm_target, useful_line
 from .tvm_lower import module_from_plan
@@ -66,7 +68,10 @@ class BuiltFunction:
         self.foreign = foreign
         self.threads = threads
         self.parameters: tuple[Buffer, ...] = tuple(workload.buffers[name] for name in workload.params)
+        self._dtypes = tuple(array_dtype(buffer.dtype) for buffer in self.parameters)
         self._outputs = frozenset(workload.outputs)
+        self._pairs = _that_must_lie_apart(self.parameters, self._outputs)
+        self._sizes = tuple(buffer.bytes_in_all for buffer in self.parameters)
         if foreign is not None:
             return
         self._module: Any = executable.jit()  # owns the machine code
@@ -82,7 +87,8 @@ class BuiltFunction:
             )
         if len(arguments) != len(self.parameters):
             raise SpecError(f"{len(arguments)} arguments; give {len(self.parameters)}, inputs first: {self.signature}")
-        tensors = [self._tensor(a, buffer) for a, buffer in zip(arguments, self.parameters, strict=True)]
+        kinds = zip(arguments, self.parameters, self._dtypes, strict=True)
+        tensors = [self._tensor(argument, buffer, dtype) for argument, buffer, dtype in kinds]
         self._check_apart(tensors)
         if _prepared(self.threads):
             self._run(arguments, tensors)
@@ -124,9 +130,9 @@ class BuiltFunction:
                 f"({'gcc or clang' if self.foreign is None else f'{self.foreign}-gcc'}) and a folder that exists"
             ) from error
 
-    def _tensor(self, argument: object, buffer: Buffer) -> tvm.runtime.Tensor:
+    def _tensor(self, argument: object, buffer: Buffer, dtype: np.dtype[Any]) -> tvm.runtime.Tensor:
         if isinstance(argument, np.ndarray):
-            return self._tensor_of_array(argument, buffer)
+            return self._tensor_of_array(argument, buffer, dtype)
         tensor: Any = argument
         if not isinstance(argument, tvm.runtime.Tensor):
             if not hasattr(argument, "__dlpack__"):
@@ -147,30 +153,31 @@ class BuiltFunction:
             raise SpecError("is not contiguous; make it so first", buffer.name)
         return tensor
 
-    def _tensor_of_array(self, array: NDArray[Any], buffer: Buffer) -> tvm.runtime.Tensor:
-        _check_fits(array.shape, array.dtype.name, buffer)
-        if not array.flags.c_contiguous:
-            raise SpecError("is not contiguous, row-major; pass numpy.ascontiguousarray(...) of it", buffer.name)
-        if not array.dtype.isnative:
+    def _tensor_of_array(self, array: NDArray[Any], buffer: Buffer, dtype: np.dtype[Any]) -> tvm.runtime.Tensor:
+        # The dtypes themselves: NumPy makes the name of one anew each time, which takes longer than all else here.
+        if array.dtype != dtype or array.shape != buffer.shape:
+            _check_fits(array.shape, array.dtype.name, buffer)
             raise SpecError("has swapped bytes; pass .astype(...) of it", buffer.name)
-        if not array.flags.writeable:
+        flags = array.flags
+        if not flags.c_contiguous:
+            raise SpecError("is not contiguous, row-major; pass numpy.ascontiguousarray(...) of it", buffer.name)
+        if not flags.writeable:
             if buffer.name in self._outputs:
                 raise SpecError("is an output but read-only; pass an array that can be written", buffer.name)
             array = _writable_alias(array)
         if buffer.dtype in _NO_DLPACK:
+            _check_fits(array.shape, array.dtype.name, buffer)  # where NumPy has no such type, another stands for it
             return tensor_over(array, buffer.shape, buffer.dtype)
         return tvm_ffi.from_dlpack(array)
 
     def _check_apart(self, tensors: Sequence[tvm.runtime.Tensor]) -> None:
         """SpecError where an output shares memory with another argument, which it would overwrite."""
-        spans = [(data_address(t), buffer.bytes_in_all) for t, buffer in zip(tensors, self.parameters, strict=True)]
-        for number, output in enumerate(self.parameters):
-            if output.name not in self._outputs:
-                continue
-            begin, size = spans[number]
-            for other, (at, length) in enumerate(spans):
-                if other != number and begin < at + length and at < begin + size:
-                    raise SpecError(f"shares memory with {self.parameters[other].name}; give it its own", output.name)
+        begins = list(map(data_address, tensors))
+        ends = list(map(operator.add, begins, self._sizes))
+        for output, other in self._pairs:
+            if begins[output] < ends[other] and begins[other] < ends[output]:
+                names = [self.parameters[number].name for number in (other, output)]
+                raise SpecError(f"shares memory with {names[0]}; give it its own", names[1])
 
 
 def built_function(schedule: Schedule, task: Task) -> BuiltFunction:
@@ -187,6 +194,16 @@ def built_function(schedule: Schedule, task: Task) -> BuiltFunction:
     plan = check_schedule(schedule, task)
     executable = compile_module(module_from_plan(plan), tvm_target(task.target, task.threads))
     return BuiltFunction(executable, plan, task.threads, foreign_triple(task.target))
+
+
+def _that_must_lie_apart(parameters: Sequence[Buffer], outputs: frozenset[str]) -> tuple[tuple[int, int], ...]:
+    """Each output with every other parameter, by their numbers; two outputs once."""
+    return tuple(
+        (number, other)
+        for number, output in enumerate(parameters)
+        for other, buffer in enumerate(parameters)
+        if output.name in outputs and other != number and not (buffer.name in outputs and other < number)
+    )
 
 
 def _linker(foreign: str | None) -> dict[str, Any]:
