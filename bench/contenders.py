@@ -65,7 +65,8 @@ OURS: Final = Contender(name="autosched", module="ours")
 EXAMPLE: Final = Contender(name="example", module="example", operators=("gemm",), pinned=False)
 TORCH_OPERATORS: Final = (
     "gemm", "batch_gemm", "gemv", "bilinear", "mttkrp", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
-    "conv_transpose2d", "conv_transpose3d", "depthwise_conv2d",
+    "conv_transpose2d", "conv_transpose3d", "depthwise_conv2d", "linear", "softmax", "mean", "variance", "layer_norm",
+    "pointwise",
 )  # fmt: skip
 """Those that PyTorch has, or composes of what it has."""
 TORCH_LAYOUTS: Final = Contender(name="torch", module="torch_layouts", needs=("torch",), operators=("conv2d", "gemm"))

@@ -154,6 +154,13 @@ BODY = {"N": 1, "C": 4, "D": 4, "H": 5, "W": 6, "K": 2, "T": 2, "R": 3, "S": 2}
         work("a", "conv_transpose2d", **IMAGE, stride=2, padding=1, groups=2),
         work("a", "conv_transpose3d", **BODY, stride=2, output_padding=1),
         work("a", "depthwise_conv2d", N=1, C=4, H=7, W=6, factor=2, R=3, S=3, padding=1),
+        work("a", "linear", N=3, K=5, M=4, bias=True, relu=True),
+        work("a", "softmax", N=3, K=5),
+        work("a", "mean", N=3, K=5, M=2),
+        work("a", "variance", N=3, K=5, M=2, unbiased=False),
+        work("a", "layer_norm", N=3, K=5),
+        work("a", "layer_norm", N=3, K=5, eps=0.1, affine=False),
+        work("a", "pointwise", N=9, how="subtract"),
     ],
     ids=lambda each: " ".join(each.words),
 )

@@ -99,6 +99,49 @@ def depthwise_conv2d(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callab
     return conv2d({**args, "groups": args["C"]}, inputs)
 
 
+def linear(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """A fully connected layer."""
+
+    def call() -> torch.Tensor:
+        found = torch.nn.functional.linear(*inputs)
+        return found.relu_() if args.get("relu") else found
+
+    return call
+
+
+def softmax(_args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """Shares along the last dimension."""
+    return lambda: torch.softmax(inputs[0], -1)
+
+
+def mean(_args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """The mean along the middle dimension."""
+    return lambda: inputs[0].mean(1)
+
+
+def variance(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """The variance along the middle dimension."""
+    return lambda: inputs[0].var(1, unbiased=args["unbiased"])
+
+
+def layer_norm(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """Rows normalised."""
+    image, *affine = inputs
+    return lambda: torch.nn.functional.layer_norm(image, (args["K"],), *affine, eps=args["eps"])
+
+
+_ELEMENTWISE: dict[str, Callable[..., torch.Tensor]] = {
+    "multiply": torch.mul, "add": torch.add, "subtract": torch.sub, "divide": torch.div, "maximum": torch.maximum,
+    "minimum": torch.minimum,
+}  # fmt: skip
+
+
+def pointwise(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """Two tensors element by element, into an output that is there."""
+    function, out = _ELEMENTWISE[args["how"]], torch.empty_like(inputs[0])
+    return lambda: function(*inputs, out=out)
+
+
 def _seconds(call: Callable[[], object]) -> float:
     """Seconds of the fastest of three calls, after a first one."""
     call()
@@ -118,5 +161,11 @@ OPERATORS: dict[str, Opener] = {
     "conv_transpose2d": convolution(torch.nn.functional.conv_transpose2d),
     "conv_transpose3d": convolution(torch.nn.functional.conv_transpose3d),
     "depthwise_conv2d": depthwise_conv2d,
+    "linear": linear,
+    "softmax": softmax,
+    "mean": mean,
+    "variance": variance,
+    "layer_norm": layer_norm,
+    "pointwise": pointwise,
 }
 """How each operator is called with its arguments and inputs."""
