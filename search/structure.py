@@ -65,7 +65,10 @@ def reads_of(stage: Stage) -> tuple[Read, ...]:
 
 
 def _without_single(indices: tuple[Expr, ...], stage: Stage) -> tuple[Expr, ...]:
-    """The indices but for the last ones that are axes of a single step: what moves by one lies before those."""
+    """The indices but for the last ones that are axes of a single step: what moves by one lies before those.
+
+    A slice of one step of a longer dimension looks the same; vectors there would be slow, and measuring shows it.
+    """
     count = len(indices)
     while count and isinstance(last := indices[count - 1], Axis) and stage.extents[last.name] == 1:
         count -= 1

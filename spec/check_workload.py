@@ -33,7 +33,13 @@ def check_workload(workload: Workload, ranges: Mapping[str, Range] | None = None
 
     The last ones that were found well formed are remembered: many schedules are read of one task.
     """
-    _check_well_formed(workload, tuple(sorted((ranges or {}).items())))
+    known = tuple(sorted((ranges or {}).items()))
+    try:
+        hash((workload, known))
+    except TypeError:  # somewhere a list stands for a tuple
+        _check_well_formed.__wrapped__(workload, known)
+    else:
+        _check_well_formed(workload, known)
 
 
 @lru_cache(maxsize=256)

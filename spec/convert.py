@@ -291,11 +291,12 @@ def _converter(detailed: bool) -> cattrs.Converter:
     def record(cls: type[Any], **special: AttributeOverride) -> Hook:
         return record_hook(cls, converter, detailed, special)
 
+    # Cached, because cattrs makes the hook of a field anew for each record that has one of that kind.
     def read_by(classes: Collection[object], make: Callable[[Any], Hook]) -> None:
-        converter.register_structure_hook_factory(lambda kind: kind in classes, make)
+        converter.register_structure_hook_factory(lambda kind: kind in classes, cache(make))
 
     def write_by(classes: Collection[object], make: Callable[[Any], Callable[[Any], Json]]) -> None:
-        converter.register_unstructure_hook_factory(lambda kind: kind in classes, make)
+        converter.register_unstructure_hook_factory(lambda kind: kind in classes, cache(make))
 
     read(Const, _read_const)
     write(Const, text_from_expr)

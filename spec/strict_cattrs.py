@@ -33,6 +33,7 @@ FAULTS: Final = (
     cattrs.ForbiddenExtraKeysError,
     KeyError,
     TypeError,
+    ValueError,
     AttributeError,
 )
 """What the converters raise on a value that does not fit."""
@@ -196,9 +197,9 @@ _REMEMBERED_BYTES: Final = 2**20
 def remembered(hook: Hook, most_bytes: int = 256) -> Hook:
     """`hook`, which knows records by what they were read from: a store's schedules share most of their parts.
 
-    Frozen records may be shared. Those of up to `most_bytes` are kept, a megabyte in all. The key is what `marshal`
-    makes of the value, in a fifth of the time that reading takes: it tells 1 from 1.0 and from true. It is never read
-    back.
+    Frozen records may be shared. Those of up to `most_bytes` are kept, as many as have keys of a megabyte together. The
+    key is what `marshal` makes of the value, in a fifth of the time that reading takes: it tells 1 from 1.0 and from
+    true. It is never read back.
     """
     known: dict[bytes, Any] = {}
     most = _REMEMBERED_BYTES // most_bytes

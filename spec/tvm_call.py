@@ -157,7 +157,8 @@ class BuiltFunction:
         # The dtypes themselves: NumPy makes the name of one anew each time, which takes longer than all else here.
         if array.dtype != dtype or array.shape != buffer.shape:
             _check_fits(array.shape, array.dtype.name, buffer)
-            raise SpecError("has swapped bytes; pass .astype(...) of it", buffer.name)
+            if not array.dtype.isnative:
+                raise SpecError("has swapped bytes; pass .astype(...) of it", buffer.name)
         flags = array.flags
         if not flags.c_contiguous:
             raise SpecError("is not contiguous, row-major; pass numpy.ascontiguousarray(...) of it", buffer.name)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from .nest import BoundLoop
     from .schedule import Schedule
-    from .task import Task
+    from .task import Target, Task
     from .tvm_tensorize import Instructions
     from .workload import Workload
 
@@ -94,8 +94,13 @@ def lower_plan(plan: Plan, observe: Callable[[str, Any], None] | None = None) ->
 
 def module_from_plan(plan: Plan) -> tvm.IRModule:
     """What is compiled of a checked plan: what `lower_plan` gives, but on a CPU functions such as exp are vectors."""
-    mod: tvm.IRModule = _lowered_whole(plan, None, in_vectors=limits_of(plan.target) is None).mod
+    mod: tvm.IRModule = _lowered_whole(plan, None, in_vectors=_keeps_order(plan.target)).mod
     return mod
+
+
+def _keeps_order(target: Target) -> bool:
+    """True for a CPU whose arithmetic is done as it is written: vectors of exp round by adding and taking off again."""
+    return limits_of(target) is None and not any(option.name.startswith("fast-math") for option in target.options)
 
 
 def _lowered_whole(plan: Plan, observe: Callable[[str, Any], None] | None, *, in_vectors: bool) -> Any:

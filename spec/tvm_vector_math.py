@@ -83,7 +83,8 @@ def _tanh(x: Node) -> Node:
 
 def _erf(x: Node) -> Node:
     def of_bounded(x: Node) -> Node:
-        return _let(_F32, x * x, lambda z: x * _polynomial(_ERF_ABOVE, z) / _polynomial(_ERF_BELOW, z))
+        found = _let(_F32, x * x, lambda z: x * (_polynomial(_ERF_ABOVE, z) / _polynomial(_ERF_BELOW, z)))
+        return _between(found, -1.0, 1.0)  # before it is 1, rounding takes it a little beyond
 
     return _let(_F32, _between(x, -_ERF_ONE, _ERF_ONE), of_bounded)
 
@@ -108,8 +109,14 @@ def _let(dtype: str, value: Node, body: Callable[[Node], Node]) -> Node:
 
 def _between(x: Node, low: float, high: float) -> Node:
     """`x`, at least `low` and at most `high`, or nan."""
-    at_most = prim.Select(prim.LT(_float(high), x), _float(high), x)
-    return _let(_F32, at_most, lambda y: prim.Select(prim.LT(y, _float(low)), _float(low), y))
+
+    def at_most(x: Node) -> Node:
+        return prim.Select(prim.LT(_float(high), x), _float(high), x)
+
+    def at_least(x: Node) -> Node:
+        return prim.Select(prim.LT(x, _float(low)), _float(low), x)
+
+    return _let(_F32, _let(_F32, x, at_most), at_least)
 
 
 def _polynomial(coefficients: Sequence[float], x: Node) -> Node:

@@ -38,6 +38,7 @@ from .expr import (
     Select,
     const_value,
     loads,
+    walk,
 )
 from .reducers import COMBINE
 from .tvm_build import TVM_ERRORS, useful_line
@@ -85,7 +86,7 @@ def primfunc_from_workload(
     as exp are written as arithmetic (`tvm_vector_math.py`), which cannot be read back; not beside bfloat16, whose casts
     TVM gets wrong in what is computed once for several uses (it takes the bits for a whole number).
     """
-    in_vectors = in_vectors and all(buffer.dtype != "bfloat16" for buffer in workload.buffers.values())
+    in_vectors = in_vectors and not _has_bfloat16(workload)
     buffers = {
         buffer.name: _declared(buffer, workload.index_dtype, aligned=aligned or buffer.name not in workload.params)
         for buffer in workload.buffers.values()
@@ -99,6 +100,14 @@ def primfunc_from_workload(
         SBlockRealize([], True, root),
         attrs=ir.make_node("ir.DictAttrs", global_symbol=name, s_tir=True, **{"tirx.noalias": True}),
     )
+
+
+def _has_bfloat16(workload: Workload) -> bool:
+    """True where some value is a bfloat16: an element of a buffer, a constant, or what something is cast to."""
+    if any(buffer.dtype == "bfloat16" for buffer in workload.buffers.values()):
+        return True
+    nodes = (node for stage in workload.stages for body in stage.body for node in walk(body))
+    return any(isinstance(node, (Cast, Const)) and node.dtype == "bfloat16" for node in nodes)
 
 
 def written_indices(

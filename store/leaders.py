@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import statistics
 from functools import cached_property
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..spec.canonical import Names
     from ..spec.claim import Machine, Protocol
     from ..spec.json_text import Json
+    from ..spec.schedule import Schedule
     from ..spec.task import Task
     from .records import Record
 
@@ -108,15 +110,24 @@ def _named(leader: Leader, names: Names | None) -> Json:
     entry = unstructure(leader)
     assert isinstance(entry, dict)
     if names is not None:
-        schedule = schedule_from_canonical(leader.record.schedule, names)
-        entry[_NAMED] = {"names": _plain_names(names), "schedule": unstructure(schedule)}
+        # One that does not fit its task stays without: who asks for it is told, who puts another is not kept from it.
+        with contextlib.suppress(SpecError):
+            schedule = schedule_from_canonical(leader.record.schedule, names)
+            entry[_NAMED] = {"names": _plain_names(names), "schedule": unstructure(schedule)}
     return entry
 
 
 def is_named_well(entry: Json, names: Names) -> bool:
-    """True where what stands beside the leaders of an entry in a workload's names is the same as in canonical ones."""
-    read = [leader for leader in entry if not _is_later(leader)] if type(entry) is list else []
-    return all(leader == _named(_leader(leader), names) for leader in read if _NAMED in leader)  # type: ignore[operator] # objects
+    """True where what stands beside the leaders of an entry in these names is the same as in canonical ones.
+
+    What stands there in other names, those that the task had before it learned its operator, serves nobody else.
+    """
+    plain = _plain_names(names)
+    for leader in entry if type(entry) is list else []:
+        named = leader.get(_NAMED) if type(leader) is dict and not _is_later(leader) else None
+        if type(named) is dict and named.get("names") == plain and leader != _named(_leader(leader), names):
+            return False
+    return True
 
 
 def _plain_names(names: Names) -> Json:
@@ -147,6 +158,17 @@ def _is_later(leader: Json) -> bool:
     return isinstance(leader, dict) and version_of(leader.get("record")) > VERSION
 
 
+def _check_stages(schedule: Schedule, names: Json) -> None:
+    """Raises SpecError where a schedule is about stages that are neither of its workload nor made by itself."""
+    if schedule.algorithm is not None or not isinstance(names, dict) or not isinstance(names["stages"], dict):
+        return
+    made = (getattr(staging, "as_", "") for staging in schedule.stagings)
+    known = {*names["stages"], *made}
+    strange = [part.stage for part in (*schedule.stagings, *schedule.nests) if part.stage not in known]
+    if strange:
+        raise SpecError(f"a leader's schedule names stage {strange[0]!r}, which its task does not have")
+
+
 class Served:
     """The leader that is served, read as far as somebody needs it: in the canonical names or in those beside them."""
 
@@ -170,7 +192,9 @@ class Served:
         """The same, but with the schedule in the names beside it."""
         if type(self._record) is not dict or "schedule" not in self._named:
             raise SpecError("a leader without its record, or without its schedule in other names")
-        return read_stored({**self._record, "schedule": self._named["schedule"]})
+        ready = read_stored({**self._record, "schedule": self._named["schedule"]})
+        _check_stages(ready.schedule, self._named["names"])
+        return ready
 
 
 def best_record(

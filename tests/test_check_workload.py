@@ -269,6 +269,15 @@ def test_what_was_found_good_with_some_ranges_is_not_good_with_all():
             check_workload(workload)
 
 
+def test_a_list_where_a_tuple_belongs_is_checked_all_the_same():
+    body = (Load("X", [Axis("i")]),)
+    for _ in range(2):
+        check_workload(with_stage(body=body))
+        with pytest.raises(SpecError, match=r"index 0 runs over 0\.\.3"):
+            check_workload(attrs.evolve(with_stage(body=body), inputs=(attrs.evolve(X, shape=(3,)),)))
+    check_workload(gather("X[R[i]]"), {"R": [0, 3]})
+
+
 def test_checking_an_ordinary_workload_does_not_import_numpy():
     code = """
 import sys

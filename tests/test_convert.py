@@ -163,6 +163,12 @@ def test_a_workload_that_was_read_before_does_not_excuse_one_that_is_like_it(
     assert structure(form, Workload) == workload
 
 
+@given(workloads())
+def test_a_workload_is_one_record_wherever_it_stands(workload: Workload) -> None:
+    form: Any = unstructure(Task(workload=workload, threads=1))
+    assert structure(form, Task).workload is structure(form["workload"], Workload)
+
+
 def test_a_whole_number_will_do_for_a_float() -> None:
     found = structure({"threads": 1, "min_sample_s": 2}, Protocol).min_sample_s
     assert type(found) is float

@@ -13,6 +13,7 @@ from tests.store_cases import MACHINE, PROTOCOL, gemm, record, tiled, timed
 
 from autosched.spec import testing
 from autosched.spec.convert import unstructure
+from autosched.spec.task import OperatorCall
 from autosched.store.entries import seal
 from autosched.store.leaders import best_record, entry_from_leaders, is_named_well, leader_from_stored
 from autosched.store.records import Record
@@ -76,8 +77,9 @@ def test_a_leader_of_an_older_store_is_read(store: Store) -> None:
         lambda named: named.pop("schedule"),
         lambda named: named.update(schedule={"nests": 3}),
         lambda named: named.update(schedule=None),
+        lambda named: named.update(schedule={"nests": [{"stage": "zzz"}]}),
     ],
-    ids=["absent", "wrong", "null"],
+    ids=["absent", "wrong", "null", "another task's"],
 )
 def test_a_spoiled_copy_is_a_warning_and_records_are_ranked(
     store: Store, spoil: Any, caplog: pytest.LogCaptureFixture
@@ -101,6 +103,47 @@ def test_a_copy_of_another_schedule_is_found_and_mended(store: Store) -> None:
     store.check(repair=True)
     assert store.check() == ()
     assert store.best(gemm(), MACHINE) == put
+
+
+@pytest.mark.parametrize("entry", [[3], [None], ["named"], 3, {"named": 3}])
+def test_what_is_no_leader_is_told_of(store: Store, entry: Any, caplog: pytest.LogCaptureFixture) -> None:
+    put = store.put(record(timed(0.1)))
+    key, _ = _leaders(store)
+    _rewrite(store, key, entry)
+    assert any(key in line for line in store.check())
+    with caplog.at_level(logging.WARNING):
+        assert store.best(gemm(), MACHINE) == put
+    store.delete(put)
+    _rewrite(store, key, entry)
+    store.check(repair=True)
+    assert store.best(gemm(), MACHINE) is None
+
+
+def test_a_record_that_does_not_fit_keeps_no_other_out(store: Store) -> None:
+    """As a defect, or an enemy, may have left it there."""
+    store.put(attrs.evolve(record(attrs.evolve(timed(0.1), accuracy="winograd")), schedule=tiled(factor=16)))
+    (key,) = store._entries.keys("record/")
+    strange: Any = store._entries.read(key, lambda entry: entry)
+    strange["schedule"] = {"nests": [{"stage": "p9"}]}
+    _rewrite(store, key, strange)
+    leaders, entry = _leaders(store)
+    entry[0]["record"] = strange
+    _rewrite(store, leaders, entry)
+    put = store.put(record(timed(0.2)))
+    assert store.best(gemm(), MACHINE) == put
+    store.check(repair=True)
+    assert store.best(gemm(), MACHINE) == put
+
+
+def test_a_task_that_learns_its_operator_under_other_names_leaves_its_leaders_right(store: Store) -> None:
+    put = store.put(record(timed(0.1)))
+    learned = attrs.evolve(gemm("XYZmnr"), op=OperatorCall(name="gemm"))
+    protocol = attrs.evolve(PROTOCOL, repeats=3)
+    store.put(attrs.evolve(record(timed(0.1)), task=learned, schedule=tiled("XYZmnr"), protocol=protocol))
+    assert [task.op for _, task in store.tasks()] == [learned.op]
+    assert store.check() == ()
+    assert store.best(gemm(), MACHINE) == put
+    assert store.best(learned, MACHINE) == attrs.evolve(put, task=learned, schedule=tiled("XYZmnr"))
 
 
 @given(st.data(), testing.tasks())
