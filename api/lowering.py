@@ -25,8 +25,8 @@ def lower(schedule: Schedule, task: Task | Workload) -> Any:
     """A `tvm.s_tir.Schedule` whose ``mod["main"]`` computes the task by `schedule` and takes the task's parameters.
 
     Where the schedule computes stages once, ``mod["pack"]`` does, and their buffers are further parameters of ``main``.
-    exp, sigmoid, tanh and erf of float32 stand there by name; `Result.build` compiles them as vectors, TVM alone as calls
-    for each element.
+    exp, sigmoid, tanh and erf of float32 stand there by name: TVM alone compiles them as calls for each element,
+    `Result.build` as vectors.
     SpecError, with the place, where the schedule does not fit.
     """
     from .spec.tvm_lower import lower as lower_schedule
