@@ -12,7 +12,7 @@ from .check_gpu_shared import check_dynamic_outputs, check_skipped_sums, check_s
 from .check_wmma import check_fragments, check_one_dtype, check_tiles, check_warps
 from .dtypes import size_bytes
 from .errors import SpecError
-from .expr import Load
+from .expr import Load, axes_in
 from .kernel import WARP_LANES, gpu_loops, kernel_of, memory_bytes, register_bytes
 from .schedule import BLOCKS, FRAGMENTS, GPU_BINDINGS, SHARED, THREADS, VTHREAD
 from .tensorized import warp_intrinsic
@@ -27,6 +27,8 @@ MAX_VTHREADS: Final = 64
 """Virtual threads of a kernel: TVM writes their work out one after another."""
 LANES: Final = (2, 4)
 """Lanes of a vectorized loop: CUDA has vectors of these for every type."""
+_BYTES_OF_A_WORD: Final = 4
+"""TVM makes so many bytes at once of constants only."""
 
 
 def check_for_cpu(_: Plan, nest: StageNest, target: str) -> None:
@@ -209,10 +211,15 @@ def check_lanes(plan: Plan, nest: StageNest, limits: GpuLimits) -> None:
         allowed = [lanes for lanes in LANES if lanes * widest <= limits.vector_bytes]
         message = f"loop {loop.name!r} has {loop.extent} lanes of {widest} bytes"
         raise SpecError(f"{message}; allowed on this target: {', '.join(map(str, allowed))}", "bind")
-    is_copy = nest.stage.reducer is None and all(isinstance(body, Load) for body in nest.stage.body)
-    if loop.extent > 1 and not is_copy and any(size_bytes(dtype) == 1 for dtype in _dtypes(plan, nest)):
+    if loop.extent == 1 or all(size_bytes(dtype) > 1 for dtype in _dtypes(plan, nest)):
+        return
+    if nest.stage.reducer is not None or not all(isinstance(body, Load) for body in nest.stage.body):
         message = f"loop {loop.name!r} computes with vectors of bytes, which have no code on GPUs"
         raise SpecError(f"{message}; vectorize copies of bytes only", "bind")
+    along = loop.parts[-1].axis
+    if loop.extent == _BYTES_OF_A_WORD and any(along not in axes_in(body) for body in nest.stage.body):
+        message = f"loop {loop.name!r} fills four lanes with one byte, which has no code on GPUs"
+        raise SpecError(f"{message}; vectorize an axis that the byte moves with", "bind")
 
 
 def _dtypes(plan: Plan, nest: StageNest) -> set[str]:

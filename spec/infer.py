@@ -25,11 +25,13 @@ from .expr import (
     Logic,
     Select,
     axes_in,
+    const_value,
 )
 from .expr_text import text_from_expr
 from .workload import Buffer, Workload
 
 _INTEGER_ONLY = frozenset({"floordiv", "floormod", "truncdiv", "truncmod", "bitand", "bitor", "bitxor", "shl", "shr"})
+_DIVISIONS = frozenset({"floordiv", "floormod", "truncdiv", "truncmod"})
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +68,7 @@ def infer_dtype(node: Expr, scope: Scope) -> str:
             infer_dtype(value, scope)
             return scope.index_dtype if dtype == INDEX else dtype
         case Binary(op, a, b):
-            return _binary(node, op, _same(node, a, b, scope))
+            return _binary(node, op, _same(node, a, b, scope), b)
         case Compare(_, a, b):
             _same(node, a, b, scope)
             return "bool"
@@ -110,7 +112,7 @@ def _expect(node: Expr, found: str, allowed: str) -> None:
         raise SpecError(f"{text_from_expr(node)}: found {found} where {allowed} is needed")
 
 
-def _binary(node: Expr, op: str, dtype: str) -> str:
+def _binary(node: Expr, op: str, dtype: str, divisor: Expr) -> str:
     if op not in BINARY_OPS:
         raise SpecError(f"unknown operator {op!r}; allowed: {', '.join(BINARY_OPS)}")
     if op in _INTEGER_ONLY and not is_integer(dtype) and not (dtype == "bool" and op.startswith("bit")):
@@ -119,6 +121,8 @@ def _binary(node: Expr, op: str, dtype: str) -> str:
         raise SpecError(f"{text_from_expr(node)}: / is for floats, found {dtype}; use // or truncdiv")
     if dtype == "bool" and not op.startswith("bit"):
         raise SpecError(f"{text_from_expr(node)}: {op} of bools; cast them or use and/or/not")
+    if op in _DIVISIONS and is_integer(dtype) and isinstance(divisor, Const) and const_value(divisor) == 0:
+        raise SpecError(f"{text_from_expr(node)}: an integer divided by 0 has no value; divide by another number")
     return dtype
 
 
