@@ -30,8 +30,8 @@ from .expr import (
 from .expr_text import text_from_expr
 from .workload import Buffer, Workload
 
-_INTEGER_ONLY = frozenset({"floordiv", "floormod", "truncdiv", "truncmod", "bitand", "bitor", "bitxor", "shl", "shr"})
 _DIVISIONS = frozenset({"floordiv", "floormod", "truncdiv", "truncmod"})
+_INTEGER_ONLY = _DIVISIONS | {"bitand", "bitor", "bitxor", "shl", "shr"}
 
 
 @attrs.frozen(kw_only=True)

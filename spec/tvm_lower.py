@@ -187,10 +187,9 @@ def _split(state: Lowering, nest: StageNest) -> None:
         found = state.do("get", loop).extent
         split = next((s for s in nest.nest.splits if s.axis == axis.name), None)
         # TVM may not see that an attached stage is needed in fewer steps: more of them are as right, and cost a little.
-        is_more = nest.at is not None and split is None and limits_of(state.plan.target) is None
-        if not isinstance(found, tvm.tirx.IntImm) or not (
-            int(found) == axis.extent or (is_more and int(found) > axis.extent)
-        ):
+        may_be_more = nest.at is not None and split is None and limits_of(state.plan.target) is None
+        steps = int(found) if isinstance(found, tvm.tirx.IntImm) else 0
+        if steps != axis.extent and not (may_be_more and steps > axis.extent):
             message = f"axis {axis.name!r} of {nest.stage.name!r} should run {axis.extent} steps, TVM made it {found}"
             raise LoweringError(f"{message}; please report this schedule")
         pieces = sorted((piece for piece in nest.loops if piece.axis == axis.name), key=lambda piece: -piece.stride)

@@ -200,7 +200,7 @@ class Served:
 def best_record(
     asked: tuple[Task, Machine, Protocol], allow: tuple[str, ...], key: str, sealed: str
 ) -> tuple[Record | None] | None:
-    """The best record of a sealed entry whose accuracy is allowed, in the names of the task that is asked for; a tuple.
+    """The best record of a sealed entry whose accuracy is allowed, in the names of the asked task, in a tuple.
 
     None where a later version leads: which of the records that this one reads is the best, the entry does not say.
     """

@@ -74,8 +74,8 @@ def mttkrp(_args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], to
     return lambda: torch.einsum("ikl,kj,lj->ij", *inputs)
 
 
-def convolution(function: Callable[..., torch.Tensor]) -> Opener:
-    """A convolution, or a transposed one, in the layout that its inputs have."""
+def layer(function: Callable[..., torch.Tensor]) -> Opener:
+    """A layer with weights, in the layout that its inputs have: a convolution, a transposed one, `linear`."""
 
     def opener(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
         names = ("stride", "padding", "output_padding", "dilation", "groups")
@@ -91,22 +91,12 @@ def convolution(function: Callable[..., torch.Tensor]) -> Opener:
     return opener
 
 
-conv2d = convolution(torch.nn.functional.conv2d)
+conv2d = layer(torch.nn.functional.conv2d)
 
 
 def depthwise_conv2d(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
     """A convolution with a group for each channel."""
     return conv2d({**args, "groups": args["C"]}, inputs)
-
-
-def linear(args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
-    """A fully connected layer."""
-
-    def call() -> torch.Tensor:
-        found = torch.nn.functional.linear(*inputs)
-        return found.relu_() if args.get("relu") else found
-
-    return call
 
 
 def softmax(_args: dict[str, Any], inputs: list[torch.Tensor]) -> Callable[[], torch.Tensor]:
@@ -154,14 +144,14 @@ OPERATORS: dict[str, Opener] = {
     "gemv": gemv,
     "bilinear": bilinear,
     "mttkrp": mttkrp,
-    "conv1d": convolution(torch.nn.functional.conv1d),
+    "conv1d": layer(torch.nn.functional.conv1d),
     "conv2d": conv2d,
-    "conv3d": convolution(torch.nn.functional.conv3d),
-    "conv_transpose1d": convolution(torch.nn.functional.conv_transpose1d),
-    "conv_transpose2d": convolution(torch.nn.functional.conv_transpose2d),
-    "conv_transpose3d": convolution(torch.nn.functional.conv_transpose3d),
+    "conv3d": layer(torch.nn.functional.conv3d),
+    "conv_transpose1d": layer(torch.nn.functional.conv_transpose1d),
+    "conv_transpose2d": layer(torch.nn.functional.conv_transpose2d),
+    "conv_transpose3d": layer(torch.nn.functional.conv_transpose3d),
     "depthwise_conv2d": depthwise_conv2d,
-    "linear": linear,
+    "linear": layer(torch.nn.functional.linear),
     "softmax": softmax,
     "mean": mean,
     "variance": variance,
