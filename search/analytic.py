@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..spec.expr import Expr
     from ..spec.intrinsics import Intrinsic
     from ..spec.nest import Plan, StageNest
+    from ..spec.schedule import At
     from .hardware import Hardware
 
 _WAYS, _WAY_BYTES = 8, 4096
@@ -72,12 +73,14 @@ class StageCost:
 class _Place:
     """Where a stage runs: in loops of others, next to what the one it is attached to makes.
 
-    `kept` tells of each cache whether it holds all buffers of the workload.
+    `kept` tells of each cache whether it holds all buffers of the workload, `near` which buffers it holds from another
+    stage of the same step, or for one.
     """
 
     outer: tuple[BoundLoop, ...]
     made: tuple[Output, ...]
     kept: tuple[bool, ...]
+    near: tuple[frozenset[str], ...]
 
 
 def predict_s(plan: Plan, hardware: Hardware) -> float:
@@ -94,12 +97,44 @@ def stage_costs(plan: Plan, hardware: Hardware) -> tuple[StageCost, ...]:
     """The predicted cost of every stage."""
     held = plan.workload.bytes_in_all
     kept = tuple(held <= FULL * size for size in (hardware.l1_bytes, hardware.l2_bytes, hardware.l3_bytes))
+    near = _near(plan, hardware)
     costs = []
     for nest in plan.nests:
         made = plan.by_stage[nest.at.stage].stage.outputs if nest.at is not None else ()
-        place = _Place(outer=tuple(outer_loops(plan, nest)), made=made, kept=kept)
+        held_near = near.get(nest.stage.name, (frozenset(),) * len(kept))
+        place = _Place(outer=tuple(outer_loops(plan, nest)), made=made, kept=kept, near=held_near)
         costs.append(_stage_cost(nest, accesses_of(nest, plan.workload), place, hardware))
     return tuple(costs)
+
+
+def _near(plan: Plan, hardware: Hardware) -> dict[str, tuple[frozenset[str], ...]]:
+    """For stages that make what a later one needs in each step of its loop, and for that one: see `_Place.near`.
+
+    Each cache that has room for all that a step touches holds it until the step ends: what is made there never leaves
+    it, and what is only read comes in with the first stage that reads it.
+    """
+    steps: dict[At, list[StageNest]] = {}
+    for nest in plan.nests:
+        if nest.at is not None and not nest.consumer:
+            steps.setdefault(nest.at, []).append(nest)
+    found: dict[str, tuple[frozenset[str], ...]] = {}
+    for at, makers in steps.items():
+        host = plan.by_stage[at.stage]
+        inside = host.bound[host.bound_position(at.loop) + 1 :]
+        loops = [{loop.name: loop.extent for loop in maker.loops} for maker in makers]
+        loops.append({part.name: part.extent for loop in inside for part in loop.parts})
+        touched: dict[str, float] = {}
+        for nest, extents in zip((*makers, host), loops, strict=True):
+            for access in accesses_of(nest, plan.workload):
+                lines = access.lines(extents)
+                touched[access.buffer] = max(lines, touched.get(access.buffer, 0.0))
+        step_bytes = sum(touched.values()) * LINE_BYTES
+        fits = [step_bytes <= FULL * size for size in (hardware.l1_bytes, hardware.l2_bytes, hardware.l3_bytes)]
+        here = {output.name for maker in makers for output in maker.stage.outputs}
+        for nest in (*makers, host):
+            found[nest.stage.name] = tuple(frozenset(here if fit else ()) for fit in fits)
+            here |= set(nest.stage.reads)
+    return found
 
 
 @lru_cache(maxsize=NESTS_KEPT)
@@ -259,19 +294,20 @@ def _traffic(
 ) -> tuple[list[float], list[float], list[float]]:
     """Bytes of each access moved into L1 from L2, into L2 from L3, and into L3 from memory, for the whole nest.
 
-    Nothing moves into a cache that holds all buffers from call to call, nor where the stage has just made what it reads
-    at a loop of its.
+    Nothing moves into a cache that holds all buffers from call to call, nor of a buffer that a stage of the same step
+    has just made or read.
     """
     sizes = (hardware.l1_bytes, hardware.l2_bytes, hardware.l3_bytes)
     shares = (1, 1, max(1, threads))
     made = {output.name for output in place.made}
     traffic = Traffic([(loop.name, loop.extent) for loop in nest.loops], accesses)
     found: list[list[float]] = []
-    for size, share, holds in zip(sizes, shares, place.kept, strict=True):
+    for size, share, holds, near in zip(sizes, shares, place.kept, place.near, strict=True):
         if holds:
             found.append([0.0] * len(accesses))
             continue
         moved, whole = traffic.moved_into(FULL * size / share)
-        found.append([0.0 if whole and access.buffer in made else n for access, n in zip(accesses, moved, strict=True)])
+        held = near | made if whole else near
+        found.append([0.0 if access.buffer in held else n for access, n in zip(accesses, moved, strict=True)])
     l1, l2, l3 = found
     return l1, l2, l3

@@ -16,6 +16,7 @@ from .layouts import Layout
 from .nests import plain_nest
 from .structure import is_map, reads_elementwise, sole_reader
 from .tiling import Tile, reach_of, tiled_reduction
+from .together import nests_together
 from .windows import window_staging
 
 if TYPE_CHECKING:
@@ -34,17 +35,20 @@ class StageChoice:
     layout: Layout | None
     tile: Tile | None
     inline_producers: bool = False
+    together: bool = False
+    """Whether all stages are done together, step by step of what they share; one reduction says so for all."""
 
     @classmethod
     def from_knobs(cls, layout: Layout | None, stage: str, values: Mapping[str, KnobValue]) -> StageChoice:
         """The choice that knobs named ``stage/…`` spell."""
         own = {name.removeprefix(f"{stage}/"): v for name, v in values.items() if name.startswith(f"{stage}/")}
+        together = bool(own.pop("together", False))
         if layout is None:
-            return cls(layout=None, tile=None)
+            return cls(layout=None, tile=None, together=together)
         lanes, vectors, rows = own.pop("tile")  # type: ignore[misc] # always a triple
         inline = bool(own.pop("inline_producers", False))
         tile = Tile(lanes=lanes, vectors=vectors, rows=rows, **own)  # type: ignore[arg-type] # names are Tile's fields
-        return cls(layout=layout, tile=tile, inline_producers=inline)
+        return cls(layout=layout, tile=tile, inline_producers=inline, together=together)
 
 
 class _Assembly:
@@ -70,12 +74,25 @@ def assemble(task: Task, choices: Mapping[str, StageChoice], hardware: Hardware)
         choice = choices.get(stage.name)
         if choice is not None and choice.layout is not None and choice.tile is not None:
             _tile(made, made.workload.stage(stage.name), choice, hardware)
+    once = _from_constants(made.workload, task.constants)
+    if any(choice.together for choice in choices.values()):
+        made.nests = _together(made, choices, once, hardware)
     for stage in made.workload.stages:
         if stage.name not in made.nests:
             made.nests[stage.name] = plain_nest(stage, hardware)
     ordered = tuple(made.nests[stage.name] for stage in made.workload.stages)
-    once = _from_constants(made.workload, task.constants)
     return Schedule(stagings=tuple(made.stagings), once=once, nests=ordered), made.workload
+
+
+def _together(
+    made: _Assembly, choices: Mapping[str, StageChoice], once: Sequence[str], hardware: Hardware
+) -> dict[str, Nest]:
+    """The nests of stages done together; SpecError where one of them is done otherwise."""
+    if once or any(choice.layout is not None and not choice.layout.partial for choice in choices.values()):
+        raise SpecError(
+            "a stage has blocks of its own, or is computed once; it cannot be done together with the others"
+        )
+    return nests_together(made.workload, made.nests, hardware)
 
 
 def _from_constants(workload: Workload, constants: Sequence[str]) -> tuple[str, ...]:

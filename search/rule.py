@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from .knobs import Knob, KnobValue
     from .layouts import Layout
 
-SPACE: Final = "rules-7"
+SPACE: Final = "rules-8"
 """The name of what the built-in rules make. When they make more it gets another, and exhausted ones are searched."""
 
-BUILT_IN: Final = ("vectors", "partial sums", "tiles")
+BUILT_IN: Final = ("vectors", "partial sums", "tiles", "together")
 """The names of the built-in rules, in order."""
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .knobs import tile_knobs
+from .knobs import Knob, tile_knobs
 from .layouts import partial_layouts, vector_layouts
 from .rule import BUILT_IN, Rule
+from .together import shared_axes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .knobs import Knob
     from .layouts import Layout
     from .rule import Reduction
 
@@ -46,7 +46,22 @@ class Tiles(Rule):
         return found if layout is None else (*found, *tile_knobs(reduction.stage, layout, reduction.hardware))
 
 
-RULES: Final[tuple[Rule, ...]] = (Vectors(), PartialSums(), Tiles())
+class Together(Rule):
+    """All stages done together, step by step of the axes they share, where reductions run along vectors or plainly."""
+
+    name = BUILT_IN[3]
+
+    def knobs(self, reduction: Reduction, layout: Layout | None, found: tuple[Knob, ...]) -> tuple[Knob, ...]:
+        """Adds the choice to the last reduction, where there is more than one stage to do and they share an axis."""
+        workload = reduction.task.workload
+        last = next(stage for stage in reversed(workload.stages) if stage.reducer is not None)
+        partial = layout is not None and bool(layout.partial)
+        if last.name != reduction.stage.name or not (partial or (layout is None and len(workload.stages) > 1)):
+            return found
+        return (*found, Knob(name="together", values=(False, True))) if shared_axes(workload) else found
+
+
+RULES: Final[tuple[Rule, ...]] = (Vectors(), PartialSums(), Tiles(), Together())
 """The built-in rules. ``(*RULES, MyRule())`` adds one; a space without one of them is smaller."""
 
 

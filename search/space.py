@@ -53,7 +53,7 @@ FEW: Final = 2
 """Layouts of another reduction than that with most of the work, where there are too many."""
 MINOR: Final = 0.1
 """A reduction with less than this part of another's steps does not decide how long the task takes."""
-_TILE = frozenset(("tile", "inline_producers", *(field.name for field in attrs.fields(Tile))))
+_TILE = frozenset(("tile", "inline_producers", "together", *(field.name for field in attrs.fields(Tile))))
 """Knobs that say how a reduction is tiled; others are for the rules that made them."""
 
 

@@ -32,6 +32,9 @@ TIMED: Final = SPECS / "tuned_gemm.json"
 KNOWN: Final = {("0.25.0", "gemm_bf16")}
 """What a version cannot do, said in the page: 0.25's passes for bfloat16 lose a buffer that is also used by address."""
 ENDED: Final = "the process ended"
+LACKS: Final = "which the target lacks"
+"""How the compiler says that this machine's CPU has no such instruction."""
+UNKNOWN: Final = "lowers, needs another CPU"
 
 
 @attrs.frozen(kw_only=True)
@@ -43,8 +46,15 @@ class Outcome:
     problem: str = ""
 
     @property
+    def needs_another_cpu(self) -> bool:
+        """True where this machine cannot tell: what was found on another one stands."""
+        return LACKS in self.problem
+
+    @property
     def mark(self) -> str:
         """The cell of the table."""
+        if self.lowers and self.needs_another_cpu:
+            return UNKNOWN
         if self.lowers and self.problem.startswith("the compiler refused"):
             return "lowers, does not build"
         return "right" if self.right else "lowers, wrong" if self.lowers else "does not lower"
@@ -63,11 +73,16 @@ def main(build_dir: Path) -> int:
         pair = f"TVM {tvm}, FFI {ffi}"
         python = environment(wheel, tvm, ffi, build_dir / "compat" / f"{tvm}_{ffi}")
         found[pair] = try_files(python, files)
-        wrong = [name for name, outcome in found[pair].items() if not outcome.right and (tvm, name) not in KNOWN]
+        wrong = [
+            name
+            for name, outcome in found[pair].items()
+            if not (outcome.right or outcome.needs_another_cpu or (tvm, name) in KNOWN)
+        ]
         problems += [f"{pair}, {name}: {found[pair][name].problem}" for name in wrong]
         problems += [f"{pair}, {problem}" for problem in try_commands(python)]
         print(f"{pair}: {sum(o.right for o in found[pair].values())} of {len(files)} right", flush=True)
-    PAGE.write_text(page_text(PAGE.read_text(encoding="utf-8"), table(files, found)), encoding="utf-8")
+    before = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(page_text(before, table(files, found, cells_of(before))), encoding="utf-8")
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
@@ -120,11 +135,28 @@ def answer(program: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def table(files: list[Path], found: dict[str, dict[str, Outcome]]) -> str:
-    """The table in Markdown: a row for each feature, a column for each pair, and the sums."""
+def cells_of(page: str) -> dict[tuple[str, str], str]:
+    """The cells of the table of features in a page, by feature and pair."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
+    begin = next((number for number, row in enumerate(rows) if row[0] == "feature"), len(rows))
+    return {
+        (row[0].strip("`"), pair): cell for row in rows[begin:] for pair, cell in zip(rows[begin], row, strict=True)
+    }
+
+
+def table(files: list[Path], found: dict[str, dict[str, Outcome]], before: dict[tuple[str, str], str]) -> str:
+    """The table in Markdown: a row for each feature, a column for each pair, and the sums.
+
+    What needs another CPU keeps the cell of the table `before`, where it has one.
+    """
+    marks = {
+        (path.stem, pair): before.get((path.stem, pair), UNKNOWN) if outcome.mark == UNKNOWN else outcome.mark
+        for path in files
+        for pair, outcome in ((pair, outcomes[path.stem]) for pair, outcomes in found.items())
+    }
     rows = [["feature", *found], ["---"] * (len(found) + 1)]
-    rows += [[f"`{path.stem}`", *(outcomes[path.stem].mark for outcomes in found.values())] for path in files]
-    rights = [sum(outcome.right for outcome in outcomes.values()) for outcomes in found.values()]
+    rows += [[f"`{path.stem}`", *(marks[path.stem, pair] for pair in found)] for path in files]
+    rights = [sum(marks[path.stem, pair] == "right" for path in files) for pair in found]
     rows.append(["**right, of all**", *(f"**{right} of {len(files)}**" for right in rights)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

@@ -10,7 +10,7 @@ import pytest
 
 import check_compat
 from autosched.spec.tvm_versions import PAIRS
-from check_compat import BEGIN, END, KNOWN, PAGE, Outcome, page_text, table, try_files
+from check_compat import BEGIN, END, KNOWN, PAGE, Outcome, cells_of, page_text, table, try_files
 from corpus import FILES
 
 ABC = [Path(f"{name}.json") for name in "abc"]
@@ -58,7 +58,7 @@ def test_the_table_says_what_came_of_each_file() -> None:
         Outcome(lowers=True, right=False),
         Outcome(lowers=False, right=False),
     )
-    made = table(ABC, {"TVM 1": {"a": right, "b": wrong, "c": none}, "TVM 2": dict.fromkeys("abc", right)})
+    made = table(ABC, {"TVM 1": {"a": right, "b": wrong, "c": none}, "TVM 2": dict.fromkeys("abc", right)}, {})
     assert made.splitlines() == [
         "| feature | TVM 1 | TVM 2 |",
         "| --- | --- | --- |",
@@ -66,6 +66,19 @@ def test_the_table_says_what_came_of_each_file() -> None:
         "| `b` | lowers, wrong | right |",
         "| `c` | does not lower | right |",
         "| **right, of all** | **1 of 3** | **3 of 3** |",
+    ]
+
+
+def test_what_this_cpu_cannot_run_keeps_what_another_one_said() -> None:
+    lacks = Outcome(lowers=True, right=False, problem="intrinsic x needs y, which the target lacks: z")
+    found = {"TVM 1": dict.fromkeys("abc", lacks)}
+    pairs = "| apache-tvm | |\n| --- | --- |\n| 1 | x |\n"
+    page = pairs + "\n| feature | TVM 1 |\n| --- | --- |\n| `a` | right |\n| `c` | lowers, wrong |\n"
+    assert table(ABC, found, cells_of(page)).splitlines()[2:] == [
+        "| `a` | right |",
+        "| `b` | lowers, needs another CPU |",
+        "| `c` | lowers, wrong |",
+        "| **right, of all** | **1 of 3** |",
     ]
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from autosched.nn.algorithms import algorithms_of
 from autosched.nn.registry import get_task
 from autosched.search.default import default_candidate, default_schedule
+from autosched.search.free_names import FreeNames
 from autosched.search.hardware import hardware_from_machine
 from autosched.search.layouts import most_promising, vector_layouts
 from autosched.search.space import MAX_SKETCHES, PROMISING, Space
@@ -96,6 +97,19 @@ def test_candidates_of_any_workload_lower_to_right_numbers(workload, seed):
 @given(workloads(max_stages=3))
 def test_every_workload_has_a_default_schedule(workload):
     check_schedule(default_schedule(Task(workload=workload, threads=2), AVX512), workload)
+
+
+def test_pieces_of_axes_are_not_called_by_words_of_the_language():
+    free = FreeNames(["no", "a"])
+    assert [free("not"), free("as"), free("no"), free("max")] == ["not_", "as_", "no_", "max_"]
+    space = shared_space(get_task("softmax", threads=2, N=96, K=24), AVX2)
+    (number,) = [n for n, sketch in enumerate(space.sketches) if sketch.text.count("vectors along n") == 2]
+    point = list(space.standard_point(number))
+    for place, knob in enumerate(space.sketches[number].knobs, start=1):
+        point[place] = {"tile": 0, "vector_block": 1}.get(knob.name.rpartition("/")[2], point[place])
+    candidate = space.candidate(tuple(point))
+    assert candidate is not None, "blocks of the outer piece of n: no and not"
+    assert "not_" in str(candidate.schedule)
 
 
 def test_rules_offer_packing_and_register_tiles_for_a_matrix_product():
