@@ -12,6 +12,7 @@ from .cli import FAILED
 from .cli_files import spec_text
 from .cli_report import duration
 from .cli_request import read_spec
+from .search.speedup import speedup_of
 from .spec.claim import Failure, Protocol
 from .spec.convert import unstructure
 from .spec.errors import escaped
@@ -96,8 +97,7 @@ def _numbers(spec: SpecFile, ran: Ran) -> tuple[float | None, float | None, floa
     latency_s = statistics.median(ran.samples_s)
     count = flop_count(spec.task.workload)
     gflops = None if count is None else count / latency_s / 1e9
-    speedup = statistics.median(ran.default_s) / latency_s if ran.default_s else None
-    return latency_s, gflops, speedup
+    return latency_s, gflops, speedup_of(ran.samples_s, ran.default_s)
 
 
 def _json(spec: SpecFile, ran: Ran) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from .search.confidence import median_interval
+from .search.speedup import speedup_interval, speedup_of
 from .store.layers import USER
 from .store.match import EXACT
 from .store.recent import drifted
@@ -104,19 +104,13 @@ class Answer:
 
     @property
     def speedup(self) -> float | None:
-        """How many times faster than the default schedule; None where that could not be timed."""
-        default_s, latency_s = self.default_latency_s, self.latency_s
-        return None if default_s is None or latency_s is None else default_s / latency_s
+        """How many times as fast as the default schedule; None where that could not be timed."""
+        return None if self._session is None else speedup_of(self.samples, self._session.baseline_s)
 
     @property
     def speedup_interval(self) -> Interval | None:
         """What the speedup is with how much confidence, from samples taken in turn; None where there are none."""
-        session = self._session
-        if session is None or not session.baseline_s or len(session.baseline_s) != len(session.samples_s):
-            return None
-        return median_interval(
-            [default_s / s for default_s, s in zip(session.baseline_s, session.samples_s, strict=True)]
-        )
+        return None if self._session is None else speedup_interval(self.samples, self._session.baseline_s)
 
     @property
     def gflops(self) -> float | None:

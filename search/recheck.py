@@ -24,6 +24,7 @@ from .default import default_schedule
 from .finals import FEW_ROUNDS, FINALISTS, REPEATS, ROUNDS, SLOW_S
 from .measurable import check_measurable
 from .measure import Measurer
+from .speedup import ratios_in_turn, speedup_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -220,7 +221,7 @@ class _Session:
             latency_s = statistics.median(samples)
             slower = median_interval(samples).low > most * record.latency_s
             return f"took {record.latency_s:.3g} s, takes {latency_s:.3g} s" if slower else None
-        ratios = [d / s for d, s in zip(default_s, samples, strict=True)]
+        ratios = ratios_in_turn(samples, default_s)
         at_best = median_interval(ratios).high
         if at_best * most >= before and at_best * most >= 1:
             return None
@@ -277,7 +278,7 @@ class _Session:
             before_s=record.latency_s,
             before_speedup=_speedup(record),
             latency_s=latency_s,
-            speedup=statistics.median(default_s) / latency_s if default_s and latency_s is not None else None,
+            speedup=speedup_of(samples, default_s),
             reason=reason,
         )
 
@@ -290,5 +291,5 @@ def _speedup(record: Record) -> float | None:
     """Times the default's speed in the last session that counts in which both were timed; None where there is none."""
     for measurement in reversed(record.counted):
         if measurement.baseline_s:
-            return statistics.median(measurement.baseline_s) / statistics.median(measurement.samples_s)
+            return speedup_of(measurement.samples_s, measurement.baseline_s)
     return None

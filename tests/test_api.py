@@ -107,7 +107,8 @@ def test_tuned_then_found(store: at.Store, tuned: at.Result) -> None:
 def test_what_a_result_says(tuned: at.Result) -> None:
     assert tuned.latency_s == statistics.median(tuned.samples)
     assert tuned.default_latency_s is not None
-    assert tuned.speedup == tuned.default_latency_s / tuned.latency_s
+    assert tuned.speedup is not None
+    assert tuned.speedup_interval is None or tuned.speedup_interval.low <= tuned.speedup <= tuned.speedup_interval.high
     assert tuned.gflops == 2 * 24 * 20 * 40 / tuned.latency_s / 1e9
     assert tuned.origin == "measured here"
     assert tuned.task == TASK
@@ -202,6 +203,8 @@ def test_times_of_a_result_are_those_of_one_session() -> None:
     )
     result = at.Result(record=record(*sessions), source="store")
     assert (result.latency_s, result.default_latency_s, result.speedup) == (0.002, 0.006, 3.0)
+    drifting = at.Result(record=record(timed(1.0, 2.0, 9.0, baseline_s=(2.0, 6.0, 12.0))), source="store")
+    assert drifting.speedup == 2.0, "the median of 2, 3 and 4/3, and not 6 / 2"
     bare = at.Result(record=record(sessions[0], sessions[2]), source="store")
     assert (bare.latency_s, bare.default_latency_s, bare.speedup) == (0.003, None, None)
 

@@ -18,6 +18,7 @@ from autosched.search.budget import Budget
 from autosched.search.confidence import Interval, median_interval
 from autosched.search.noise import AGAIN, DRIFT, EVERY, NoiseWatch, has_drifted, is_scattered
 from autosched.search.progress import Event, MachineDrifted
+from autosched.search.speedup import speedup_interval, speedup_of
 from autosched.search.tuner import Tuned, tune
 from autosched.spec.claim import Failure
 from autosched.store.store import Store
@@ -213,6 +214,27 @@ def test_one_sample_is_no_evidence() -> None:
     assert median_interval([3.0]) == Interval(low=3.0, high=3.0, confidence=0.0)
     with pytest.raises(ValueError, match="no samples"):
         median_interval([])
+
+
+@given(st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=30))
+def test_a_speedup_lies_in_its_interval_however_the_machine_drifts(pairs: list[tuple[float, float]]) -> None:
+    samples_s, baseline_s = zip(*pairs, strict=True)
+    speedup, interval = speedup_of(samples_s, baseline_s), speedup_interval(samples_s, baseline_s)
+    assert speedup is not None
+    assert interval is not None
+    assert interval.low <= speedup <= interval.high
+    slowed = [(drift * sample, drift * base) for drift, (sample, base) in enumerate(pairs, start=1)]
+    assert speedup_of(*zip(*slowed, strict=True)) == pytest.approx(speedup)
+
+
+@given(st.lists(TIMES, max_size=8), st.lists(TIMES, max_size=8))
+def test_samples_that_were_not_taken_in_turn_have_no_interval(samples_s: list[float], baseline_s: list[float]) -> None:
+    speedup = speedup_of(samples_s, baseline_s)
+    assert (speedup is None) == (not samples_s or not baseline_s)
+    if len(samples_s) != len(baseline_s):
+        assert speedup_interval(samples_s, baseline_s) is None
+        if speedup is not None:
+            assert speedup == statistics.median(baseline_s) / statistics.median(samples_s)
 
 
 @settings(max_examples=15)
