@@ -16,6 +16,7 @@ import attrs
 from ..spec.dtypes import size_bytes
 from ..spec.expr import Axis, Binary, Call, If, Load, children, walk
 from ..spec.footprint import LINE_BYTES, Access, accesses_of, outer_loops, register_tile
+from ..spec.guards import cut_loops
 from ..spec.nest import NESTS_KEPT, BoundLoop
 from ..spec.once import main_part
 from ..spec.tensorized import intrinsic_of
@@ -207,12 +208,20 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
     cycles = max(arithmetic, reads / hardware.loads_per_cycle, stores / hardware.stores_per_cycle)
     if nest.stage.reducer is not None:
         cycles = with_registers(cycles, nest, accesses, (instructions, vectors), hardware)
-    if any(isinstance(node, If) for body in nest.stage.body for node in walk(body)):
+    if cut := cut_loops(nest):
+        cycles *= _edges(nest, cut, lanes)
+    elif any(isinstance(node, If) for body in nest.stage.body for node in walk(body)):
         cycles += GUARD_CYCLES * copies * max(1, lanes)
     cycles += LOOP_CYCLES
     if lanes == 1 and nest.stage.reducer is None and _walks_its_output(nest, out):
         cycles /= COPY_LANES
     return total / (copies * lanes) * cycles
+
+
+def _edges(nest: StageNest, cut: Sequence[str], lanes: int) -> float:
+    """What the vectors at the edges of cut loops, done element by element, make of the time: half of their elements."""
+    steps = {loop.name: loop.extent for loop in nest.loops}
+    return math.prod(1 + (lanes / 2 - 1) / steps[name] for name in cut)
 
 
 def _walks_its_output(nest: StageNest, out: Access) -> bool:

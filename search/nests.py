@@ -20,7 +20,8 @@ def plain_nest(stage: Stage, hardware: Hardware, at: At | None = None, local: Ma
     """A nest of its own, or at `at` with axes of `local` extents.
 
     The last axis becomes the vector where every read that moves with it is contiguous in it and nothing is guarded;
-    a reduction runs outside of it.
+    a reduction runs outside of it. Where no vector divides it, the last one skips its tail, which only the end of an
+    axis has.
     """
     extents = dict(local or stage.extents)
     spatial = [axis.name for axis in stage.axes]
@@ -31,11 +32,13 @@ def plain_nest(stage: Stage, hardware: Hardware, at: At | None = None, local: Ma
     lanes = hardware.lanes(size_bytes(stage.outputs[0].dtype))
     if spatial and _is_vector(stage, spatial[-1]) and extents[spatial[-1]] > 1:
         last = spatial[-1]
-        width = _width(extents[last], lanes)
+        width = _width(extents[last], lanes, may_skip=extents[last] == stage.extents[last])
         vector = last
         if width < extents[last]:
             pieces = (f"{last}_o", f"{last}_v")
-            splits.append(Split(axis=last, into=pieces, factors=(extents[last] // width, width)))
+            steps = -(-extents[last] // width)
+            tail = "none" if steps * width == extents[last] else "predicate"
+            splits.append(Split(axis=last, into=pieces, factors=(steps, width), tail=tail))
             extents |= dict(zip(pieces, splits[-1].factors, strict=True))
             spatial = [*spatial[:-1], pieces[0]]
             vector = pieces[1]
@@ -59,11 +62,14 @@ def _is_vector(stage: Stage, axis: str) -> bool:
     return all(axis not in read.axes or axis in read.contiguous for read in reads_of(stage))
 
 
-def _width(extent: int, lanes: int) -> int:
-    """Elements of one vector: whole vectors where they divide, else the whole short row, else what divides."""
+def _width(extent: int, lanes: int, *, may_skip: bool) -> int:
+    """Elements of one vector: whole vectors where they divide, else the whole short row, else what divides.
+
+    Where a tail may be skipped, whole vectors also if they do not divide.
+    """
     for width in (4 * lanes, 2 * lanes, lanes):
         if extent % width == 0:
             return width
     if extent <= 2 * lanes:
         return extent
-    return divisor_at_most(extent, 2 * lanes)
+    return lanes if may_skip else divisor_at_most(extent, 2 * lanes)

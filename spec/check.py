@@ -23,7 +23,7 @@ from .task import CPU, Target, Task
 
 if TYPE_CHECKING:
     from .schedule import Nest, Schedule
-    from .workload import Stage, Workload
+    from .workload import IterAxis, Stage, Workload
 
 MAX_LANES: Final = 64
 MAX_UNROLLED: Final = 4096
@@ -317,9 +317,28 @@ def check_attached_producer(plan: Plan, nest: StageNest) -> None:
             if reader.name != nest.at.stage and not _is_under(plan, reader.name, parent, position):
                 message = f"{reader.name!r} reads {nest.stage.name!r} too, outside loop {nest.at.loop!r}"
                 raise SpecError(f"{message}; attach it further out or give it a nest of its own", "at")
-            if _reads_under_condition(reader, outputs):
+            if _reads_under_condition(reader, outputs) and not _is_whole_where_it_matters(nest, reader):
                 message = f"{reader.name!r} reads {nest.stage.name!r} under a condition"
                 raise SpecError(f"{message}; give {nest.stage.name!r} a nest of its own", "at")
+
+
+def _is_whole_where_it_matters(nest: StageNest, reader: Stage) -> bool:
+    """True where no condition of a reader says which part of an attached producer it needs.
+
+    TVM takes what is needed without conditions: as much where that is the whole of an axis, or where it is another one.
+    """
+    parts = [place for place, axis in enumerate(nest.stage.axes) if not _is_whole(nest, axis)]
+    outputs = {output.name for output in nest.stage.outputs}
+    nodes = [node for body in reader.body for node in walk(body)]
+    asked = frozenset[str]().union(*(axes_in(node.cond) for node in nodes if isinstance(node, If)))
+    reads = [node for node in nodes if isinstance(node, Load) and node.buffer in outputs]
+    return all(asked.isdisjoint(axes_in(load.indices[place])) for load in reads for place in parts)
+
+
+def _is_whole(nest: StageNest, axis: IterAxis) -> bool:
+    """True where an attached stage runs over all of an axis in every step."""
+    span = nest.box[axis.name]
+    return not span.base and span.length == axis.extent
 
 
 def _reads_under_condition(stage: Stage, buffers: set[str]) -> bool:
@@ -342,11 +361,13 @@ def _is_under(plan: Plan, stage: str, parent: StageNest, position: int) -> bool:
 
 
 def check_predicate_tails(_: Plan, nest: StageNest) -> None:
-    """A tail skipped by a predicate is for nests of their own: an attached stage's extents divide."""
+    """A tail skipped by a predicate is the end of an axis; a part of one, where a stage is attached, is divided."""
     for number, split in enumerate(nest.nest.splits):
         if nest.at is not None and split.tail == "predicate":
-            message = "an attached stage cannot skip a tail by predicate"
-            raise SpecError(f"{message}; use factors that divide the extent there", f"splits[{number}].tail")
+            axis = next(axis for axis in (*nest.stage.axes, *nest.stage.reduce) if axis.name == split.axis)
+            if nest.consumer or not _is_whole(nest, axis):
+                message = f"a stage that is attached to a part of axis {axis.name!r} cannot skip a tail by predicate"
+                raise SpecError(f"{message}; use factors that divide the extent there", f"splits[{number}].tail")
 
 
 Rule = Callable[[Plan, StageNest], None]

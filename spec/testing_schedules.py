@@ -254,8 +254,8 @@ def _nest(
     prefix = f"loop_{stage.name}".replace(".", "_")
     splits = [
         split
-        for split in _splits(draw, list(local.items()), prefix, "none" if at else "predicate")
-        if split.tail != "none" or math.prod(split.factors) == local[split.axis]
+        for split in _splits(draw, list(local.items()), prefix, "predicate")
+        if split.tail == "none" or local[split.axis] == stage.extents[split.axis]
     ]
     reduce = {axis.name for axis in stage.reduce}
     reduce |= {piece for split in splits if split.axis in reduce for piece in split.into}

@@ -15,6 +15,7 @@ from .backwards import truncated
 from .check import check_schedule
 from .errors import LoweringError
 from .gpu import limits_of
+from .guards import cut_loops
 from .nest import Plan, StageNest
 from .once import PACK, main_part, pack_part
 from .schedule import BLOCKS, VTHREAD
@@ -291,6 +292,13 @@ def start_reductions(state: Lowering) -> None:
                 _bind(state, own, bound.to)
 
 
+def cut_at_guards(state: Lowering) -> None:
+    """Has TVM cut loops where a condition on their vectors changes."""
+    for nest in state.plan.nests:
+        for name in cut_loops(nest):
+            state.do("annotate", state.loops[nest.stage.name, name], CUT, 1)
+
+
 def tensorize_nests(state: Lowering) -> None:
     """Puts the call of an intrinsic in the place of the loops that it does."""
     used = [(nest, intrinsic) for nest in state.plan.nests if (intrinsic := intrinsic_of(nest)) is not None]
@@ -358,12 +366,15 @@ def pipeline_loops(state: Lowering) -> None:
             state.do("annotate", loop, "software_pipeline_order", [*range(len(steps))])
 
 
+CUT: Final = "pragma_loop_partition_hint"
+"""TVM's word for a loop that is cut in parts where a condition in it changes."""
 LowerPass: TypeAlias = "Callable[[Lowering], None]"
 PASSES: Final[tuple[LowerPass, ...]] = (
     split_own_nests,
     attach_stages,
     bind_loops,
     start_reductions,
+    cut_at_guards,
     tensorize_nests,
 )
 """Every pass over TensorIR for a CPU, in order."""

@@ -1,0 +1,44 @@
+"""Which loops are cut where a condition on vectors changes, so that all vectors but those at the edges are whole."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .expr import Compare, If, axes_in, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .nest import StageNest
+
+
+def cut_loops(nest: StageNest) -> tuple[str, ...]:
+    """The loops of a nest to cut: of each condition that differs along a vector, the innermost serial one in it.
+
+    before: ``for ko in 13: vectorize ki in 16: Y[ko * 16 + ki] = ... if ko * 16 + ki < 200``
+    after: ``for ko in 12: vectorize ki in 16: Y[ko * 16 + ki] = ...``, then the last step with its condition.
+    Of a vector that a condition divides, the compiler makes single elements.
+    """
+    vector = nest.vector
+    if vector is None or vector.extent == 1:
+        return ()
+    lanes = vector.parts[-1].name
+    serial = [loop.name for loop in nest.bound if loop.to == "serial" and len(loop.parts) == 1 and loop.extent > 1]
+    found: dict[str, None] = {}
+    for names in _conditions(nest):
+        inside = [name for name in serial if name in names]
+        if lanes in names and inside:
+            found[inside[-1]] = None
+    return tuple(found)
+
+
+def _conditions(nest: StageNest) -> Iterator[frozenset[str]]:
+    """The loops in each condition: tails that are skipped, and comparisons in the body."""
+    extents = {axis.name: axis.extent for axis in nest.axes}
+    for split in nest.nest.splits:
+        if split.tail == "predicate" and math.prod(split.factors) > extents[split.axis]:
+            yield frozenset(split.into)
+    if any(isinstance(node, If) for body in nest.stage.body for node in walk(body)):
+        guards = (node for body in nest.body for node in walk(body) if isinstance(node, If))
+        yield from (axes_in(test) for guard in guards for test in walk(guard.cond) if isinstance(test, Compare))
