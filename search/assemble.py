@@ -136,7 +136,7 @@ def _tile(made: _Assembly, stage: Stage, choice: StageChoice, hardware: Hardware
         except SpecError:  # no step of that loop completes a part of what the copy-out gives: it comes afterwards
             return
         local = {axis.name: axis.extent for axis in trial.by_stage[copier.name].axes}
-        made.nests[copier.name] = plain_nest(copier, hardware, at, local)
+        made.nests[copier.name] = plain_nest(copier, hardware, at, local, skip_tails=False)
 
 
 def _stage_windows(made: _Assembly, stage: Stage, choice: StageChoice) -> Stage:

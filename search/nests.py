@@ -16,12 +16,19 @@ if TYPE_CHECKING:
     from .hardware import Hardware
 
 
-def plain_nest(stage: Stage, hardware: Hardware, at: At | None = None, local: Mapping[str, int] | None = None) -> Nest:
+def plain_nest(
+    stage: Stage,
+    hardware: Hardware,
+    at: At | None = None,
+    local: Mapping[str, int] | None = None,
+    *,
+    skip_tails: bool = True,
+) -> Nest:
     """A nest of its own, or at `at` with axes of `local` extents.
 
     The last axis becomes the vector where every read that moves with it is contiguous in it and nothing is guarded;
-    a reduction runs outside of it. Where no vector divides it, the last one skips its tail, which only the end of an
-    axis has.
+    a reduction runs outside of it. Where no vector divides the whole of it, the last one skips its tail, unless
+    `skip_tails` is False.
     """
     extents = dict(local or stage.extents)
     spatial = [axis.name for axis in stage.axes]
@@ -32,7 +39,7 @@ def plain_nest(stage: Stage, hardware: Hardware, at: At | None = None, local: Ma
     lanes = hardware.lanes(size_bytes(stage.outputs[0].dtype))
     if spatial and _is_vector(stage, spatial[-1]) and extents[spatial[-1]] > 1:
         last = spatial[-1]
-        width = _width(extents[last], lanes, may_skip=extents[last] == stage.extents[last])
+        width = _width(extents[last], lanes, skip_tails=skip_tails and extents[last] == stage.extents[last])
         vector = last
         if width < extents[last]:
             pieces = (f"{last}_o", f"{last}_v")
@@ -62,7 +69,7 @@ def _is_vector(stage: Stage, axis: str) -> bool:
     return all(axis not in read.axes or axis in read.contiguous for read in reads_of(stage))
 
 
-def _width(extent: int, lanes: int, *, may_skip: bool) -> int:
+def _width(extent: int, lanes: int, *, skip_tails: bool) -> int:
     """Elements of one vector: whole vectors where they divide, else the whole short row, else what divides.
 
     Where a tail may be skipped, whole vectors also if they do not divide.
@@ -72,4 +79,4 @@ def _width(extent: int, lanes: int, *, may_skip: bool) -> int:
             return width
     if extent <= 2 * lanes:
         return extent
-    return lanes if may_skip else divisor_at_most(extent, 2 * lanes)
+    return lanes if skip_tails else divisor_at_most(extent, 2 * lanes)

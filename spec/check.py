@@ -8,22 +8,27 @@ from typing import TYPE_CHECKING, Final
 
 from .backwards import backward_divisions
 from .check_algorithm import check_algorithm
+from .check_attached import (
+    check_attached_consumer,
+    check_attached_producer,
+    check_attached_reduction,
+    check_predicate_tails,
+)
 from .check_gpu import GPU_RULES, GpuRule, check_for_cpu
 from .check_tensorize import check_intrinsics, check_tensorized
 from .check_workload import check_reduced_together
 from .dtypes import integer_bounds
 from .errors import SpecError
-from .expr import Binary, Call, Expr, If, Load, axes_in, const, index, loads, transform, walk
+from .expr import Binary, Call, Expr, If, Load, axes_in, const, index, transform, walk
 from .gpu import GpuLimits, limits_of
 from .nest import Plan, StageNest, plan_from_nests
 from .once import check_once, packed_buffers
-from .parts import tiles
 from .rewrite import rewrite
 from .task import CPU, Target, Task
 
 if TYPE_CHECKING:
     from .schedule import Nest, Schedule
-    from .workload import IterAxis, Stage, Workload
+    from .workload import Workload
 
 MAX_LANES: Final = 64
 MAX_UNROLLED: Final = 4096
@@ -236,36 +241,6 @@ def check_start(_: Plan, nest: StageNest) -> None:
             raise SpecError(f"{message}; start at {loop.name!r} or further out", "start")
 
 
-def check_attached_reduction(plan: Plan, nest: StageNest) -> None:
-    """A reduction computed in parts that overlap, or do not cover it, keeps its start and runs as it is, serially."""
-    if nest.at is None or nest.consumer or nest.stage.reducer is None:
-        return
-    place = _wanted_of_pieces(nest) or _parallel_around(plan, nest)
-    if place is not None and not tiles(plan, nest):
-        message = f"the parts of {nest.stage.name!r} that steps of {nest.at.loop!r} need are not laid side by side"
-        what, path = place
-        raise SpecError(f"{message}, so {what}; leave that out, or give {nest.stage.name!r} a nest of its own", path)
-
-
-def _parallel_around(plan: Plan, nest: StageNest) -> tuple[str, str] | None:
-    """The parallel loop that a nest is computed in, in words, and where that is asked for."""
-    while nest.at is not None:
-        nest = plan.by_stage[nest.at.stage]
-        for loop in nest.bound[:1]:
-            if loop.to == "parallel":
-                return f"the loop {loop.name!r} around them cannot be parallel", "at"
-    return None
-
-
-def _wanted_of_pieces(nest: StageNest) -> tuple[str, str] | None:
-    """What a nest asks for that TVM does to reductions in whole pieces only, in words, and where it is asked for."""
-    if nest.nest.start is not None:
-        return "its start stays with the update", "start"
-    if nest.vector is not None and nest.vector.extent > 1:
-        return "it cannot be vectorized", "bind"
-    return None
-
-
 def check_custom_order(_: Plan, nest: StageNest) -> None:
     """A custom reducer may depend on the order of its steps, so its reduce loops stay in the order of the axes."""
     if nest.stage.reducer is None or nest.stage.reducer.op != "custom":
@@ -280,94 +255,6 @@ def check_custom_order(_: Plan, nest: StageNest) -> None:
             )
         )
         raise SpecError(f"a custom reducer runs in the order of its axes; keep the reduce loops as {names}", "order")
-
-
-def check_attached_consumer(plan: Plan, nest: StageNest) -> None:
-    """A consumer sits outside every reduce loop of its producer, and all else it reads is there before."""
-    if nest.at is None or not nest.consumer:
-        return
-    parent = plan.by_stage[nest.at.stage]
-    position = parent.position(nest.at.loop)
-    for loop in parent.loops[: position + 1]:
-        if loop.reduce:
-            message = f"loop {loop.name!r} of {parent.stage.name!r} is a reduction and not done at {nest.at.loop!r}"
-            raise SpecError(f"{message}; attach outside every reduce loop", "at.loop")
-    here = [n.stage for n in plan.nests if n is parent or _is_under(plan, n.stage.name, parent, position)]
-    if _reads_under_condition(nest.stage, {output.name for stage in here for output in stage.outputs}):
-        message = f"{nest.stage.name!r} reads what is computed at {nest.at.loop!r} under a condition"
-        raise SpecError(f"{message}, so it has points of its own; give it a nest of its own", "at")
-    for buffer in nest.stage.reads:
-        writer = plan.workload.writer.get(buffer)
-        if writer is not None and writer.name != nest.at.stage and not _is_under(plan, writer.name, parent, position):
-            message = f"{nest.stage.name!r} also reads {buffer!r}, which is not computed at {nest.at.loop!r}"
-            raise SpecError(f"{message}; attach {buffer!r} there too or give {nest.stage.name!r} its own nest", "at")
-
-
-def check_attached_producer(plan: Plan, nest: StageNest) -> None:
-    """A producer is needed only at its place, unconditionally, and is not an output."""
-    if nest.at is None or nest.consumer:
-        return
-    parent = plan.by_stage[nest.at.stage]
-    position = parent.position(nest.at.loop)
-    outputs = {output.name for output in nest.stage.outputs}
-    if outputs & {*plan.workload.params}:
-        raise SpecError(f"{nest.stage.name!r} is an output; compute it by a nest of its own", "at")
-    for output in outputs:
-        for reader in plan.workload.readers(output):
-            if reader.name != nest.at.stage and not _is_under(plan, reader.name, parent, position):
-                message = f"{reader.name!r} reads {nest.stage.name!r} too, outside loop {nest.at.loop!r}"
-                raise SpecError(f"{message}; attach it further out or give it a nest of its own", "at")
-            if _reads_under_condition(reader, outputs) and not _is_whole_where_it_matters(nest, reader):
-                message = f"{reader.name!r} reads {nest.stage.name!r} under a condition"
-                raise SpecError(f"{message}; give {nest.stage.name!r} a nest of its own", "at")
-
-
-def _is_whole_where_it_matters(nest: StageNest, reader: Stage) -> bool:
-    """True where no condition of a reader says which part of an attached producer it needs.
-
-    TVM takes what is needed without conditions: as much where that is the whole of an axis, or where it is another one.
-    """
-    parts = [place for place, axis in enumerate(nest.stage.axes) if not _is_whole(nest, axis)]
-    outputs = {output.name for output in nest.stage.outputs}
-    nodes = [node for body in reader.body for node in walk(body)]
-    asked = frozenset[str]().union(*(axes_in(node.cond) for node in nodes if isinstance(node, If)))
-    reads = [node for node in nodes if isinstance(node, Load) and node.buffer in outputs]
-    return all(asked.isdisjoint(axes_in(load.indices[place])) for load in reads for place in parts)
-
-
-def _is_whole(nest: StageNest, axis: IterAxis) -> bool:
-    """True where an attached stage runs over all of an axis in every step."""
-    span = nest.box[axis.name]
-    return not span.base and span.length == axis.extent
-
-
-def _reads_under_condition(stage: Stage, buffers: set[str]) -> bool:
-    return any(
-        isinstance(node, If) and any(load.buffer in buffers for load in loads(node))
-        for body in stage.body
-        for node in walk(body)
-    )
-
-
-def _is_under(plan: Plan, stage: str, parent: StageNest, position: int) -> bool:
-    """True where `stage` is attached, directly or through others, at loop `position` of `parent` or inside it."""
-    nest = plan.by_stage[stage]
-    while nest.at is not None:
-        host = plan.by_stage[nest.at.stage]
-        if host is parent:
-            return parent.position(nest.at.loop) >= position
-        nest = host
-    return False
-
-
-def check_predicate_tails(_: Plan, nest: StageNest) -> None:
-    """A tail skipped by a predicate is the end of an axis; a part of one, where a stage is attached, is divided."""
-    for number, split in enumerate(nest.nest.splits):
-        if nest.at is not None and split.tail == "predicate":
-            axis = next(axis for axis in (*nest.stage.axes, *nest.stage.reduce) if axis.name == split.axis)
-            if nest.consumer or not _is_whole(nest, axis):
-                message = f"a stage that is attached to a part of axis {axis.name!r} cannot skip a tail by predicate"
-                raise SpecError(f"{message}; use factors that divide the extent there", f"splits[{number}].tail")
 
 
 Rule = Callable[[Plan, StageNest], None]

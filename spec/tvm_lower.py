@@ -293,7 +293,9 @@ def start_reductions(state: Lowering) -> None:
 
 
 def cut_at_guards(state: Lowering) -> None:
-    """Has TVM cut loops where a condition on their vectors changes."""
+    """Has TVM cut loops where a condition on their vectors changes; it can where indices are 32 bits wide."""
+    if state.plan.workload.index_dtype != "int32":
+        return
     for nest in state.plan.nests:
         for name in cut_loops(nest):
             state.do("annotate", state.loops[nest.stage.name, name], CUT, 1)

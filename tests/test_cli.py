@@ -62,9 +62,8 @@ def test_tune_prints_one_object(measured: tuple[Path, dict[str, Any], str]) -> N
     assert printed["source"] in ("search", "default")
     assert (printed["trials"], printed["failures"]) == (3, {})
     assert 0 < printed["latency_s"] <= printed["default_latency_s"] < 1
-    assert printed["speedup"] == printed["default_latency_s"] / printed["latency_s"]
     interval = printed["speedup_interval"]
-    assert interval["low"] <= interval["high"]
+    assert interval["low"] <= printed["speedup"] <= interval["high"]
     assert 0.9 < interval["confidence"] < 1
     assert printed["drift"] == []
     assert 0 < printed["busy_s"] < printed["wall_s"]
