@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .expr import Compare, If, axes_in, walk
 
@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from .nest import StageNest
 
 
+_CUT: Final = ("serial", "parallel")
+"""What loops that are cut may be; unrolled ones are cut as they are unrolled."""
+
+
 def cut_loops(nest: StageNest) -> tuple[str, ...]:
-    """The loops of a nest to cut: of each condition that differs along a vector, the innermost serial one in it.
+    """The loops of a nest to cut: of each condition that differs along a vector, the innermost loop in it but that one.
 
     before: ``for ko in 13: vectorize ki in 16: Y[ko * 16 + ki] = ... if ko * 16 + ki < 200``
     after: ``for ko in 12: vectorize ki in 16: Y[ko * 16 + ki] = ...``, then the last step with its condition.
@@ -24,10 +28,10 @@ def cut_loops(nest: StageNest) -> tuple[str, ...]:
     if vector is None or vector.extent == 1:
         return ()
     lanes = vector.parts[-1].name
-    serial = [loop.name for loop in nest.bound if loop.to == "serial" and len(loop.parts) == 1 and loop.extent > 1]
+    loops = [loop for loop in nest.bound if loop.to in _CUT and len(loop.parts) == 1 and loop.extent > 1]
     found: dict[str, None] = {}
     for names in _conditions(nest):
-        inside = [name for name in serial if name in names]
+        inside = [loop.name for loop in loops if loop.name in names]
         if lanes in names and inside:
             found[inside[-1]] = None
     return tuple(found)

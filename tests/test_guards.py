@@ -68,6 +68,10 @@ def test_a_loop_is_cut_where_its_last_vector_skips_a_tail() -> None:
     assert loops_cut(whole, task) == {"Y": ()}, "no tail"
     single = attrs.evolve(schedule.nests[0], bind=())
     assert loops_cut(Schedule(nests=(single,)), task) == {"Y": ()}, "no vector"
+    parallel = attrs.evolve(schedule.nests[0], bind=(BindLoop(loop="o", to="parallel"), *schedule.nests[0].bind))
+    parallel = attrs.evolve(parallel, order=("o", "i", "v"))
+    assert loops_cut(Schedule(nests=(parallel,)), task) == {"Y": ("o",)}
+    assert_lowers_correctly(Schedule(nests=(parallel,)), task)
     alone = Schedule(nests=(vector_of("Y", "j", 1, 24),))
     assert loops_cut(alone, task) == {"Y": ()}, "no loop but the vector"
 
