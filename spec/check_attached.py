@@ -78,22 +78,36 @@ def check_attached_producer(plan: Plan, nest: StageNest) -> None:
             if reader.name != nest.at.stage and not _is_under(plan, reader.name, parent, position):
                 message = f"{reader.name!r} reads {nest.stage.name!r} too, outside loop {nest.at.loop!r}"
                 raise SpecError(f"{message}; attach it further out or give it a nest of its own", "at")
-            if _reads_under_condition(reader, outputs) and not _is_whole_where_it_matters(nest, reader):
+            if _reads_under_condition(reader, outputs) and not _is_asked_for_whole(
+                plan, nest, reader, parent, position
+            ):
                 message = f"{reader.name!r} reads {nest.stage.name!r} under a condition"
                 raise SpecError(f"{message}; give {nest.stage.name!r} a nest of its own", "at")
 
 
-def _is_whole_where_it_matters(nest: StageNest, reader: Stage) -> bool:
+def _is_asked_for_whole(plan: Plan, nest: StageNest, reader: Stage, parent: StageNest, position: int) -> bool:
     """True where no condition of a reader says which part of an attached producer it needs.
 
-    TVM takes what is needed without conditions: as much where that is the whole of an axis, or where it is another one.
+    TVM takes what is needed without conditions: as much where that is the whole of an axis, the same in every step, or
+    where the condition is of other axes.
     """
-    parts = [place for place, axis in enumerate(nest.stage.axes) if not _is_whole(nest, axis)]
     outputs = {output.name for output in nest.stage.outputs}
     nodes = [node for body in reader.body for node in walk(body)]
     asked = frozenset[str]().union(*(axes_in(node.cond) for node in nodes if isinstance(node, If)))
-    reads = [node for node in nodes if isinstance(node, Load) and node.buffer in outputs]
-    return all(asked.isdisjoint(axes_in(load.indices[place])) for load in reads for place in parts)
+    moving = _moving(plan.by_stage[reader.name], parent, position)
+    for load in (node for node in nodes if isinstance(node, Load) and node.buffer in outputs):
+        for axis, index in zip(nest.stage.axes, load.indices, strict=True):
+            axes = axes_in(index)
+            if axes & asked and (axes & moving or not _is_whole(nest, axis)):
+                return False
+    return True
+
+
+def _moving(reader: StageNest, parent: StageNest, position: int) -> frozenset[str]:
+    """The axes of a reader of which a step at loop `position` of `parent` takes another part than the next one."""
+    if reader is parent:
+        return frozenset(loop.axis for loop in parent.loops[: position + 1] if loop.extent > 1)
+    return frozenset(axis for axis, span in reader.box.items() if span.base)
 
 
 def _is_whole(nest: StageNest, axis: IterAxis) -> bool:

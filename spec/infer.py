@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from .dtypes import INDEX, integer_bounds, is_float, is_integer
+from .dtypes import INDEX, integer_bounds, is_float, is_integer, size_bytes
 from .errors import SpecError
 from .expr import (
     ANY_CALLS,
@@ -31,7 +31,8 @@ from .expr_text import text_from_expr
 from .workload import Buffer, Workload
 
 _DIVISIONS = frozenset({"floordiv", "floormod", "truncdiv", "truncmod"})
-_INTEGER_ONLY = _DIVISIONS | {"bitand", "bitor", "bitxor", "shl", "shr"}
+_SHIFTS = frozenset({"shl", "shr"})
+_INTEGER_ONLY = _DIVISIONS | _SHIFTS | {"bitand", "bitor", "bitxor"}
 
 
 @attrs.frozen(kw_only=True)
@@ -123,6 +124,10 @@ def _binary(node: Expr, op: str, dtype: str, divisor: Expr) -> str:
         raise SpecError(f"{text_from_expr(node)}: {op} of bools; cast them or use and/or/not")
     if op in _DIVISIONS and is_integer(dtype) and isinstance(divisor, Const) and const_value(divisor) == 0:
         raise SpecError(f"{text_from_expr(node)}: an integer divided by 0 has no value; divide by another number")
+    if op in _SHIFTS and isinstance(divisor, Const) and divisor.dtype != INDEX:
+        bits = 8 * size_bytes(dtype)
+        if not 0 <= const_value(divisor) < bits:
+            raise SpecError(f"{text_from_expr(node)}: {dtype} is shifted by 0 to {bits - 1}, found {divisor.text}")
     return dtype
 
 
