@@ -130,7 +130,9 @@ def _near(plan: Plan, hardware: Hardware) -> dict[str, tuple[frozenset[str], ...
                 lines = access.lines(extents)
                 touched[access.buffer] = max(lines, touched.get(access.buffer, 0.0))
         step_bytes = sum(touched.values()) * LINE_BYTES
-        fits = [step_bytes <= FULL * size for size in (hardware.l1_bytes, hardware.l2_bytes, hardware.l3_bytes)]
+        threads, _ = _parallelism(host.bound[: host.bound_position(at.loop) + 1], host, hardware)
+        rooms = (hardware.l1_bytes, hardware.l2_bytes, hardware.l3_bytes / threads)
+        fits = [step_bytes <= FULL * room for room in rooms]
         here = {output.name for maker in makers for output in maker.stage.outputs}
         for nest in (*makers, host):
             found[nest.stage.name] = tuple(frozenset(here if fit else ()) for fit in fits)

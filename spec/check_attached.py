@@ -65,7 +65,7 @@ def check_attached_consumer(plan: Plan, nest: StageNest) -> None:
 
 
 def check_attached_producer(plan: Plan, nest: StageNest) -> None:
-    """A producer is needed only at its place, unconditionally, and is not an output."""
+    """A producer is needed only at its place, in a part that no condition shortens, and is not an output."""
     if nest.at is None or nest.consumer:
         return
     parent = plan.by_stage[nest.at.stage]
