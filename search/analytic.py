@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ..spec.dtypes import size_bytes
-from ..spec.expr import Axis, Binary, Call, If, Load, children, walk
+from ..spec.expr import Axis, Binary, Call, Load, children
 from ..spec.footprint import LINE_BYTES, Access, accesses_of, outer_loops, register_tile
-from ..spec.guards import cut_loops
+from ..spec.guards import cut_loops, is_guarded
 from ..spec.nest import NESTS_KEPT, BoundLoop
 from ..spec.once import main_part
 from ..spec.tensorized import intrinsic_of
@@ -97,7 +97,7 @@ def call_costs(plan: Plan, hardware: Hardware) -> tuple[StageCost, ...]:
 def stage_costs(plan: Plan, hardware: Hardware) -> tuple[StageCost, ...]:
     """The predicted cost of every stage."""
     held = plan.workload.bytes_in_all
-    kept = tuple(held <= FULL * size for size in (hardware.l1_bytes, hardware.l2_bytes, hardware.l3_bytes))
+    kept = tuple(held <= room for room in _rooms(hardware, 1))
     near = _near(plan, hardware)
     costs = []
     for nest in plan.nests:
@@ -106,6 +106,11 @@ def stage_costs(plan: Plan, hardware: Hardware) -> tuple[StageCost, ...]:
         place = _Place(outer=tuple(outer_loops(plan, nest)), made=made, kept=kept, near=held_near)
         costs.append(_stage_cost(nest, accesses_of(nest, plan.workload), place, hardware))
     return tuple(costs)
+
+
+def _rooms(hardware: Hardware, threads: int) -> tuple[float, float, float]:
+    """Bytes of each cache for the data of one of so many threads, which share the last one."""
+    return FULL * hardware.l1_bytes, FULL * hardware.l2_bytes, FULL * hardware.l3_bytes / threads
 
 
 def _near(plan: Plan, hardware: Hardware) -> dict[str, tuple[frozenset[str], ...]]:
@@ -131,8 +136,7 @@ def _near(plan: Plan, hardware: Hardware) -> dict[str, tuple[frozenset[str], ...
                 touched[access.buffer] = max(lines, touched.get(access.buffer, 0.0))
         step_bytes = sum(touched.values()) * LINE_BYTES
         threads, _ = _parallelism(host.bound[: host.bound_position(at.loop) + 1], host, hardware)
-        rooms = (hardware.l1_bytes, hardware.l2_bytes, hardware.l3_bytes / threads)
-        fits = [step_bytes <= FULL * room for room in rooms]
+        fits = [step_bytes <= room for room in _rooms(hardware, threads)]
         here = {output.name for maker in makers for output in maker.stage.outputs}
         for nest in (*makers, host):
             found[nest.stage.name] = tuple(frozenset(here if fit else ()) for fit in fits)
@@ -212,7 +216,7 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
         cycles = with_registers(cycles, nest, accesses, (instructions, vectors), hardware)
     if cut := cut_loops(nest):
         cycles *= _edges(nest, cut, lanes)
-    elif any(isinstance(node, If) for body in nest.stage.body for node in walk(body)):
+    elif is_guarded(nest.stage):
         cycles += GUARD_CYCLES * copies * max(1, lanes)
     cycles += LOOP_CYCLES
     if lanes == 1 and nest.stage.reducer is None and _walks_its_output(nest, out):
@@ -308,16 +312,14 @@ def _traffic(
     Nothing moves into a cache that holds all buffers from call to call, nor of a buffer that a stage of the same step
     has just made or read.
     """
-    sizes = (hardware.l1_bytes, hardware.l2_bytes, hardware.l3_bytes)
-    shares = (1, 1, max(1, threads))
     made = {output.name for output in place.made}
     traffic = Traffic([(loop.name, loop.extent) for loop in nest.loops], accesses)
     found: list[list[float]] = []
-    for size, share, holds, near in zip(sizes, shares, place.kept, place.near, strict=True):
+    for room, holds, near in zip(_rooms(hardware, threads), place.kept, place.near, strict=True):
         if holds:
             found.append([0.0] * len(accesses))
             continue
-        moved, whole = traffic.moved_into(FULL * size / share)
+        moved, whole = traffic.moved_into(room)
         held = near | made if whole else near
         found.append([0.0 if access.buffer in held else n for access, n in zip(accesses, moved, strict=True)])
     l1, l2, l3 = found

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..spec.dtypes import size_bytes
+from ..spec.guards import is_guarded
 from ..spec.schedule import At, Bind, BindLoop, Nest, Split
 from .packing import divisor_at_most, parallel_bind
-from .structure import is_guarded, reads_of
+from .structure import reads_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ..spec.expr import Axis, Expr, If, Load, axes_in, loads, walk
+from ..spec.expr import Axis, Expr, Load, axes_in, loads
 from ..spec.linear import facts_from_extents, linear
 from ..spec.rewrite import STAGINGS_KEPT
 
@@ -78,11 +78,6 @@ def _without_single(indices: tuple[Expr, ...], stage: Stage) -> tuple[Expr, ...]
 def is_map(stage: Stage) -> bool:
     """True for a stage without a reduction and with one output."""
     return stage.reducer is None and len(stage.outputs) == 1
-
-
-def is_guarded(stage: Stage) -> bool:
-    """True where some value is chosen by a guard, as in padding."""
-    return any(isinstance(node, If) for body in stage.body for node in walk(body))
 
 
 def reads_elementwise(reader: Stage, producer: Stage) -> bool:

@@ -88,7 +88,7 @@ def _rows(workload: Workload, tiled: Mapping[str, Nest], shared: Mapping[str, Se
         if stage.name in tiled:
             for split in tiled[stage.name].splits:
                 if split.axis in shared[stage.name] and split.factors[-1] > 1:
-                    return list(shared[stage.name]).index(split.axis), split.factors[-1]
+                    return shared[stage.name].index(split.axis), split.factors[-1]
     return -1, 1
 
 
@@ -99,6 +99,7 @@ def _last_nest(
     stage = workload.stages[-1]
     extents = dict(stage.extents)
     inside = {name: local[number] for number, name in enumerate(axes)}
+    # What one step of the outer loops does: a nest that is attached has no parallel loop of its own.
     inner = plain_nest(stage, hardware, At(stage=stage.name, loop=axes[0]), {**extents, **inside})
     free = FreeNames([*extents, *(piece for split in inner.splits for piece in split.into)])
     splits = {split.axis: split for split in inner.splits}

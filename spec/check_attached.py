@@ -10,7 +10,7 @@ from .parts import tiles
 
 if TYPE_CHECKING:
     from .nest import Plan, StageNest
-    from .workload import IterAxis, Stage
+    from .workload import Stage
 
 
 def check_attached_reduction(plan: Plan, nest: StageNest) -> None:
@@ -98,7 +98,7 @@ def _is_asked_for_whole(plan: Plan, nest: StageNest, reader: Stage, parent: Stag
     for load in (node for node in nodes if isinstance(node, Load) and node.buffer in outputs):
         for axis, index in zip(nest.stage.axes, load.indices, strict=True):
             axes = axes_in(index)
-            if axes & asked and (axes & moving or not _is_whole(nest, axis)):
+            if axes & asked and (axes & moving or not _is_whole(nest, axis.name)):
                 return False
     return True
 
@@ -110,10 +110,10 @@ def _moving(reader: StageNest, parent: StageNest, position: int) -> frozenset[st
     return frozenset(axis for axis, span in reader.box.items() if span.base)
 
 
-def _is_whole(nest: StageNest, axis: IterAxis) -> bool:
+def _is_whole(nest: StageNest, axis: str) -> bool:
     """True where an attached stage runs over all of an axis in every step."""
-    span = nest.box[axis.name]
-    return not span.base and span.length == axis.extent
+    span = nest.box[axis]
+    return not span.base and span.length == nest.stage.extents[axis]
 
 
 def _reads_under_condition(stage: Stage, buffers: set[str]) -> bool:
@@ -138,8 +138,8 @@ def _is_under(plan: Plan, stage: str, parent: StageNest, position: int) -> bool:
 def check_predicate_tails(_: Plan, nest: StageNest) -> None:
     """A tail skipped by a predicate is the end of an axis; a part of one, where a stage is attached, is divided."""
     for number, split in enumerate(nest.nest.splits):
-        if nest.at is not None and split.tail == "predicate":
-            axis = next(axis for axis in (*nest.stage.axes, *nest.stage.reduce) if axis.name == split.axis)
-            if nest.consumer or not _is_whole(nest, axis):
-                message = f"a stage that is attached to a part of axis {axis.name!r} cannot skip a tail by predicate"
-                raise SpecError(f"{message}; use factors that divide the extent there", f"splits[{number}].tail")
+        if nest.at is None or split.tail != "predicate":
+            continue
+        if nest.consumer or not _is_whole(nest, split.axis):
+            message = f"a stage that is attached to a part of axis {split.axis!r} cannot skip a tail by predicate"
+            raise SpecError(f"{message}; use factors that divide the extent there", f"splits[{number}].tail")

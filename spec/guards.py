@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .nest import StageNest
-
+    from .workload import Stage
 
 _CUT: Final = ("serial", "parallel")
 """What loops that are cut may be; unrolled ones are cut as they are unrolled."""
+
+
+def is_guarded(stage: Stage) -> bool:
+    """True where some value is chosen by a guard, as in padding."""
+    return any(isinstance(node, If) for body in stage.body for node in walk(body))
 
 
 def cut_loops(nest: StageNest) -> tuple[str, ...]:
@@ -43,6 +48,6 @@ def _conditions(nest: StageNest) -> Iterator[frozenset[str]]:
     for split in nest.nest.splits:
         if split.tail == "predicate" and math.prod(split.factors) > extents[split.axis]:
             yield frozenset(split.into)
-    if any(isinstance(node, If) for body in nest.stage.body for node in walk(body)):
+    if is_guarded(nest.stage):
         guards = (node for body in nest.body for node in walk(body) if isinstance(node, If))
         yield from (axes_in(test) for guard in guards for test in walk(guard.cond) if isinstance(test, Compare))
