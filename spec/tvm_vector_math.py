@@ -1,20 +1,23 @@
 """Functions of float32 as arithmetic that LLVM turns into vectors, where it would call C's library element by element.
 
 Each argument is brought into a range in which a polynomial is as exact as float32, after the Cephes library (exp, tanh)
-and the rational function of Eigen (erf). All of it is selects and arithmetic on bits: nothing is compared but by ``<``,
-so that a nan goes through, and infinities and numbers below the least normal one come out as they should. The errors
-are below 1 (exp), 2 (tanh, sigmoid) and 6 (erf) of the last bit; sigmoid is 0 where exp of
-minus its argument is infinite.
+and the rational function of Eigen (erf). All of it is selects, least and greatest values and arithmetic on bits:
+nothing is compared but by ``<``, and of two of which one is nan the second is taken, so that a nan goes through, and
+infinities and numbers below the least normal one come out as they should. The errors are below 1 (exp), 2 (tanh and
+sigmoid) and 6 (erf) of the last bit; sigmoid is 0 where exp of minus its argument is infinite.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from .expr import Call, children
 from .tvm_names import prim, scalar_var, tirx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from .expr import Expr
 
 Node: TypeAlias = Any
 """An expression of TVM's."""
@@ -41,6 +44,10 @@ _ERF_BELOW: Final = (
 )  # fmt: skip
 _ERF_ONE: Final = 4.0
 """erf of more is 1."""
+
+_DEEPEST: Final = 2
+"""So many functions in one another are written out, others around them are calls: TVM's code generator simplifies a
+named value with all that it names, and the time that takes is the product over functions in one another."""
 
 
 def _exp(x: Node) -> Node:
@@ -77,8 +84,7 @@ def _tanh(x: Node) -> Node:
         signed = _let(_F32, large, lambda y: prim.Select(prim.LT(x, _float(0.0)), _float(0.0) - y, y))
         return prim.Select(prim.LT(magnitude, _float(_TANH_SMALL)), _let(_F32, x * x, of_square), signed)
 
-    magnitude = prim.Select(prim.LT(x, _float(0.0)), _float(0.0) - x, x)
-    return _let(_F32, magnitude, of_magnitude)
+    return _let(_F32, prim.Max(x, _float(0.0) - x), of_magnitude)
 
 
 def _erf(x: Node) -> Node:
@@ -98,6 +104,11 @@ def in_vectors(name: str, argument: Node, dtype: str) -> Node | None:
     return _let(dtype, argument, way) if way is not None and dtype == _F32 else None
 
 
+def is_short(call: Call) -> bool:
+    """Is `call` written out in a time that nobody notices, with all functions in its arguments?"""
+    return _depth(call) <= _DEEPEST
+
+
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 
@@ -107,16 +118,14 @@ def _let(dtype: str, value: Node, body: Callable[[Node], Node]) -> Node:
     return prim.Let(variable, value, body(variable))
 
 
+def _depth(node: Expr) -> int:
+    here = isinstance(node, Call) and node.name in _WAYS
+    return here + max(map(_depth, children(node)), default=0)
+
+
 def _between(x: Node, low: float, high: float) -> Node:
     """`x`, at least `low` and at most `high`, or nan."""
-
-    def at_most(x: Node) -> Node:
-        return prim.Select(prim.LT(_float(high), x), _float(high), x)
-
-    def at_least(x: Node) -> Node:
-        return prim.Select(prim.LT(x, _float(low)), _float(low), x)
-
-    return _let(_F32, _let(_F32, x, at_most), at_least)
+    return prim.Max(_float(low), prim.Min(_float(high), x))
 
 
 def _polynomial(coefficients: Sequence[float], x: Node) -> Node:

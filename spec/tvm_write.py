@@ -62,6 +62,7 @@ from .tvm_names import (
     tirx,
 )
 from .tvm_vector_math import in_vectors as vector_math
+from .tvm_vector_math import is_short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -249,7 +250,7 @@ class _StageWriter:
                 value = self.write(then)
                 return call_node(_operator(IF_OP), [self.write(cond), value, self.write(otherwise)], value)
             case Call(name, args):
-                return self.call(name, [self.write(arg) for arg in args])
+                return self.call(name, [self.write(arg) for arg in args], self.in_vectors and is_short(node))
         raise LoweringError(f"stage {self.stage.name!r}: {node!r} is no expression; check the workload first")
 
     def constant(self, node: Const, dtype: str) -> Node:
@@ -263,14 +264,14 @@ class _StageWriter:
             a, b = prim.Cast("int8", a), prim.Cast("int8", b)
         return COMPARE_NODES[op](a, b)
 
-    def call(self, name: str, args: list[Node]) -> Node:
+    def call(self, name: str, args: list[Node], in_vectors: bool) -> Node:
         dtype = dtype_of(args[0])
         if name == "abs" and not is_float(dtype):
             zero = prim.IntImm(dtype, 0)
             return prim.Select(prim.GE(args[0], zero), args[0], prim.Sub(zero, args[0]))
         if name in WIDENED.get(dtype, ()):
-            return prim.Cast(dtype, self.call(name, [prim.Cast("float32", arg) for arg in args]))
-        if self.in_vectors and (arithmetic := vector_math(name, args[0], dtype)) is not None:
+            return prim.Cast(dtype, self.call(name, [prim.Cast("float32", arg) for arg in args], in_vectors))
+        if in_vectors and (arithmetic := vector_math(name, args[0], dtype)) is not None:
             return arithmetic
         if name == "fmod":
             return BINARY_NODES["truncmod"](*args)
