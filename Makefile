@@ -17,6 +17,8 @@ PIP  := $(BIN)/python -m pip --quiet --disable-pip-version-check
 DEMO := $(BIN)/autosched tune gemm M=1024 N=1024 K=1024 --trials $(TRIALS) --store .demo/store
 PYTEST := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(BIN)/python -m pytest
 SPREAD := -n 2 --no-loadscope-reorder
+# Hundreds of stores are made and thrown away: 5 MB at a time, in memory where the system has a folder for that.
+IN_RAM := $(if $(wildcard /dev/shm/.),PYTEST_DEBUG_TEMPROOT=/dev/shm)
 
 # Tests start many processes: without the files of compiled code each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -76,7 +78,7 @@ properties: .venv/.test links ## what must hold for all inputs, on generated one
 	@$(PYTEST) $(SPREAD) -m 'hypothesis and not compiler and not system and not faults and not slow and not device'
 
 unit: .venv/.test links ## the unit suite: no network, no GPU
-	@$(PYTEST) $(SPREAD) -m 'not hypothesis and not compiler and not system and not faults and not slow and not device'
+	@$(IN_RAM) $(PYTEST) $(SPREAD) -m 'not hypothesis and not compiler and not system and not faults and not slow and not device'
 
 slow: .venv/.test links ## the tests that take longer
 	@$(PYTEST) -m 'slow and not device'

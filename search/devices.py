@@ -123,7 +123,7 @@ def _asked(offer: Offer) -> Device:
                 env={**os.environ, "PYTHONPATH": path},
             )
         except subprocess.TimeoutExpired as error:
-            raise MeasureError(f"it did not say what it is in {_ASK_S:.0f} s") from error
+            raise MeasureError(f"it did not say what it is in {_ASK_S:g} s") from error
     try:
         answer = json.loads(done.stdout)
     except ValueError as error:

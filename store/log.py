@@ -26,6 +26,8 @@ PAGE_BYTES: Final = 4096
 _HEADER: Final = 32
 _FRAME: Final = 24
 _AGAIN_S: Final = 0.05
+_LONG: Final = 1 << 17
+"""Bytes of a log that take as long to read as Linux's list of locks, for which the kernel waits for all cores."""
 _ORDERS: Final = {b"\x37\x7f\x06\x82": "<", b"\x37\x7f\x06\x83": ">"}
 """How a log begins → the order of bytes in its checksums."""
 
@@ -76,7 +78,8 @@ def has_lost_commits(folder: Path) -> bool:
     this: closing it would let go of all the locks that this process has on it.
     """
     try:
-        if _is_open(folder) or not _commits_behind_damage(folder):
+        long = log_of(folder).stat().st_size > _LONG
+        if (long and _is_open(folder)) or not _commits_behind_damage(folder) or _is_open(folder):
             return False
         time.sleep(_AGAIN_S)  # where locks are not told, a writer may have been half-way through a frame
         return _commits_behind_damage(folder)

@@ -62,6 +62,7 @@ def in_process_of_its_own(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.system
 def test_importing_costs_nothing_and_a_lookup_neither_numpy_nor_tvm(store: at.Store, tuned: at.Result) -> None:
     code = f"""
 import sys, autosched as at
@@ -76,6 +77,7 @@ print(found.latency_s == same.latency_s, *sorted({{"numpy", "tvm", "rich", "torc
     assert in_process_of_its_own(code) == "True"
 
 
+@pytest.mark.system
 def test_a_lookup_takes_microseconds(store: at.Store, tuned: at.Result) -> None:
     taken = []
     for _ in range(300):
@@ -94,6 +96,7 @@ def test_a_miss_is_none_and_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.system
 def test_tuned_then_found(store: at.Store, tuned: at.Result) -> None:
     assert tuned.source in ("search", "default")
     assert len(list(store.records(TASK))) == 3
@@ -104,6 +107,7 @@ def test_tuned_then_found(store: at.Store, tuned: at.Result) -> None:
     assert at.lookup_or_tune(TASK, store=str(store.path), trials=2).schedule == found.schedule
 
 
+@pytest.mark.system
 def test_what_a_result_says(tuned: at.Result) -> None:
     assert tuned.latency_s == statistics.median(tuned.samples)
     assert tuned.default_latency_s is not None
@@ -179,6 +183,7 @@ def test_nothing_measured_is_an_error_with_its_causes(tmp_path: Path, bench: Pre
     assert at.lookup(TASK, store=tmp_path) is None
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -227,6 +232,7 @@ def arguments() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return a, b, np.full((24, 40), np.nan, dtype="float32")
 
 
+@pytest.mark.system
 def test_spec_files_of_results_and_records(tmp_path: Path, tuned: at.Result) -> None:
     for number, what in enumerate((tuned, tuned.record, tuned.spec)):
         path = tmp_path / f"{number}.json"
@@ -234,6 +240,7 @@ def test_spec_files_of_results_and_records(tmp_path: Path, tuned: at.Result) -> 
         assert at.load_spec(path) == tuned.spec
 
 
+@pytest.mark.system
 def test_rewrite_and_lower(tuned: at.Result) -> None:
     work = at.rewrite(tuned.schedule, TASK)
     assert work.params == TASK.workload.params
@@ -242,12 +249,14 @@ def test_rewrite_and_lower(tuned: at.Result) -> None:
     assert [p.name for p in func.params] == ["A", "B", "C"]
 
 
+@pytest.mark.system
 def test_a_built_function_fills_numpy_arrays(tuned: at.Result) -> None:
     a, b, c = arguments()
     tuned.build()(a, b, c)
     np.testing.assert_allclose(c, a @ b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.system
 def test_an_exported_library_holds_main(tmp_path: Path, tuned: at.Result) -> None:
     import tvm
 

@@ -70,6 +70,7 @@ def mean_best(strategies: Sequence[Strategy], batches: int) -> float:
     return statistics.mean(min(map(by_features, searched(strategy, by_features, batches))) for strategy in strategies)
 
 
+@pytest.mark.system
 def test_it_finds_more_than_luck_and_than_evolution() -> None:
     found = {
         method: mean_best([strategy_named(method, SPACE, seed) for seed in range(4)], batches=6)

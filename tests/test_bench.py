@@ -287,6 +287,7 @@ def test_imports_are_read_from_pythons_account() -> None:
         imported("", ("tvm",))
 
 
+@pytest.mark.system
 def test_commands_are_run_as_users_do() -> None:
     assert "gemm" in run_command(("tasks",)).output
     assert heavy_imports(("tasks",)) == ()

@@ -136,6 +136,7 @@ def test_what_is_damaged_or_from_another_machine_is_searched_again(
 # --- matches and rows -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("kind", "why"),
     [

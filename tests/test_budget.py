@@ -94,6 +94,7 @@ def test_a_search_stops_when_nothing_improves(store: Store) -> None:
     assert (tuned.state.settled, tuned.state.finished) == (tuned.state.trials, 0)
 
 
+@pytest.mark.system
 def test_it_goes_on_while_it_improves_and_noise_is_no_improvement(tmp_path: Path) -> None:
     improving = search(Store(tmp_path / "a"), PretendedBench(falling(60, 0.02)))
     assert 120 <= improving.state.trials <= 132
@@ -101,6 +102,7 @@ def test_it_goes_on_while_it_improves_and_noise_is_no_improvement(tmp_path: Path
     assert noisy.state.trials <= 32
 
 
+@pytest.mark.system
 def test_one_that_was_cut_short_stops_where_the_whole_one_does(tmp_path: Path) -> None:
     timing = falling(30, 0.02)
     whole = search(Store(tmp_path / "whole"), PretendedBench(timing))
@@ -122,6 +124,7 @@ def test_a_quick_search_is_gone_on_with_by_a_normal_one(tmp_path: Path, bench: P
     assert at.lookup_or_tune(LARGE, tmp_path).source == "store"
 
 
+@pytest.mark.system
 def test_a_full_search_is_a_hit_for_another_and_not_for_more_trials(tmp_path: Path, bench: PretendedBench) -> None:
     bench.first = bench.final = lambda _: 0.001
     at.lookup_or_tune(LARGE, tmp_path, effort="full", method="random")
@@ -138,6 +141,7 @@ def test_states_say_that_they_settled_only_where_they_did(store: Store) -> None:
     assert not state.covers(9, early_stopping=True)
 
 
+@pytest.mark.system
 def test_the_command_takes_an_effort_and_says_how_much_search_there_was(tmp_path: Path, bench: PretendedBench) -> None:
     words = ["tune", "gemm", "M=64", "N=64", "K=64", "--threads", "1", "--store", str(tmp_path), "--json", "-q"]
     found = CliRunner().invoke(main, [*words, "--effort", "quick", "--seed", "3", "--method", "random"])

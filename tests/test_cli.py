@@ -53,6 +53,7 @@ def in_process(*words: str) -> subprocess.CompletedProcess[str]:
 # --- tune and lookup, really measured ---------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 def test_tune_prints_one_object(measured: tuple[Path, dict[str, Any], str]) -> None:
     _, printed, _ = measured
     assert printed.keys() >= FIELDS
@@ -72,6 +73,7 @@ def test_tune_prints_one_object(measured: tuple[Path, dict[str, Any], str]) -> N
     assert printed["wall_s"] > 0
 
 
+@pytest.mark.system
 def test_a_lookup_imports_only_what_a_hit_needs(measured: tuple[Path, dict[str, Any], str]) -> None:
     code = f"""
         import sys
@@ -93,6 +95,7 @@ def test_a_lookup_imports_only_what_a_hit_needs(measured: tuple[Path, dict[str, 
     assert (outside | search | other | rooms) & set(done.stdout.split()) == set()
 
 
+@pytest.mark.system
 def test_progress_is_for_standard_error(measured: tuple[Path, dict[str, Any], str]) -> None:
     lines = measured[2].splitlines()
     assert lines[0] == "searching: 3 trials"
@@ -101,6 +104,7 @@ def test_progress_is_for_standard_error(measured: tuple[Path, dict[str, Any], st
     assert re.fullmatch(r"searched for [\d.]+ m?s, \d+% of it building and running", lines[-1])
 
 
+@pytest.mark.system
 def test_what_was_found_is_found_again_without_numpy_or_tvm(measured: tuple[Path, dict[str, Any], str]) -> None:
     store, printed, _ = measured
     code = f"""
@@ -159,6 +163,7 @@ def test_run_agrees_with_the_reference(measured: tuple[Path, dict[str, Any], str
 # --- tune and lookup, pretended ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 def test_tune_for_people(folder: Path, bench: PretendedBench) -> None:
     done = call("tune", *GEMM, "--trials", 4, "--threads", 1)
     assert done.exit_code == 0
@@ -172,6 +177,7 @@ def test_tune_for_people(folder: Path, bench: PretendedBench) -> None:
     assert len(set(bench.measured)) == 7
 
 
+@pytest.mark.system
 def test_seed_and_method_reach_the_search(folder: Path, bench: PretendedBench) -> None:
     tried = []
     for number, (method, seed) in enumerate((("random", 1), ("random", 2), ("grid", 1))):

@@ -51,6 +51,7 @@ def test_it_repeats_and_costs_no_more_than_it_says() -> None:
     assert [each.point for each in first_look(space_of(TRANSPOSED), ways)] == [each.point for each in found]
 
 
+@pytest.mark.system
 def test_every_sketch_is_known_by_its_standard_point() -> None:
     space = space_of(TRANSPOSED)
     found = {each.point for each in first_look(space, space.ways)}

@@ -139,6 +139,7 @@ def test_tasks_as_json() -> None:
 GEMM = {"N": 32, "K": 32, "M": 16, "transposeA": False, "transposeB": False}
 
 
+@pytest.mark.system
 def test_tune_takes_a_name(bench: PretendedBench, folder: Path) -> None:
     found = json.loads(call("tune", "gemm/gemm_sq32", "M=16", "--trials", 2, "--json", "-q").stdout)
     assert (found["op"], found["args"]) == ("gemm", {**GEMM, "dtype": "float32"})

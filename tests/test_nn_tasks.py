@@ -70,6 +70,7 @@ def test_the_key_is_the_seeds() -> None:
     assert GEMM.target.attrs["mcpu"]
 
 
+@pytest.mark.system
 def test_a_kernel_is_found_built_saved_and_given_back(bench: PretendedBench, tmp_path: Path) -> None:
     s, bufs, configs = schedule(GEMM.key, op_trial=4, graph_trial=0, parallel=1, store=str(tmp_path), threads=1)
     assert [tuple(map(int, buf.shape)) for buf in bufs] == [(16, 8), (8, 24), (16, 24)]
@@ -130,6 +131,7 @@ def test_the_limits_are_the_callers(bench: PretendedBench, tmp_path: Path) -> No
     assert (options["limits"].build_s, options["limits"].first_run_s) == (7, 7)
 
 
+@pytest.mark.system
 def test_a_computation_in_our_own_words_and_one_with_a_name(bench: PretendedBench, tmp_path: Path) -> None:
     task = Task("own", "twice", twice, (8,), "llvm")
     register_task(task)
@@ -155,6 +157,7 @@ def test_a_named_task_is_searched_in_all_ways(bench: PretendedBench, tmp_path: P
     assert len(bench.measured) == count, "the store has what was searched, algorithms and all"
 
 
+@pytest.mark.system
 def test_a_spec_with_other_names_fits(bench: PretendedBench, tmp_path: Path) -> None:
     _, _, configs = schedule("gemm/gemm_sq32", op_trial=2, graph_trial=0, store=str(tmp_path), threads=1)
     register_task(square := Task("gemm", "sq32", wrap_gemm, (32, 32, 32), "llvm"))

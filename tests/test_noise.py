@@ -70,6 +70,7 @@ def test_a_quiet_machine_is_looked_at_now_and_then(tmp_path: Path) -> None:
     assert not drifts
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("after", [1, 20], ids=["for a moment", "for longer"])
 @pytest.mark.parametrize("slow", [1.4, 3.0])
 def test_the_best_is_found_although_the_machine_was_slow_when_it_was_tried(

@@ -263,6 +263,7 @@ def search(bench: PretendedBench, folder: Path) -> Schedule:
     return tuned.record.schedule
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("level", [1.2 * NEAR, 3.0])
 def test_the_best_wins_though_the_machine_was_disturbed_when_it_was_tried(tmp_path: Path, level: float) -> None:
     quiet = PretendedBench()
@@ -274,6 +275,7 @@ def test_the_best_wins_though_the_machine_was_disturbed_when_it_was_tried(tmp_pa
     assert disturbed.measured.count(best) == 1, "the finals decide"
 
 
+@pytest.mark.system
 def test_seats_for_the_doubtful_are_few(tmp_path: Path) -> None:
     quiet = PretendedBench()
     search(quiet, tmp_path / "quiet")

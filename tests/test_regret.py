@@ -35,6 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.system
 def test_every_method_replays_every_recording(folder: Path) -> None:
     recordings = recordings_in(folder)
     assert list(recordings) == ["a", "b"]

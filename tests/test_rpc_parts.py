@@ -237,7 +237,7 @@ def test_a_server_that_says_nothing_is_given_up(
     pretended: Callable[..., PretendedTracker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes the connection and stays silent; the process that asks is killed."""
-    monkeypatch.setattr(devices, "_ASK_S", 2.0)
+    monkeypatch.setattr(devices, "_ASK_S", 0.5)
     monkeypatch.setattr(devices, "ASKED", 1)
     monkeypatch.setattr(Fleet, "check", lambda _: None)
     before = descendants(os.getpid())
@@ -247,6 +247,6 @@ def test_a_server_that_says_nothing_is_given_up(
         with pytest.raises(MeasureError) as error:
             devices.find_devices(made.remote)
     assert str(error.value) == (
-        f"no device of the key 'board' says what it is: 127.0.0.1:{port}: it did not say what it is in 2 s"
+        f"no device of the key 'board' says what it is: 127.0.0.1:{port}: it did not say what it is in 0.5 s"
     )
     assert descendants(os.getpid()) == before

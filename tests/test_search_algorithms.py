@@ -129,6 +129,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", [None, "factored"])
 def test_the_fastest_way_wins_and_is_found_again(store: Store, name: str | None) -> None:
     tuned = run(store, favouring(name), 16)
@@ -140,6 +141,7 @@ def test_the_fastest_way_wins_and_is_found_again(store: Store, name: str | None)
     assert bench.measured == [tuned.default], "what was measured by an algorithm is known again from the store"
 
 
+@pytest.mark.system
 def test_what_rounds_more_is_for_who_allows_it(store: Store) -> None:
     run(store, favouring("loose"), 8)
     bench = favouring("loose")
@@ -160,6 +162,7 @@ def known(store: Store, allow: tuple[str, ...]) -> Result | None:
     return Question(TASK, layers, Budget(trials=8), allow=allow, devices=here).known()
 
 
+@pytest.mark.system
 def test_a_finished_search_without_an_algorithm_is_not_finished_for_who_allows_it(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +199,7 @@ def test_a_recording_keeps_its_algorithms(tmp_path: Path) -> None:
     assert replay(recording, trials=8, method="evolutionary", space=space).best_s is not None
 
 
+@pytest.mark.system
 def test_a_new_shape_begins_with_what_an_algorithm_gave_another() -> None:
     other = get_task("mttkrp", threads=2, N=16, K1=2, K2=16, M=16)
     (algorithm,) = algorithms_of(other, USUAL)

@@ -74,6 +74,7 @@ def test_what_no_point_gives_is_not_recovered() -> None:
     assert recovered(SPACES[gemm(extent=48)], tiled(extent=48)) is None
 
 
+@pytest.mark.system
 def test_the_same_shape_under_other_names_gives_the_same_choice() -> None:
     task = gemm("XYZuvw", extent=48)
     known = past(gemm(extent=48))
@@ -82,6 +83,7 @@ def test_the_same_shape_under_other_names_gives_the_same_choice() -> None:
     assert candidate.point == theirs
 
 
+@pytest.mark.system
 def test_near_shapes_come_first_and_are_few() -> None:
     space = SPACES[gemm(extent=48)]
     others = [past(gemm(extent=extent), seed) for seed, extent in enumerate((512, 64, 32, 96, 40, 56, 128))]

@@ -76,6 +76,7 @@ def test_they_are_better_than_most_points_drawn(name: str) -> None:
     assert statistics.mean(beaten) > 0.85
 
 
+@pytest.mark.system
 def test_each_is_better_than_most_points_drawn_of_its_sketch() -> None:
     """In each of the sketches of a matrix product that count: better than three of four points drawn."""
     space, rng = shared_space(CASES["gemm"], AVX2), random.Random(0)

@@ -205,6 +205,7 @@ def test_the_default_is_always_the_same_and_better_than_a_sample() -> None:
     assert default.predicted_s <= min(c.predicted_s for c in sample)
 
 
+@pytest.mark.system
 def test_optuna_learns_of_the_whole_search_and_finds_more_than_luck() -> None:
     def measured(candidate: Candidate) -> float:
         return 1e-3 * (1 + sum(candidate.point[1:]))

@@ -100,6 +100,7 @@ def test_who_was_lucky_once_does_not_win(store: Store) -> None:
     assert tuned.record.latency_s == pytest.approx(min(map(pretended_s, set(bench.measured) - set(lucky))))
 
 
+@pytest.mark.system
 def test_a_search_goes_on_as_if_it_had_not_ended(tmp_path: Path) -> None:
     # Finals say the opposite of first times: what a strategy is told again must be what it was told at first.
     whole, parts = (PretendedBench(pretended_s, lambda s: 0.003 - pretended_s(s)) for _ in range(2))
@@ -178,6 +179,7 @@ def test_a_small_space_is_exhausted(store: Store, method: str) -> None:
     assert tuned.record.schedule == min(everything, key=pretended_s)
 
 
+@pytest.mark.system
 def test_a_time_limit_ends_a_search_that_then_goes_on(store: Store) -> None:
     def slow(schedule: Schedule) -> float:
         time.sleep(0.02)
