@@ -93,7 +93,7 @@ SEARCHES: Final = (
 LONG: Final = (
     "test_cli", "test_space", "test_seeding", "test_search_algorithms", "test_store_repair", "test_relax_modules",
     "test_store_hostile", "test_store_damage", "test_tvm_call", "test_store_processes", "test_bench_searches",
-    "test_measurable", "test_once", "test_server", "test_cli_files",
+    "test_measurable", "test_once", "test_server", "test_cli_files", "test_tvm_vector_math", "test_tvm_refusals",
 )  # fmt: skip
 """Files that take several seconds: begun early, so that no process works alone at the end."""
 
