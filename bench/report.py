@@ -103,6 +103,11 @@ def text_from_report(report: Report) -> str:
     return "\n".join([*lines, *report.notes])
 
 
+def line_from_row(row: Row) -> str:
+    """A row alone, as soon as it is known: what is stopped later leaves it on the screen."""
+    return " ".join(filter(None, _cells(row)))
+
+
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     aligned = [
         cell.rjust(width) if column == 1 else cell.ljust(width)

@@ -20,10 +20,10 @@ from ..spec.errors import SpecError
 from ..store.machine import this_machine
 from ..store.records import utc_now
 from .contenders import Contender, available_peers
-from .report import Report
+from .report import Report, line_from_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from .report import Row
 
@@ -131,7 +131,7 @@ def open_ground(options: Options, say: Callable[[str], None]) -> Iterator[Ground
 def run_suite(name: str, options: Options, say: Callable[[str], None]) -> Report:
     """Runs a suite; SpecError where there is none of that name, MeasureError where it cannot be measured.
 
-    `say` gets a line for people whenever something begins.
+    `say` gets a line for people whenever something begins, and each row as soon as it is known.
     """
     if name not in SUITES:
         raise SpecError(f"unknown suite {name!r}; allowed: {', '.join(SUITES)}")
@@ -141,7 +141,7 @@ def run_suite(name: str, options: Options, say: Callable[[str], None]) -> Report
         for peer in ground.peers:
             if peer.searches and name not in SEARCHING:
                 ground.note(f"{peer.name} searches for minutes; it takes part in {' and '.join(SEARCHING)} alone")
-        rows: tuple[Row, ...] = tuple(module.run(ground))
+        rows: tuple[Row, ...] = tuple(_told(module.run(ground), say))
         notes = tuple(ground.notes)
     if options.quick:
         rows = tuple(attrs.evolve(row, bar=None) for row in rows)
@@ -156,6 +156,12 @@ def run_suite(name: str, options: Options, say: Callable[[str], None]) -> Report
         rows=rows,
         notes=notes,
     )
+
+
+def _told(rows: Iterable[Row], say: Callable[[str], None]) -> Iterator[Row]:
+    for row in rows:
+        say(f"= {line_from_row(row)}")
+        yield row
 
 
 def versions() -> dict[str, str]:
