@@ -13,6 +13,7 @@ read. A line that is wrong is left out, with what depends on it, and all others 
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import attrs
@@ -24,6 +25,7 @@ from ..spec.convert import structure, unstructure
 from ..spec.errors import SpecError
 from ..spec.files import opened
 from ..spec.json_text import MAX_BYTES, compact_json, read_json
+from ..spec.outline import outline_from_json
 from ..spec.printable import check_text
 from ..spec.schedule import Schedule
 from ..spec.strict_cattrs import described
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..spec.json_text import Json
+    from ..spec.outline import Outline
 
 Kind = TypeVar("Kind")
 
@@ -160,6 +163,24 @@ def read_bundle(path: str | Path, fault: Callable[[SpecError], None]) -> Iterato
         else:
             if entry is not None:
                 yield entry
+
+
+def outlines_in(path: str | Path) -> tuple[Outline, ...]:
+    """The outlines of the tasks of a bundle, in order, nothing else of which is read; wrong lines are passed over.
+
+    SpecError where the file as a whole cannot be read.
+    """
+    found: list[Outline] = []
+    for number, line in enumerate(_lines(path), start=1):
+        if number == 1:
+            _check_header(read_json(line))
+        elif b'"task"' in line:
+            with contextlib.suppress(SpecError):
+                value = read_json(line)
+                if isinstance(value, dict) and "task" in value:
+                    _, content = upgraded({"task": value["task"]}, value.get("spec", 1))
+                    found.append(outline_from_json(content["task"]))
+    return tuple(dict.fromkeys(found))
 
 
 def _lines(path: str | Path) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""A folder of spec files as a layer: read only, found by content and never by name; what a file says is a claim."""
+"""A folder of spec files and bundles as a layer: read only, found by content; what a file says is a claim."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..spec.json_text import read_json
 from ..spec.outline import Outline, outline_from_json, outline_of
 from ..spec.rename import schedule_from_canonical, schedule_to_canonical
 from ..spec.spec_file import SpecFile, content_from_json, load_spec, text_from_file
-from .claims import record_from_claim
+from .claims import record_from_claim, spec_from_record
 from .keys import machine_key, protocol_key, task_key
 from .recent import best_of
 from .records import Record, united
@@ -33,20 +33,25 @@ logger = logging.getLogger("autosched.store")
 MOST_FILES: Final = 10_000
 """Files looked at in one folder; the first by name where there are more."""
 
+MOST_BUNDLE_BYTES: Final = 16 * 2**20
+"""A larger bundle is for ``autosched import``: this one is read by every process that looks a task of it up."""
+
 
 @attrs.define
 class _File:
-    """What is known of a file since it had this stamp; None where it holds no spec."""
+    """What is known of a file since it had this stamp: outlines of its tasks, none where it holds no spec."""
 
     stamp: tuple[int, int]
-    outline: Outline | None
-    spec: SpecFile | None = None
+    outlines: tuple[Outline, ...]
+    is_bundle: bool = False
+    specs: tuple[SpecFile, ...] | None = None
 
 
 class SpecFiles:
-    """The spec files of a folder and of those in it, as they are now; links to folders and hidden ones are left out.
+    """The spec files and bundles of a folder and of those in it, as they are now; no links to folders, no hidden ones.
 
-    Files that hold no spec are logged once and passed over; a folder that is not there is empty.
+    Files that hold no spec, and wrong lines of bundles, are logged once and passed over; a folder that is not there is
+    empty.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -88,51 +93,68 @@ class SpecFiles:
         return near_in_files(self, task, machine, most)
 
     def status(self) -> str:
-        count = sum(1 for _ in self.outlines())
-        return f"{count} spec file{'s' * (count != 1)}"
+        kinds = [self._known[path].is_bundle for path in dict.fromkeys(path for path, _ in self.outlines())]
+        bundles, files = sum(kinds), len(kinds) - sum(kinds)
+        text = f"{files} spec file{'s' * (files != 1)}"
+        return f"{text}, {bundles} bundle{'s' * (bundles != 1)}" if bundles else text
 
     def put(self, record: Record) -> None:
         """Nothing: who writes these files does so on purpose, with ``autosched tune -o`` or ``autosched export``."""
 
     def specs(self, task: Task) -> Iterator[SpecFile]:
-        """The specs of a task, by path."""
+        """The specs of a task, by path; those of one bundle in its order."""
         wanted, key = outline_of(task), task_key(task)
-        for path, outline in self.outlines():
-            if outline == wanted:
-                spec = self.spec(path)
-                if spec is not None and task_key(spec.task) == key:
-                    yield spec
+        for path in [path for path, outline in self.outlines() if outline == wanted]:
+            yield from (spec for spec in self.specs_in(path, wanted) if task_key(spec.task) == key)
 
     def outlines(self) -> Iterator[tuple[str, Outline]]:
-        """Path and outline of every file that looks like a spec."""
+        """Path and outline of everything that looks like the task of a spec; of a bundle each outline once."""
         for path, stamp in _listed(self.folder):
             known = self._known.get(path)
             if known is None or known.stamp != stamp:
-                known = self._known[path] = _File(stamp, self._outline(path))
-            if known.outline is not None:
-                yield path, known.outline
+                known = self._known[path] = self._glance(path, stamp)
+            for outline in known.outlines:
+                yield path, outline
 
-    def spec(self, path: str) -> SpecFile | None:
-        """The spec in one of the files that were listed, checked; None, logged once, where it is none after all."""
+    def specs_in(self, path: str, outline: Outline) -> tuple[SpecFile, ...]:
+        """The checked specs of such tasks in one of the files that were listed; what is wrong is logged once."""
         known = self._known[path]
-        if known.spec is None:
+        if known.specs is None:
             try:
-                known.spec = load_spec(path)
+                known.specs = self._bundled(path) if known.is_bundle else (load_spec(path),)
             except SpecError as error:
-                known.outline = None
+                known.specs, known.outlines = (), ()
                 self._warn(path, error)
-        return known.spec
+        return tuple(spec for spec in known.specs if outline_of(spec.task) == outline)
 
-    def _outline(self, path: str) -> Outline | None:
+    def _glance(self, path: str, stamp: tuple[int, int]) -> _File:
+        """What a file is, and of which tasks."""
         try:
-            _, content = content_from_json(read_json(text_from_file(path)))
-            return outline_from_json(content.get("task"))
+            try:
+                _, content = content_from_json(read_json(text_from_file(path)))
+                return _File(stamp, (outline_from_json(content.get("task")),))
+            except SpecError:
+                from .bundle import is_bundle, outlines_in  # here: few projects have one, and it reads all of a record
+
+                if not is_bundle(path):
+                    raise
+                if stamp[1] > MOST_BUNDLE_BYTES:
+                    message = f"it has {stamp[1]} bytes, a folder's bundles have {MOST_BUNDLE_BYTES} at most"
+                    raise SpecError(f"{message}; give it to autosched import") from None
+                return _File(stamp, outlines_in(path), is_bundle=True)
         except SpecError as error:
             self._warn(path, error)
-            return None
+            return _File(stamp, ())
 
-    def _warn(self, path: str, error: SpecError) -> None:
-        logger.warning("%s %s: %s is passed over: %s", self.name, self.folder, Path(path).name, error)
+    def _bundled(self, path: str) -> tuple[SpecFile, ...]:
+        """What a bundle says of schedules that are counted, as spec files would."""
+        from .bundle import read_bundle
+
+        entries = read_bundle(path, lambda error: self._warn(path, error, "a line of "))
+        return tuple(spec_from_record(entry) for entry in entries if isinstance(entry, Record) and entry.counted)
+
+    def _warn(self, path: str, error: SpecError, part: str = "") -> None:
+        logger.warning("%s %s: %s%s is passed over: %s", self.name, self.folder, part, Path(path).name, error)
 
     def _claims(self, task: Task) -> Iterator[Record]:
         """The record of each claim that has a sample, in the names of `task`."""
@@ -149,7 +171,7 @@ def _in_names_of(task: Task, spec: SpecFile) -> Schedule:
 
 
 def _listed(folder: Path) -> list[tuple[str, tuple[int, int]]]:
-    """Path and stamp (time of change, size) of each file that ends in .json, by path."""
+    """Path and stamp (time of change, size) of each file that ends in .json or .jsonl, by path."""
     found: list[tuple[str, tuple[int, int]]] = []
     waiting = [str(folder)]
     while waiting and len(found) < MOST_FILES:
@@ -157,7 +179,7 @@ def _listed(folder: Path) -> list[tuple[str, tuple[int, int]]]:
             with os.scandir(waiting.pop()) as entries:
                 visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
             waiting += [entry.path for entry in reversed(visible) if entry.is_dir(follow_symlinks=False)]
-            files = [entry for entry in visible if entry.name.endswith(".json") and entry.is_file()]
+            files = [entry for entry in visible if entry.name.endswith((".json", ".jsonl")) and entry.is_file()]
             found += [(entry.path, (stat.st_mtime_ns, stat.st_size)) for entry in files for stat in (entry.stat(),)]
         except OSError:  # not there, or not for this user
             continue

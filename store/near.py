@@ -71,8 +71,9 @@ def _sibling_keys(task: Task, machine: Machine) -> Iterator[str]:
 def near_in_files(files: SpecFiles, task: Task, machine: Machine, most: int) -> tuple[Near, ...]:
     """The nearest claims of a folder of spec files; a file without claims counts as one of this machine."""
     wanted = outline_of(task)
-    alike = sorted((unlikeness(wanted, outline), path) for path, outline in files.outlines())[:_READ]
-    specs = [spec for _, path in alike if (spec := files.spec(path)) is not None]
+    found = [(unlikeness(wanted, outline), path, outline) for path, outline in files.outlines()]
+    alike = sorted(found, key=lambda entry: entry[:2])[:_READ]
+    specs = [spec for _, path, outline in alike for spec in files.specs_in(path, outline)]
     entries = [(spec.task, claim.machine) for spec in specs for claim in spec.claims]
     return nearest(task, machine, [*entries, *((spec.task, machine) for spec in specs if not spec.claims)], most)
 

@@ -12,8 +12,10 @@ from autosched.spec.claim import Claim
 from autosched.spec.errors import StoreError
 from autosched.spec.schedule import Schedule
 from autosched.spec.spec_file import SpecFile, save_spec
+from autosched.store import files as files_module
 from autosched.store import layers as layers_module
 from autosched.store import near as near_module
+from autosched.store.exporting import export_store
 from autosched.store.files import SpecFiles
 from autosched.store.layers import MARKER, Layers, project_folder
 from autosched.store.records import CLAIMED
@@ -151,6 +153,58 @@ def test_files_are_found_by_content_and_followed(project: Path, caplog: pytest.L
     assert files.schedules(gemm()) == (tiled(factor=16),), "a file that changed is read again"
     (project / "deep" / "any name.json").unlink()
     assert files.schedules(gemm()) == ()
+
+
+@pytest.mark.parametrize("name", ["all.jsonl", "all.json"])
+def test_bundles_are_read_as_files_are(store: Store, project: Path, name: str) -> None:
+    best = record(timed(0.002), schedule=tiled(factor=16))
+    store.put(best)
+    store.put(record(timed(0.003)))
+    store.put(record(timed(0.001), schedule=tiled(factor=4), machine=OTHER_MACHINE))
+    store.put(record(failed=failed(), schedule=tiled(factor=32)))
+    other = record(timed(0.004), task=gemm(extent=32), schedule=tiled(extent=32))
+    store.put(other)
+    export_store(store, project / name, everything=True)
+    save_spec(spec(0.009, factor=2), project / "one.json")
+    elsewhere = Layers(store=Store(project.parent / "elsewhere"), project=project)
+    found = elsewhere.best(gemm("XYZpqr"), MACHINE)
+    assert found is not None
+    assert (found.layer, found.match, found.record.origin) == ("project", "exact", CLAIMED)
+    assert found.record.schedule == tiled("XYZpqr", 16)
+    assert found.record.latency_s == best.latency_s
+    found = elsewhere.best(gemm(extent=32), MACHINE)
+    assert found is not None
+    assert found.record.schedule == other.schedule
+    files = SpecFiles("project", project)
+    assert set(files.schedules(gemm())) == {tiled(factor=f) for f in (2, 4, 8, 16)}, "none that failed"
+    assert files.status() == "1 spec file, 1 bundle"
+    assert len(files.near(gemm(threads=1), MACHINE, 5)) == 3
+
+
+def test_wrong_lines_of_a_bundle_are_told_once(
+    store: Store, project: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put(record(timed(0.001)))
+    store.put(record(timed(0.002), schedule=tiled(factor=16)))
+    path = project / "all.jsonl"
+    export_store(store, path, everything=True)
+    lines = path.read_text().splitlines()
+    (number,) = (n for n, line in enumerate(lines) if '"factors":[1,16]' in line or '"factors":[4,16]' in line)
+    lines[number] = lines[number].replace(",16]", ",17]")
+    path.write_text("\n".join([*lines, '{"task": {}}', "{"]))
+    files = SpecFiles("project", project)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert files.schedules(gemm()) == (tiled(),)
+    told = [line.partition(": a line of all.jsonl is passed over: ")[2] for line in caplog.messages]
+    places = (f"line {number + 1}.record.schedule", f"line {len(lines) + 1}.task", f"line {len(lines) + 2}")
+    assert len(told) == len(places)
+    assert all(line.startswith(place) for line, place in zip(told, places, strict=True))
+    caplog.clear()
+    monkeypatch.setattr(files_module, "MOST_BUNDLE_BYTES", 100)
+    with caplog.at_level(logging.WARNING):
+        assert SpecFiles("project", project).schedules(gemm()) == ()
+    assert "a folder's bundles have 100 at most; give it to autosched import" in caplog.text
 
 
 def test_a_schedule_that_does_not_fit_is_passed_over(project: Path, caplog: pytest.LogCaptureFixture) -> None:
