@@ -227,12 +227,16 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
 def _edges(nest: StageNest, cut: Sequence[str], lanes: int) -> float:
     """What the vectors at the edges of cut loops, done element by element, make of the time: half of their elements."""
     steps = {loop.name: loop.extent for loop in nest.loops}
-    return math.prod(1 + (lanes / 2 - 1) / steps[name] for name in cut)
+    return math.prod(1 + max(0.0, lanes / 2 - 1) / steps[name] for name in cut)
 
 
 def _walks_its_output(nest: StageNest, out: Access) -> bool:
-    """True where the innermost loop writes one element behind the other: LLVM makes vectors of it."""
-    return bool(nest.loops) and out.stride(nest.loops[-1].name) == 1
+    """True where the innermost loop writes one element behind the other: LLVM makes vectors of it.
+
+    Also around a few steps that are unrolled and write each into a row of its own.
+    """
+    around = innermost_serial(nest)
+    return around is not None and out.stride(around.parts[-1].name) == 1
 
 
 def _intrinsic_cycles(nest: StageNest, accesses: Sequence[Access], intrinsic: Intrinsic, hardware: Hardware) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..spec.dtypes import size_bytes
 from ..spec.guards import is_guarded
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from ..spec.workload import Stage
     from .hardware import Hardware
+
+MOST_PHASES: Final = 4
 
 
 def plain_nest(
@@ -29,7 +31,8 @@ def plain_nest(
 
     The last axis becomes the vector where every read that moves with it is contiguous in it and nothing is guarded;
     a reduction runs outside of it. Where no vector divides the whole of it, the last one skips its tail, unless
-    `skip_tails` is False.
+    `skip_tails` is False. Where a read takes each second element along it and the others along another axis, that one
+    is unrolled inside: a whole line is read, and the compiler parts it.
     """
     extents = dict(local or stage.extents)
     spatial = [axis.name for axis in stage.axes]
@@ -55,6 +58,10 @@ def plain_nest(
         if width > 1:
             bind.append(BindLoop(loop=vector, to="vectorize"))
         order = [*spatial, *reduce, vector]
+    elif not reduce and (phase := _phase(stage, extents)) is not None:
+        spatial.remove(phase)
+        bind.append(BindLoop(loop=phase, to="unroll"))
+        order = [*spatial, phase]
     if at is None:
         parallel = parallel_bind(spatial, extents, hardware.threads, stage.points)
         if parallel is not None:
@@ -68,6 +75,17 @@ def _is_vector(stage: Stage, axis: str) -> bool:
     if is_guarded(stage) or len(stage.outputs) != 1:
         return False
     return all(axis not in read.axes or axis in read.contiguous for read in reads_of(stage))
+
+
+def _phase(stage: Stage, extents: Mapping[str, int]) -> str | None:
+    """The axis whose steps lie between those of the last one: of ``X[i * 2 + p]`` along i that of p, if it has two."""
+    last = stage.axes[-1].name if stage.axes else ""
+    for read in reads_of(stage):
+        step = read.strides.get(last, 0)
+        between = [axis for axis in read.contiguous if 1 < extents[axis] == step <= MOST_PHASES]
+        if between:
+            return between[0]
+    return None
 
 
 def _width(extent: int, lanes: int, *, skip_tails: bool) -> int:

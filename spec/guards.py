@@ -1,4 +1,4 @@
-"""Which loops are cut where a condition on vectors changes, so that all vectors but those at the edges are whole."""
+"""Which loops are cut where a condition changes, so that all vectors but those at the edges are whole."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _CUT: Final = ("serial", "parallel")
 """What loops that are cut may be; unrolled ones are cut as they are unrolled."""
+_LONG: Final = 4
+"""Copies of a body in a loop: more are not written out once more for each end of it."""
 
 
 def is_guarded(stage: Stage) -> bool:
@@ -27,13 +29,20 @@ def cut_loops(nest: StageNest) -> tuple[str, ...]:
 
     before: ``for ko in 13: vectorize ki in 16: Y[ko * 16 + ki] = ... if ko * 16 + ki < 200``
     after: ``for ko in 12: vectorize ki in 16: Y[ko * 16 + ki] = ...``, then the last step with its condition.
-    Of a vector that a condition divides, the compiler makes single elements.
+    Of a vector that a condition divides, the compiler makes single elements. Of a loop without a condition it makes
+    vectors by itself: where a map has none, its innermost loop is cut by what the body says of that loop alone.
     """
-    vector = nest.vector
-    if vector is None or vector.extent == 1:
-        return ()
-    lanes = vector.parts[-1].name
     loops = [loop for loop in nest.bound if loop.to in _CUT and len(loop.parts) == 1 and loop.extent > 1]
+    vector = nest.vector
+    if not loops:
+        return ()
+    if vector is None or vector.extent == 1:
+        last, within = loops[-1].name, [loop for loop in nest.bound if loop.to == "unroll" or loop.extent == 1]
+        if nest.stage.reduce or math.prod(loop.extent for loop in within) > _LONG:
+            return ()
+        alone = {last, *(loop.name for loop in within)}
+        return (last,) if any(last in names <= alone for names in _guards(nest)) else ()
+    lanes = vector.parts[-1].name
     found: dict[str, None] = {}
     for names in _conditions(nest):
         inside = [loop.name for loop in loops if loop.name in names]
@@ -48,6 +57,11 @@ def _conditions(nest: StageNest) -> Iterator[frozenset[str]]:
     for split in nest.nest.splits:
         if split.tail == "predicate" and math.prod(split.factors) > extents[split.axis]:
             yield frozenset(split.into)
+    yield from _guards(nest)
+
+
+def _guards(nest: StageNest) -> Iterator[frozenset[str]]:
+    """The loops in each comparison of the body."""
     if is_guarded(nest.stage):
         guards = (node for body in nest.body for node in walk(body) if isinstance(node, If))
         yield from (axes_in(test) for guard in guards for test in walk(guard.cond) if isinstance(test, Compare))

@@ -35,9 +35,17 @@ class Recut:
     clamps: Mapping[Expr, Expr] = attrs.field(factory=dict)
 
 
-def recut(axes: Sequence[IterAxis], fuses: Sequence[Fuse], splits: Sequence[Split], *, clamp: bool) -> Recut:
+def recut(
+    axes: Sequence[IterAxis],
+    fuses: Sequence[Fuse],
+    splits: Sequence[Split],
+    *,
+    clamp: bool,
+    order: Sequence[str] = (),
+) -> Recut:
     """Applies `fuses`, then `splits`, to `axes`; with `clamp`, surplus points of an axis stand for some true ones.
 
+    `order` is that of the new axes in memory, where it is known: of pieces out of their order no block is a vector.
     Raises SpecError, with a path, for unknown or repeated names and for factors that do not fit.
     """
     if not fuses and not splits:
@@ -64,7 +72,8 @@ def recut(axes: Sequence[IterAxis], fuses: Sequence[Fuse], splits: Sequence[Spli
         if math.prod(found.factors) > axis.extent:
             padded.append((whole, axis.extent))
             if clamp:
-                inner = 1 if axis.name in of_runs else math.prod(found.factors[1:])
+                is_apart = axis.name in of_runs or _is_turned(found.into[1:], order)
+                inner = 1 if is_apart else math.prod(found.factors[1:])
                 clamped = _kept_inside(whole, axis.extent, inner)
                 clamps[clamped], whole = whole, clamped
         value[axis.name] = whole
@@ -73,6 +82,12 @@ def recut(axes: Sequence[IterAxis], fuses: Sequence[Fuse], splits: Sequence[Spli
     _check_names(new_axes)
     old_in_new = {name: substitute(expr, value) for name, expr in fused_old_in_new.items()}
     return Recut(axes=tuple(new_axes), old_in_new=old_in_new, new_in_old=digits, padded=tuple(padded), clamps=clamps)
+
+
+def _is_turned(pieces: Sequence[str], order: Sequence[str]) -> bool:
+    """True where `order` has pieces of an axis in another order than theirs."""
+    places = [order.index(piece) for piece in pieces if piece in order]
+    return places != sorted(places)
 
 
 def _kept_inside(whole: Expr, extent: int, inner: int) -> Expr:

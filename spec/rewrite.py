@@ -220,7 +220,7 @@ def _packed(stage: Stage, staging: Pack, seen: Workload) -> tuple[Stage, Stage]:
     if len(staging.dims) != len(buffer.shape):
         raise SpecError(f"{len(staging.dims)} names for the {len(buffer.shape)} dimensions of {buffer.name!r}", "dims")
     dims = tuple(IterAxis(name=n, extent=e) for n, e in zip(staging.dims, buffer.shape, strict=True))
-    cut = recut(dims, (), staging.splits, clamp=True)
+    cut = recut(dims, (), staging.splits, clamp=True, order=staging.order)
     axes = _ordered(cut.axes, staging.order)
     body = Load(buffer.name, tuple(cut.old_in_new[name] for name in staging.dims))
     staged = Stage(

@@ -76,7 +76,16 @@ def _simplify_compare(op: str, a: Expr, b: Expr, facts: Facts) -> Expr:
         return TRUE
     if (opposite and opposite[0] <= low and high <= opposite[1]) or (op == "eq" and (low > 0 or high < 0)):
         return FALSE
-    return Compare(op, a, b)
+    return Compare(op, _past_bound(op, a, b), b)
+
+
+def _past_bound(op: str, a: Expr, b: Expr) -> Expr:
+    """``e`` for ``min(e, 9)`` in ``min(e, 9) < 5``: a bound beyond what it is compared with decides nothing."""
+    match a, b:
+        case Binary("min", inside, Const("index", most)), Const("index", other):
+            beyond = int(most) - int(other)
+            return inside if beyond > 0 or (beyond == 0 and op in ("lt", "ge")) else a
+    return a
 
 
 def _simplify_logic(node: Logic, facts: Facts) -> Expr:
