@@ -92,6 +92,32 @@ def test_conditions_that_a_vector_does_not_move_cut_nothing() -> None:
     assert loops_cut(schedule, task) == {"Y": ()}
 
 
+def test_the_innermost_loop_of_a_map_without_vectors_is_cut() -> None:
+    """By conditions on that loop alone, and on what is unrolled inside of it; the compiler makes its vectors then."""
+    task = padded(30)
+    assert loops_cut(Schedule(), task) == {"Y": ("j",)}
+    assert_lowers_correctly(Schedule(), task)
+
+    def in_steps(last: int, to: str) -> Schedule:
+        split = Split(
+            axis="j", into=("o", "p"), factors=(-(-33 // last), last), tail="none" if 33 % last == 0 else "pad"
+        )
+        return Schedule(nests=(Nest(stage="Y", splits=(split,), bind=(BindLoop(loop="p", to=to),)),))
+
+    unrolled = in_steps(3, "unroll")
+    assert loops_cut(unrolled, task) == {"Y": ("o",)}
+    assert_lowers_correctly(unrolled, task)
+    assert loops_cut(in_steps(11, "unroll"), task) == {"Y": ()}, "too long to be written out three times"
+    assert loops_cut(in_steps(3, "serial"), task) == {"Y": ()}, "what is left would differ from step to step"
+
+
+def test_a_sum_of_guarded_values_is_not_cut() -> None:
+    x = builder.placeholder((20,), name="X")
+    k = builder.reduce_axis(3, "k")
+    y = builder.compute((20,), lambda j: builder.sum(builder.if_then_else(j + k < 20, x[j + k], 0.0), axis=k), name="Y")
+    assert loops_cut(Schedule(), task_of([x, y])) == {"Y": ()}
+
+
 def test_what_is_cut_is_said_in_the_program() -> None:
     text = lower(Schedule(nests=(vector_of("Y", "j", 3, 8, order=("i", "o", "v")),)), doubled(21)).mod.script()
     assert text.count("pragma_loop_partition_hint") == 1

@@ -154,6 +154,15 @@ def simple(text, **extents):
         ("ji >= 32 or jo < 2", "jo < 2"),
         ("not ji < 32", "bool(0)"),
         ("X[(jo * 32 + ji) // 32, 0 * ji]", "X[jo, 0]"),
+        ("min(ji, 20) < 18", "ji < 18"),
+        ("min(ji, 20) < 20", "ji < 20"),
+        ("min(ji, 20) >= 20", "ji >= 20"),
+        ("min(ji, 20) > 19", "ji > 19"),
+        ("min(ji, 20) == 3", "ji == 3"),
+        ("min(ji, 20) <= 20", "bool(1)"),
+        ("min(ji, 20) == 20", "min(ji, 20) == 20"),
+        ("min(ji, 20) != 20", "min(ji, 20) != 20"),
+        ("X[min(ji, 20)] if min(ji, 20) < 18 else 0", "X[ji] if ji < 18 else 0"),
     ],
 )
 def test_what_is_simplified(text, expected):

@@ -17,7 +17,9 @@ from autosched.search.hardware import hardware_from_machine
 from autosched.search.layouts import most_promising, vector_layouts
 from autosched.search.space import MAX_SKETCHES, PROMISING, Space
 from autosched.spec.check import check_schedule
-from autosched.spec.schedule import Accumulate, Reindex
+from autosched.spec.expr import Binary, walk
+from autosched.spec.guards import cut_loops
+from autosched.spec.schedule import Accumulate, Inline, Reindex
 from autosched.spec.task import Task
 from autosched.spec.testing import workloads
 from autosched.spec.testing_lowering import assert_lowers_correctly, assert_rewrites_correctly
@@ -163,6 +165,22 @@ def test_grouped_channels_share_their_inputs():
 def test_strided_windows_are_read_in_phases():
     space = Space(get_task("depthwise_conv2d", threads=2, N=1, C=4, H=34, W=34, R=3, S=3, stride=2), AVX512)
     assert "conv: vectors along w, rows h, windows of X in 2 phases" in [sketch.text for sketch in space.sketches]
+
+
+@pytest.mark.parametrize("length", [56, 60])
+def test_a_line_that_is_copied_in_phases_is_read_once(length: int) -> None:
+    """Also where the windows run past the padding: what is read there is zero already."""
+    task = get_task("depthwise_conv2d", N=1, C=8, H=length, W=length, R=3, S=3, stride=2, padding=1, threads=2)
+    space = Space(task, AVX2)
+    number = next(n for n, sketch in enumerate(space.sketches) if "in 2 phases" in sketch.text)
+    found = [space.candidate(point) for point in space.neighbours(space.standard_point(number))]
+    candidate = next(each for each in found if each is not None and Inline(stage="pad") in each.schedule.stagings)
+    nest = check_schedule(candidate.schedule, task).by_stage["pad.windows"]
+    *_, line, phase = (loop for loop in nest.bound if loop.extent > 1)
+    assert (phase.to, phase.extent) == ("unroll", 2)
+    assert cut_loops(nest) == (line.name,)
+    assert not any(isinstance(node, Binary) and node.op == "min" for node in walk(nest.stage.body[0]))
+    assert_lowers_correctly(candidate.schedule, task)
 
 
 def test_a_fused_tile_over_rows_of_an_image_is_offered():
