@@ -24,6 +24,8 @@ LINE_ELEMENTS: Final = 16
 LLVM unrolls this loop with the tile's rows around it. Of 64 elements by 16 rows it makes blocks that run half as fast
 and take seconds to compile.
 """
+STEPS_A_PLACE: Final = 32
+"""Elements copied from a place along the source that took quotients and conditions to find."""
 
 
 def divisor_at_most(extent: int, limit: int) -> int:
@@ -71,14 +73,22 @@ def source_run(load: Load, shape: Sequence[int], extents: Mapping[str, int]) -> 
 
 
 def copy_nest(
-    stage: str, loops: Sequence[tuple[str, int]], tile: int, run: Sequence[str], *, threads: int, block: int
+    stage: str,
+    loops: Sequence[tuple[str, int]],
+    tile: int,
+    run: Sequence[str],
+    *,
+    threads: int,
+    block: int,
+    steady: str | None = None,
 ) -> Nest:
     """The nest of a staged read whose layout is `loops`, the last `tile` of them the tile's own rows and lanes.
 
     Where the innermost loop walks the source too, it is vectorized: as a whole, or where it may go past the source's
     end in pieces that divide `block`, the elements that stay together there, unless those are too few. Elsewhere the
     loops of `run` that make up about `LINE_ELEMENTS` go inside the tile, so that lines of the source are read whole
-    while the tile's lines are written.
+    while the tile's lines are written. Instead of a run, steps of `steady` may go there, an axis that has no part in
+    where else the source is read: quotients, remainders and conditions are worked out once for all of them.
     """
     extents = dict(loops)
     points = math.prod(extents.values())
@@ -88,9 +98,9 @@ def copy_nest(
         return _contiguous(stage, names, extents, piece, parallel_bind(outer, extents, threads, points))
     inner: list[str] = []
     splits: list[Split] = []
-    budget = LINE_ELEMENTS
+    budget = LINE_ELEMENTS if steady is None else STEPS_A_PLACE
     free = FreeNames(names)
-    for name in reversed(run):
+    for name in reversed(run if steady is None else (steady,)):
         if name not in outer or budget < 2:
             break
         piece = divisor_at_most(extents[name], budget)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ..spec.expr import Load, axes_in, loads
+from ..spec.expr import Axis, Load, axes_in, index, loads, substitute
+from ..spec.linear import facts_from_extents
 from ..spec.schedule import Accumulate, Bind, BindFused, BindLoop, Fuse, Nest, Partial, Reindex, Split, Staging
+from ..spec.simplify import simplify
 from .free_names import FreeNames
 from .layouts import Layout, batch_axes, length_of
 from .packing import copy_nest, divisor_at_most, parallel_bind, source_run
@@ -150,9 +152,16 @@ class _Tiling:
         staging = Reindex(
             stage=self.accumulator, reads=buffer, as_=name, order=tuple(loop for loop, _ in (*loops, *ends))
         )
-        run = self._run(load)
-        block = self._block(ends)
-        return staging, copy_nest(name, [*loops, *ends], len(ends), run, threads=self.threads, block=block)
+        nest = copy_nest(
+            name,
+            [*loops, *ends],
+            len(ends),
+            self._run(load),
+            threads=self.threads,
+            block=self._block(ends),
+            steady=self._steady(load),
+        )
+        return staging, nest
 
     def _block(self, ends: Sequence[tuple[str, int]]) -> int:
         """Elements of a copy's innermost loop that stay together where the tile goes past the end of its axis."""
@@ -161,6 +170,21 @@ class _Tiling:
         name, size = ends[-1]
         axes = self.layout.vector if name == self._pieces(self.vector)[1] else self.layout.rows
         return math.gcd(size, length_of(axes, self.stage))
+
+    def _steady(self, load: Load) -> str | None:
+        """Of a read that jumps along a fused run of axes, the longest reduce axis that is an index by itself."""
+        axes, extents = axes_in(load), self.stage.extents
+        facts, single = facts_from_extents(extents), {name: index(0) for name, steps in extents.items() if steps == 1}
+        indices = tuple(simplify(substitute(position, single), facts) for position in load.indices)
+        walked = source_run(Load(load.buffer, indices), self.workload.buffers[load.buffer].shape, extents)
+        if walked or not any(len(run) > 1 and {*run} & axes for run in (self.layout.vector, self.layout.rows)):
+            return None
+        alone = [
+            name
+            for name in self.reduce
+            if Axis(name) in indices and sum(name in axes_in(position) for position in indices) == 1
+        ]
+        return max(alone, key=lambda name: extents[name], default=None)
 
     def _run(self, load: Load) -> tuple[str, ...]:
         """The axes that walk the source of a staged read, tile axes under their inner piece's name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import attrs
 import pytest
@@ -180,6 +181,28 @@ def test_a_line_that_is_copied_in_phases_is_read_once(length: int) -> None:
     assert (phase.to, phase.extent) == ("unroll", 2)
     assert cut_loops(nest) == (line.name,)
     assert not any(isinstance(node, Binary) and node.op == "min" for node in walk(nest.stage.body[0]))
+    assert_lowers_correctly(candidate.schedule, task)
+
+
+@pytest.mark.parametrize(
+    ("window", "is_steady"),
+    [({"R": 3, "S": 3, "padding": 1}, True), ({"R": 1, "S": 1, "stride": 2}, True), ({}, False)],
+)
+def test_what_it_takes_to_find_a_place_is_done_once_for_several_channels(
+    window: dict[str, int], is_steady: bool
+) -> None:
+    """Along a run of rows an image with borders is read by quotients and conditions; whole, it is one line."""
+    args = {"N": 1, "C": 32, "H": 14, "W": 14, "K": 16, "R": 1, "S": 1, **window}
+    task = get_task("conv2d", threads=2, **args)
+    space = Space(task, AVX2)
+    (number, *_) = (
+        n for n, s in enumerate(space.sketches) if re.search(r"along h\*w, rows k, (X|pad)\b.*staged", s.text)
+    )
+    candidate = space.candidate(space.standard_point(number))
+    assert candidate is not None
+    by_stage = check_schedule(candidate.schedule, task).by_stage
+    innermost = next(by_stage[name] for name in ("pad.pack", "X.pack") if name in by_stage).loops[-1]
+    assert ((innermost.axis, innermost.extent) == ("c", 32)) == is_steady
     assert_lowers_correctly(candidate.schedule, task)
 
 
