@@ -141,10 +141,8 @@ def run_suite(name: str, options: Options, say: Callable[[str], None]) -> Report
         for peer in ground.peers:
             if peer.searches and name not in SEARCHING:
                 ground.note(f"{peer.name} searches for minutes; it takes part in {' and '.join(SEARCHING)} alone")
-        rows: tuple[Row, ...] = tuple(_told(module.run(ground), say))
+        rows: tuple[Row, ...] = tuple(_told(module.run(ground), options, say))
         notes = tuple(ground.notes)
-    if options.quick:
-        rows = tuple(attrs.evolve(row, bar=None) for row in rows)
     machine: Any = unstructure(this_machine())
     return Report(
         suite=name,
@@ -158,8 +156,9 @@ def run_suite(name: str, options: Options, say: Callable[[str], None]) -> Report
     )
 
 
-def _told(rows: Iterable[Row], say: Callable[[str], None]) -> Iterator[Row]:
-    for row in rows:
+def _told(rows: Iterable[Row], options: Options, say: Callable[[str], None]) -> Iterator[Row]:
+    for each in rows:
+        row = attrs.evolve(each, bar=None) if options.quick else each
         say(f"= {line_from_row(row)}")
         yield row
 

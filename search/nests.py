@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .hardware import Hardware
 
 MOST_PHASES: Final = 4
+"""Rows into which the elements of a line are parted in one step at most."""
 
 
 def plain_nest(
@@ -78,7 +79,7 @@ def _is_vector(stage: Stage, axis: str) -> bool:
 
 
 def _phase(stage: Stage, extents: Mapping[str, int]) -> str | None:
-    """The axis whose steps lie between those of the last one: of ``X[i * 2 + p]`` along i that of p, if it has two."""
+    """The axis whose steps fill those of the last one: of ``X[i * 3 + p]`` along i that of p, if it has three."""
     last = stage.axes[-1].name if stage.axes else ""
     for read in reads_of(stage):
         step = read.strides.get(last, 0)

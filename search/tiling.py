@@ -174,10 +174,11 @@ class _Tiling:
     def _steady(self, load: Load) -> str | None:
         """Of a read that jumps along a fused run of axes, the longest reduce axis that is an index by itself."""
         axes, extents = axes_in(load), self.stage.extents
+        if not any(len(run) > 1 and {*run} & axes for run in (self.layout.vector, self.layout.rows)):
+            return None
         facts, single = facts_from_extents(extents), {name: index(0) for name, steps in extents.items() if steps == 1}
         indices = tuple(simplify(substitute(position, single), facts) for position in load.indices)
-        walked = source_run(Load(load.buffer, indices), self.workload.buffers[load.buffer].shape, extents)
-        if walked or not any(len(run) > 1 and {*run} & axes for run in (self.layout.vector, self.layout.rows)):
+        if source_run(Load(load.buffer, indices), self.workload.buffers[load.buffer].shape, extents):
             return None
         alone = [
             name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +22,7 @@ from .recent import best_of
 from .records import Record, united
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
     from ..spec.claim import Machine, Protocol
     from ..spec.schedule import Schedule
@@ -44,7 +45,7 @@ class _File:
     stamp: tuple[int, int]
     outlines: tuple[Outline, ...]
     is_bundle: bool = False
-    specs: tuple[SpecFile, ...] | None = None
+    specs: Mapping[Outline, Sequence[SpecFile]] | None = None
 
 
 class SpecFiles:
@@ -112,46 +113,42 @@ class SpecFiles:
         for path, stamp in _listed(self.folder):
             known = self._known.get(path)
             if known is None or known.stamp != stamp:
-                known = self._known[path] = self._glance(path, stamp)
+                known = self._known[path] = self._looked_at(path, stamp)
             for outline in known.outlines:
                 yield path, outline
 
-    def specs_in(self, path: str, outline: Outline) -> tuple[SpecFile, ...]:
+    def specs_in(self, path: str, outline: Outline) -> Sequence[SpecFile]:
         """The checked specs of such tasks in one of the files that were listed; what is wrong is logged once."""
         known = self._known[path]
         if known.specs is None:
-            try:
-                known.specs = self._bundled(path) if known.is_bundle else (load_spec(path),)
-            except SpecError as error:
-                known.specs, known.outlines = (), ()
-                self._warn(path, error)
-        return tuple(spec for spec in known.specs if outline_of(spec.task) == outline)
+            known.specs = self._read(path, known)
+        return known.specs.get(outline, ())
 
-    def _glance(self, path: str, stamp: tuple[int, int]) -> _File:
-        """What a file is, and of which tasks."""
+    def _read(self, path: str, known: _File) -> Mapping[Outline, Sequence[SpecFile]]:
+        """The checked specs of a file by their outlines; of one that holds none after all nothing is left."""
+        found: dict[Outline, list[SpecFile]] = {}
         try:
-            try:
-                _, content = content_from_json(read_json(text_from_file(path)))
-                return _File(stamp, (outline_from_json(content.get("task")),))
-            except SpecError:
-                from .bundle import is_bundle, outlines_in  # here: few projects have one, and it reads all of a record
+            for spec in self._bundled(path) if known.is_bundle else (load_spec(path),):
+                found.setdefault(outline_of(spec.task), []).append(spec)
+        except SpecError as error:
+            known.outlines = ()
+            self._warn(path, error)
+            return {}
+        return found
 
-                if not is_bundle(path):
-                    raise
-                if stamp[1] > MOST_BUNDLE_BYTES:
-                    message = f"it has {stamp[1]} bytes, a folder's bundles have {MOST_BUNDLE_BYTES} at most"
-                    raise SpecError(f"{message}; give it to autosched import") from None
-                return _File(stamp, outlines_in(path), is_bundle=True)
+    def _looked_at(self, path: str, stamp: tuple[int, int]) -> _File:
+        try:
+            return _glance(path, stamp)
         except SpecError as error:
             self._warn(path, error)
             return _File(stamp, ())
 
-    def _bundled(self, path: str) -> tuple[SpecFile, ...]:
+    def _bundled(self, path: str) -> Iterator[SpecFile]:
         """What a bundle says of schedules that are counted, as spec files would."""
         from .bundle import read_bundle
 
         entries = read_bundle(path, lambda error: self._warn(path, error, "a line of "))
-        return tuple(spec_from_record(entry) for entry in entries if isinstance(entry, Record) and entry.counted)
+        return (spec_from_record(entry) for entry in entries if isinstance(entry, Record) and entry.counted)
 
     def _warn(self, path: str, error: SpecError, part: str = "") -> None:
         logger.warning("%s %s: %s%s is passed over: %s", self.name, self.folder, part, Path(path).name, error)
@@ -163,6 +160,22 @@ class SpecFiles:
             for claim in spec.claims:
                 if claim.samples_s and claim.protocol.threads == task.threads:
                     yield record_from_claim(task, schedule, claim)
+
+
+def _glance(path: str, stamp: tuple[int, int]) -> _File:
+    """What a file is, and of which tasks; SpecError where it is neither spec nor bundle, or too large a bundle."""
+    try:
+        _, content = content_from_json(read_json(text_from_file(path)))
+        return _File(stamp, (outline_from_json(content.get("task")),))
+    except SpecError:
+        from .bundle import is_bundle, outlines_in  # here: few projects have one, and it reads all of a record
+
+        if not is_bundle(path):
+            raise
+    if stamp[1] > MOST_BUNDLE_BYTES:
+        message = f"it has {stamp[1]} bytes, a folder's bundles have {MOST_BUNDLE_BYTES} at most"
+        raise SpecError(f"{message}; give it to autosched import")
+    return _File(stamp, outlines_in(path), is_bundle=True)
 
 
 def _in_names_of(task: Task, spec: SpecFile) -> Schedule:

@@ -235,7 +235,7 @@ def test_the_doctor_says_what_was_saved_and_lost(whole: Path, tmp_path: Path) ->
 def test_one_changed_byte_never_gives_a_wrong_value(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     template: Path = request.getfixturevalue(kind)
     rng = random.Random(20)
-    for number, flip in enumerate(random_flips(template, 4, rng)):
+    for number, flip in enumerate(random_flips(template, 6, rng)):
         folder = copy(template, tmp_path / str(number))
         apply(flip, folder)
         found = store_flips.outcome(folder)

@@ -29,8 +29,12 @@ POINTS = 1 << 16
 LAST_BITS = {"exp": 1, "sigmoid": 2, "tanh": 2, "erf": 6}
 ENDS = (np.nan, np.inf, -np.inf, 0.0, 88.72283, 88.72284, 1e38, -1e38, -87.4, -100.0, -103.9, -104.1, 1e-40, -1e-40)
 
-SPLIT = (Split(axis="i", into=("o", "u", "v"), factors=(2, 4, 8)),)
-IN_VECTORS = (BindLoop(loop="u", to="unroll"), BindLoop(loop="v", to="vectorize"))
+IN_VECTORS = Nest(
+    stage="Y",
+    splits=(Split(axis="i", into=("o", "u", "v"), factors=(2, 4, 8)),),
+    order=("o", "u", "v"),
+    bind=(BindLoop(loop="u", to="unroll"), BindLoop(loop="v", to="vectorize")),
+)
 
 
 def task_of(name: str, dtype: str = "float32") -> Task:
@@ -111,7 +115,7 @@ def test_no_function_is_called_for_each_element(name: str) -> None:
 )
 def test_in_larger_expressions(expression: str, dtype: str) -> None:
     task = elementwise(expression, dtype)
-    for nests in ((), (Nest(stage="Y", splits=SPLIT, order=("o", "u", "v"), bind=IN_VECTORS),)):
+    for nests in ((), (IN_VECTORS,)):
         assert_lowers_correctly(Schedule(nests=nests), task)
 
 
@@ -125,10 +129,10 @@ def test_in_larger_expressions(expression: str, dtype: str) -> None:
     ],
 )
 def test_what_would_take_long_to_compile_stays_a_call(expression: str, calls: set[str]) -> None:
-    task, nest = elementwise(expression), Nest(stage="Y", splits=SPLIT, order=("o", "u", "v"), bind=IN_VECTORS)
-    text = module_from_plan(check_schedule(Schedule(nests=(nest,)), task)).script()
+    task, schedule = elementwise(expression), Schedule(nests=(IN_VECTORS,))
+    text = module_from_plan(check_schedule(schedule, task)).script()
     assert set(re.findall(r"T\.(exp|tanh|erf|sigmoid|log)\(", text)) == calls
-    assert_lowers_correctly(Schedule(nests=(nest,)), task)
+    assert_lowers_correctly(schedule, task)
 
 
 def test_where_sums_may_be_reordered_functions_stay() -> None:
