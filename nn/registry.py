@@ -17,10 +17,10 @@ from ..spec.builder import Tensor
 from ..spec.check_task import check_constants
 from ..spec.cores import available_cores
 from ..spec.errors import SpecError
+from ..spec.near_words import did_you_mean
 from ..spec.task import Argument, OperatorCall, Option, Target, Task, ValueRange, target_from_value
 from ..spec.workload import Workload
 from .arguments import Kind, Parameter, Value
-from .near_words import did_you_mean
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints

@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 from ..spec.errors import SpecError
-from .near_words import did_you_mean
+from ..spec.near_words import did_you_mean
 
 FLEXTENSOR: Final = "flextensor110"
 """The cases of the paper's figures, in its twelve groups: ``flextensor110/C2D/yolo3``."""

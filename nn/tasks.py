@@ -17,11 +17,11 @@ import attrs
 from ..spec import builder
 from ..spec.cores import available_cores
 from ..spec.errors import AutoschedError, SpecError
+from ..spec.near_words import did_you_mean
 from ..spec.schedule import Schedule
 from ..spec.spec_file import SpecFile, load_spec
 from ..spec.task import Task as SpecTask
 from ..spec.task import target_from_value
-from .near_words import did_you_mean
 from .registry import get_task
 
 if TYPE_CHECKING:

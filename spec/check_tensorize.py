@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Final
 
 from .backwards import divides_backwards
 from .errors import SpecError
 from .expr_text import text_from_expr
 from .intrinsics import INTRINSICS, is_had, needs_text, target_features
+from .near_words import nearest
 from .tensorized import intrinsic_of, misplaced, operands_of
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ def check_tensorized(plan: Plan, nest: StageNest) -> None:
         return
     intrinsic = intrinsic_of(nest)
     if intrinsic is None:
-        close = difflib.get_close_matches(chosen.intrinsic, INTRINSICS, n=1)
+        close = nearest(chosen.intrinsic, INTRINSICS)
         here = [one.name for one in INTRINSICS.values() if plan.target.kind == one.kind]
-        hint = f"did you mean {close[0]!r}?" if close else f"known for {plan.target.kind}: {', '.join(here) or 'none'}"
+        hint = f"did you mean {close!r}?" if close else f"known for {plan.target.kind}: {', '.join(here) or 'none'}"
         raise SpecError(f"no intrinsic {chosen.intrinsic!r}; {hint}", "tensorize.intrinsic")
     for rule in TENSORIZE_RULES:
         try:

@@ -6,7 +6,6 @@ A fast converter reads, a detailed one is asked again only to find the place of 
 
 from __future__ import annotations
 
-import difflib
 import marshal
 import types
 from collections.abc import Callable, Collection, Mapping
@@ -17,6 +16,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from .errors import SpecError, shortened
+from .near_words import nearest
 
 if TYPE_CHECKING:
     from cattrs.gen._consts import AttributeOverride
@@ -76,8 +76,8 @@ def check_keys(value: object, allowed: Collection[str], required: Collection[str
         raise unfit(value, f"an object with {listed}")
     for key in value:
         if key not in allowed:
-            close = difflib.get_close_matches(key, allowed, n=1)
-            meant = f"did you mean {close[0]!r}? Allowed" if close else "allowed"
+            close = nearest(key, allowed)
+            meant = f"did you mean {close!r}? Allowed" if close else "allowed"
             raise SpecError(f"unknown key {key[:60]!r}; {meant}: {listed}")
     for key in required:
         if key not in value:

@@ -199,10 +199,12 @@ class Layers:
 
     def project_schedules(self, task: Task) -> tuple[Schedule, ...]:
         """What the project's files say of a task, whatever they claim of it."""
+        folder = project_folder(self.project)
+        if folder is None:
+            return ()
         from .files import SpecFiles
 
-        folder = project_folder(self.project)
-        return () if folder is None else SpecFiles.of(PROJECT, folder).schedules(task)
+        return SpecFiles.of(PROJECT, folder).schedules(task)
 
     def share(self, record: Record) -> None:
         """Gives what was measured here to the layers around the store, which has it."""
