@@ -22,6 +22,7 @@ from ..spec.once import main_part
 from ..spec.tensorized import intrinsic_of
 from ..spec.workload import Output
 from .registers import accumulates_in_registers, innermost_serial, with_registers
+from .skipping import share_of_steps
 from .traffic import Traffic, latencies, leap_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ GUARD_CYCLES: Final = 0.25
 """For each element whose value a guard chooses: compared and blended in vectors, mostly."""
 COPY_LANES: Final = 4
 """Elements at a time, in copies that LLVM turns into vectors by itself."""
+SKIP_CYCLES: Final = 10.0
+"""For each step that may be left out: its condition, and a branch."""
 FULL: Final = 0.8
 """Part of a cache that is there for the data of a loop."""
 PAID: Final = (0.25, 0.5, 0.75, 0.5)
@@ -75,13 +78,14 @@ class _Place:
     """Where a stage runs: in loops of others, next to what the one it is attached to makes.
 
     `kept` tells of each cache whether it holds all buffers of the workload, `near` which buffers it holds from another
-    stage of the same step, or for one.
+    stage of the same step, or for one. `done` is the part of its steps that are not left out.
     """
 
     outer: tuple[BoundLoop, ...]
     made: tuple[Output, ...]
     kept: tuple[bool, ...]
     near: tuple[frozenset[str], ...]
+    done: float = 1.0
 
 
 def predict_s(plan: Plan, hardware: Hardware) -> float:
@@ -103,7 +107,8 @@ def stage_costs(plan: Plan, hardware: Hardware) -> tuple[StageCost, ...]:
     for nest in plan.nests:
         made = plan.by_stage[nest.at.stage].stage.outputs if nest.at is not None else ()
         held_near = near.get(nest.stage.name, (frozenset(),) * len(kept))
-        place = _Place(outer=tuple(outer_loops(plan, nest)), made=made, kept=kept, near=held_near)
+        done = share_of_steps(nest, plan.workload)
+        place = _Place(outer=tuple(outer_loops(plan, nest)), made=made, kept=kept, near=held_near, done=done)
         costs.append(_stage_cost(nest, accesses_of(nest, plan.workload), place, hardware))
     return tuple(costs)
 
@@ -151,12 +156,12 @@ def _stage_cost(nest: StageNest, accesses: tuple[Access, ...], place: _Place, ha
     repeats = 1
     for loop in outer:
         repeats *= loop.extent
-    cycles = repeats * _compute_cycles(nest, accesses, hardware)
+    cycles = repeats * (place.done * _compute_cycles(nest, accesses, hardware) + _skip_cycles(nest))
     from_l2, from_l3, from_memory = _traffic(nest, accesses, place, hardware, threads)
     leaps = [leap_of(access, nest) for access in accesses]
     share = threads * balance
     compute = cycles / share / hardware.hertz
-    l2 = repeats * sum(from_l2) / hardware.l2_bandwidth / share / hardware.hertz
+    l2 = place.done * repeats * sum(from_l2) / hardware.l2_bandwidth / share / hardware.hertz
     l3 = repeats * sum(from_l3) / hardware.l3_bandwidth / share / hardware.hertz
     memory = repeats * sum(from_memory) / hardware.memory_bandwidth / hardware.hertz
     l2 += repeats * latencies(leaps, from_l2) * hardware.l2_latency / share / hardware.hertz
@@ -222,6 +227,17 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
     if lanes == 1 and nest.stage.reducer is None and _walks_its_output(nest, out):
         cycles /= COPY_LANES
     return total / (copies * lanes) * cycles
+
+
+def _skip_cycles(nest: StageNest) -> float:
+    """What leaving steps out costs: a condition for each, and sums that go to memory and back where one is done."""
+    if nest.nest.skip is None:
+        return 0.0
+    place = nest.bound_position(nest.nest.skip)
+    steps = math.prod(loop.extent for loop in nest.bound[: place + 1] if loop.to != "unroll")
+    sums = math.prod(loop.extent for loop in nest.bound[place + 1 :] if not loop.reduce and loop.to != "serial")
+    vectors = sums / nest.vector.extent if nest.vector is not None else sums
+    return steps * (SKIP_CYCLES + vectors)
 
 
 def _edges(nest: StageNest, cut: Sequence[str], lanes: int) -> float:

@@ -11,10 +11,11 @@ from ..spec.dtypes import size_bytes
 from .layouts import Layout, batch_axes, length_of
 from .packing import divisor_at_most
 from .registers import needed_registers
+from .skipping import tap_axes
 from .structure import reads_of
 
 if TYPE_CHECKING:
-    from ..spec.workload import Stage
+    from ..spec.workload import Stage, Workload
     from .hardware import Hardware
 
 KnobValue: TypeAlias = int | bool | tuple[int, ...]
@@ -33,7 +34,7 @@ class Knob:
     values: tuple[KnobValue, ...]
 
 
-def tile_knobs(stage: Stage, layout: Layout, hardware: Hardware) -> list[Knob]:
+def tile_knobs(stage: Stage, layout: Layout, workload: Workload, hardware: Hardware) -> list[Knob]:
     """Every knob of a reduction in a layout: what may be chosen of its tile."""
     knobs = [Knob(name="tile", values=register_tiles(stage, layout, hardware))]
     if layout.partial:
@@ -56,6 +57,8 @@ def tile_knobs(stage: Stage, layout: Layout, hardware: Hardware) -> list[Knob]:
         knobs.append(Knob(name="batch_block", values=_powers(batch[-1].extent // hardware.threads, MOST_BATCH)))
     if hardware.threads > 1 and stage.points <= SMALL_POINTS:
         knobs.append(Knob(name="parallel", values=(True, False)))
+    if tap_axes(stage, layout, workload, hardware.lanes(size_bytes(stage.outputs[0].dtype))):
+        knobs.append(Knob(name="skip_padding", values=(False, True)))
     return knobs
 
 

@@ -43,7 +43,9 @@ class Tiles(Rule):
 
     def knobs(self, reduction: Reduction, layout: Layout | None, found: tuple[Knob, ...]) -> tuple[Knob, ...]:
         """Adds the numbers of a tile where there is a layout to tile."""
-        return found if layout is None else (*found, *tile_knobs(reduction.stage, layout, reduction.hardware))
+        if layout is None:
+            return found
+        return (*found, *tile_knobs(reduction.stage, layout, reduction.task.workload, reduction.hardware))
 
 
 class Together(Rule):

@@ -91,6 +91,8 @@ def _blocks(
         found["reduce_block"] = _reduce_block(stage, width * size, values["reduce_block"], hardware)
     if "unroll_reduce" in values:
         found["unroll_reduce"] = len(values["unroll_reduce"]) - 1
+    if "skip_padding" in values:
+        found["skip_padding"] = len(values["skip_padding"]) - 1
     return found
 
 

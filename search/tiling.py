@@ -18,6 +18,7 @@ from ..spec.simplify import simplify
 from .free_names import FreeNames
 from .layouts import Layout, batch_axes, length_of
 from .packing import copy_nest, divisor_at_most, parallel_bind, source_run
+from .skipping import tap_axes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ class Tile:
     `reduce_block` steps of the outermost reduce axis run before the next tile (0: all); `rotate` of the reduce axes go
     from the front to the end of the reduce order; `rows_outer` puts row blocks outside vector blocks;
     `batch_block` steps of the last axis beside both share what a block reads. Without `parallel`, one thread
-    does it all.
+    does it all. With `skip_padding`, taps over padding stand before the other reduce axes, and are left out there.
     """
 
     lanes: int
@@ -47,6 +48,7 @@ class Tile:
     unroll_reduce: bool = False
     parallel: bool = True
     batch_block: int = 1
+    skip_padding: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -233,6 +235,8 @@ class _Tiling:
         if 0 < tile.reduce_block < first:
             reduce_outer, kept = self._blocked(self.reduce[0], first, tile.reduce_block)
             reduce_inner = [*kept, *self.reduce[1:]]
+        taps = self._taps(reduce_inner)
+        reduce_inner = [*taps, *(loop for loop in reduce_inner if loop not in taps)]
         tail, binds = self._register_tile(reduce_inner)
         head: tuple[Bind, ...] = ()
         place = parallel[-1]
@@ -247,8 +251,17 @@ class _Tiling:
             order=(*parallel, *reduce_outer, *inside, *reduce_inner, *tail),
             bind=(*head, *binds),
             start=(reduce_outer or reduce_inner)[0],
+            skip=taps[-1] if taps else None,
         )
         return nest, inside[-1] if inside and not reduce_outer else place
+
+    def _taps(self, reduce_inner: Sequence[str]) -> list[str]:
+        """Of the loops of the reduction those whose steps over padding are left out, blocks of such an axis too."""
+        if not self.tile.skip_padding:
+            return []
+        taps = tap_axes(self.stage, self.layout, self.workload, self.tile.lanes)
+        pieces = {piece for split in self.splits if split.axis in taps for piece in split.into}
+        return [loop for loop in reduce_inner if loop in taps or loop in pieces]
 
     def _register_tile(self, reduce_inner: Sequence[str]) -> tuple[list[str], list[Bind]]:
         """The loops inside the reduction, and what they become."""

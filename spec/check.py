@@ -15,6 +15,7 @@ from .check_attached import (
     check_predicate_tails,
 )
 from .check_gpu import GPU_RULES, GpuRule, check_for_cpu
+from .check_skip import check_skip
 from .check_tensorize import check_intrinsics, check_tensorized
 from .check_workload import check_reduced_together
 from .dtypes import integer_bounds
@@ -275,6 +276,7 @@ RULES: Final[tuple[Rule, ...]] = (
     check_attached_producer,
     check_predicate_tails,
     check_tensorized,
+    check_skip,
 )
 """The rules of every target in the order they are tried."""
 

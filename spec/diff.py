@@ -274,6 +274,11 @@ def _nest(nest: StageNest, tokens: Tokens) -> Statements:
         # Of loops of one step the next inner one is meant, wherever they stand.
         token, text = next((_bound(bound, loops) for bound in inside if bound.extent > 1), ("", "the last loop"))
         said[(*key, "start")] = Statement(f"{place}, start", token, f"before {text}")
+    if nest.nest.skip is not None:
+        around = nest.bound[: nest.bound_position(nest.nest.skip) + 1]
+        steps = (_bound(bound, loops) for bound in reversed(around) if bound.extent > 1)
+        token, text = next(steps, ("", "the first loop"))
+        said[(*key, "skip")] = Statement(f"{place}, skip", token, f"steps of {text}")
     if nest.nest.tensorize is not None:
         done, name = nest.tensorized, nest.nest.tensorize.intrinsic
         value = f"{name} {' '.join(loops[loop.name] for loop in done)}"

@@ -353,9 +353,9 @@ class _Renaming:
             binds.append(_with(bind, fuse=parts, as_=as_))
         scope |= fused
         self.axes[nest.stage] = scope
-        start = None if nest.start is None else scope[nest.start]
+        start, skip = (None if loop is None else scope[loop] for loop in (nest.start, nest.skip))
         tensorize = nest.tensorize and _with(nest.tensorize, loop=scope[nest.tensorize.loop])
-        made = {"splits": splits, "order": order, "bind": tuple(binds), "start": start}
+        made = {"splits": splits, "order": order, "bind": tuple(binds), "start": start, "skip": skip}
         return _with(nest, stage=self.stages[nest.stage], align=align, tensorize=tensorize, **made)
 
     def placed(self, nest: Nest) -> Nest:

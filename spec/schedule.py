@@ -276,6 +276,11 @@ class Nest:
     `start` puts the start of a reduction before that loop; absent, it stays with the update.
     `unroll_limit` lets LLVM unroll inner loops up to that many steps. `tensorize` does the innermost ones by one
     intrinsic.
+    `skip` names a loop of a sum, at its start or inside: steps whose every product has a factor in padding add nothing
+    and are left out (what is infinite or no number there, times the zeros of padding, too).
+
+    before: ``for r: for c: Y[h] += pad[c, h + r] * W[c, r]``
+    after (skip r): ``for r: if h + r >= 1 and h + r < 15: for c: Y[h] += pad[c, h + r] * W[c, r]``
 
     On a GPU, `scope` says in which memory the stage's buffer is, or in which fragments, which only intrinsics of warps
     fill and read (in TVM: set_scope), `align` pads its layout, and
@@ -293,6 +298,7 @@ class Nest:
     at: At | None = None
     unroll_limit: int | None = None
     tensorize: Tensorize | None = None
+    skip: str | None = attrs.field(default=None, metadata={"since": 2})
     scope: str = attrs.field(default="global", metadata={"since": 2})
     align: Align | None = None
     ahead: int = attrs.field(default=0, metadata={"since": 2})

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from .check import check_schedule
 from .expr_text import text_from_expr
 from .gpu import limits_of
+from .zeros import step_tests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +79,9 @@ def _nest_lines(plan: Plan, nest: StageNest, depth: int = 0) -> Iterator[str]:
         if nest.nest.start == bound.name:
             yield from (f"{indent}{target} = {start}" for target, start in _starts(nest))
         yield f"{indent}{_loop_text(bound)}"
+        if nest.nest.skip == bound.name:
+            tests = step_tests(nest, plan.workload, bound.name)
+            yield f"{indent}{_INDENT}skip unless {' and '.join(map(text_from_expr, tests))}"
         done += len(bound.parts)
         for inner in plan.inside(nest.stage.name, done - 1):
             if not inner.consumer:

@@ -38,6 +38,7 @@ from .schedule import (
 from .staged_read import ways_to_read
 from .task import CPU, Task
 from .testing_gpu_schedules import drawn_for_gpu
+from .zeros import zero_tests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -83,6 +84,7 @@ def schedules(draw: Draw, task: Task | Workload, max_stagings: int = 3, *, check
         if checked:
             tries += [_nest(draw, rewritten, stage, nests, attach=False), Nest(stage=stage.name)]
         nests += _first_legal(rewritten, nests, tries) if checked else tries
+    nests = [_skipping(draw, rewritten, nest, nests, checked=checked) for nest in nests]
     schedule = Schedule(algorithm=algorithm, stagings=tuple(stagings), nests=tuple(nests))
     return _computed_once(draw, schedule, rewritten, task, checked=checked)
 
@@ -127,6 +129,20 @@ def _gathered(draw: Draw, workload: Workload) -> list[Nest]:
         plain = [Nest(stage=other.name, at=trial.at) for trial in trials]
         nests += _first_legal(workload, nests, [*trials, *plain])
     return nests
+
+
+def _skipping(draw: Draw, workload: Workload, nest: Nest, nests: Sequence[Nest], *, checked: bool) -> Nest:
+    """The nest, perhaps with the steps of a loop left out that add zeros alone; often where there are such steps."""
+    stage = workload.stage(nest.stage)
+    has_zeros = stage.reducer is not None and any(True for body in stage.body for _ in zero_tests(body, workload))
+    if not has_zeros and (checked or draw(st.integers(0, 15)) < 15):
+        return nest
+    fused = [bind.as_ for bind in nest.bind if isinstance(bind, BindFused)]
+    loops = draw(st.permutations([*(nest.order or stage.extents), *fused]))
+    tries = [attrs.evolve(nest, skip=loop) for loop in loops]
+    tries += [attrs.evolve(skipping, start=nest.order[0]) for skipping in tries if nest.order]
+    others = [other for other in nests if other is not nest]
+    return next(iter(_first_legal(workload, others, tries)), nest) if checked else tries[0]
 
 
 def _first_legal(workload: Workload, others: Sequence[Nest], trials: Sequence[Nest]) -> list[Nest]:

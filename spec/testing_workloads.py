@@ -53,7 +53,7 @@ NARROWER: Final[Mapping[str, tuple[str, ...]]] = {
 """Dtype of a computation → dtypes whose inputs it may also read, cast: each value is exact there."""
 
 _MAPPING_ROLES: Final[tuple[str, ...]] = ("spatial", "spatial", "pad", "backwards", "place", "gather")
-_REDUCING_ROLES: Final[tuple[str, ...]] = ("spatial", "spatial", "reduce", "window", "backwards")
+_REDUCING_ROLES: Final[tuple[str, ...]] = ("spatial", "spatial", "reduce", "window", "padded window", "backwards")
 
 
 @attrs.define
@@ -110,9 +110,9 @@ def workloads(
     arg-max, are int32 whatever is computed.
 
     Sums, products, extremes and arg-max over 1 to 3 axes, element-wise stages, padding (guarded loads), windows
-    ``h * s + r``, gathers, transposes, epilogues, buffers with several readers, inputs of narrower dtypes, several
-    outputs, of a stage too. The numbers stay comparable: no division by data, no place of an extreme among rounded
-    floats.
+    ``h * s + r``, of padding too, gathers, transposes, epilogues, buffers with several readers, inputs of narrower
+    dtypes, several outputs, of a stage too. The numbers stay comparable: no division by data, no place of an extreme
+    among rounded floats.
     """
     dtype = draw(st.sampled_from(dtypes))
     narrower = NARROWER.get(dtype, ())
@@ -203,9 +203,10 @@ def _read(draft: Draft, stage: StageDraft, source: Buffer, reduces: bool) -> Exp
         role = draft.draw(st.sampled_from(roles))
         if role == "window" and len(stage.reduce) < 3:
             indices.append(_window(draft, stage, extent))
-        elif role == "pad":
+        elif role == "pad" or (role == "padded window" and len(stage.reduce) < 3):
             before, after = draft.draw(st.integers(0, 2)), draft.draw(st.integers(0, 2))
-            axis = stage.axis(extent + before + after)
+            padded = extent + before + after
+            axis = stage.axis(padded) if role == "pad" else _window(draft, stage, padded)
             indices.append(Binary("sub", axis, index(before)))
             guards += [Compare("ge", axis, index(before)), Compare("lt", axis, index(extent + before))]
         elif role == "backwards":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import attrs
 import tvm
 
 from .backwards import truncated
@@ -16,13 +15,14 @@ from .check import check_schedule
 from .errors import LoweringError
 from .gpu import limits_of
 from .guards import cut_loops
-from .nest import Plan, StageNest
 from .once import PACK, main_part, pack_part
 from .schedule import BLOCKS, VTHREAD
 from .tensorized import intrinsic_of, warp_intrinsic
 from .tvm_features import with_attribute
 from .tvm_intrinsics import PRAGMA, llvm_call, llvm_functions
-from .tvm_names import blocks_of, buffer_of
+from .tvm_names import blocks_of
+from .tvm_skip import skipping_loop
+from .tvm_state import Lowering
 from .tvm_tensorize import Use, tensorized_loops
 from .tvm_wmma import warp_call, warp_fill
 from .tvm_write import primfunc_from_workload
@@ -30,51 +30,11 @@ from .tvm_write import primfunc_from_workload
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .nest import BoundLoop
+    from .nest import BoundLoop, Plan, StageNest
     from .schedule import Schedule
     from .task import Target, Task
     from .tvm_tensorize import Instructions
     from .workload import Workload
-
-
-@attrs.define
-class Lowering:
-    """The state of one lowering: TVM's schedule and the loops it has for each of ours, by stage and name.
-
-    `owners` has the stage of each block that is not called as its stage is: of a reduction that starts apart. `starts`
-    has the block that starts it.
-    """
-
-    plan: Plan
-    sch: Any
-    loops: dict[tuple[str, str], Any]
-    owners: dict[str, str] = attrs.field(factory=dict)
-    starts: dict[str, Any] = attrs.field(factory=dict)
-
-    def do(self, primitive: str, *args: Any, **options: Any) -> Any:
-        """Applies one of TVM's schedule primitives.
-
-        Past its run-time type checker, which takes longer than the primitives: 4 of 6 ms for a matrix product.
-        """
-        method = getattr(type(self.sch), primitive)
-        return getattr(method, "__wrapped__", method)(self.sch, *args, **options)
-
-    def block(self, nest: StageNest) -> Any:
-        """TVM's block of a stage."""
-        return self.do("get_sblock", nest.stage.name)
-
-    def buffers(self) -> dict[str, Any]:
-        """TVM's buffers by our names: those in other memories than the global one have other names there."""
-        found: dict[str, Any] = {}
-        blocks = blocks_of(self.sch.mod["main"].body)
-        for block in blocks:
-            name = str(block.name_hint)
-            if (nest := self.plan.by_stage.get(self.owners.get(name, name))) is not None:
-                outputs = zip(nest.stage.outputs, block.writes, strict=True)
-                found |= {output.name: buffer_of(region) for output, region in outputs}
-        inputs = [buffer_of(region) for block in blocks for region in block.reads]
-        found |= {str(buffer.name): buffer for buffer in inputs if str(buffer.name) not in found}
-        return found
 
 
 def lower(schedule: Schedule, task: Task | Workload) -> Any:
@@ -301,6 +261,17 @@ def cut_at_guards(state: Lowering) -> None:
             state.do("annotate", state.loops[nest.stage.name, name], CUT, 1)
 
 
+def skip_zeros(state: Lowering) -> None:
+    """Leaves out the steps of sums that add nothing but zeros of padding."""
+    for nest in state.plan.nests:
+        if nest.nest.skip is None:
+            continue
+        names = [bound.name for bound in nest.bound[: nest.bound_position(nest.nest.skip) + 1]]
+        loops = [state.sch.get_sref(state.loops[nest.stage.name, name]) for name in names]
+        new = skipping_loop(nest, state.plan.workload, [loop.stmt for loop in loops])
+        state.sch.state.replace(loops[-1], new, {})
+
+
 def tensorize_nests(state: Lowering) -> None:
     """Puts the call of an intrinsic in the place of the loops that it does."""
     used = [(nest, intrinsic) for nest in state.plan.nests if (intrinsic := intrinsic_of(nest)) is not None]
@@ -378,6 +349,7 @@ PASSES: Final[tuple[LowerPass, ...]] = (
     start_reductions,
     cut_at_guards,
     tensorize_nests,
+    skip_zeros,
 )
 """Every pass over TensorIR for a CPU, in order."""
 

@@ -90,7 +90,7 @@ def _block(use: Use, block: Any) -> Any:
     regions = {}
     for name in used:
         operand = operands[name]
-        where = written_indices(operand.load, nest.stage, axes, buffers, use.workload.index_dtype)
+        where = written_indices(operand.load, axes, buffers, use.workload.index_dtype)
         regions[name] = _region(buffers[operand.load.buffer], where, _touched(operand, intrinsic))
     matched = {name: _matched(name, region, intrinsic) for name, region in regions.items()}
     own = [buffers[operand.load.buffer] for operand in operands.values()]

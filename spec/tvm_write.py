@@ -17,7 +17,7 @@ intrinsics on short floats by way of float32.
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, reduce
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .backwards import divides_backwards
@@ -65,7 +65,7 @@ from .tvm_vector_math import in_vectors as vector_math
 from .tvm_vector_math import is_short
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .workload import Buffer, IterAxis, Stage, Workload
 
@@ -111,13 +111,16 @@ def _has_bfloat16(workload: Workload) -> bool:
     return any(isinstance(node, (Cast, Const)) and node.dtype == "bfloat16" for node in nodes)
 
 
-def written_indices(
-    load: Load, stage: Stage, axes: Mapping[str, Node], buffers: dict[str, Node], index_dtype: str
-) -> list[Node]:
-    """The indices of a load in a stage, with the variables that its axes have become."""
-    writer = _StageWriter(stage, buffers, index_dtype)
-    writer.axes = dict(axes)
+def written_indices(load: Load, axes: Mapping[str, Node], buffers: Mapping[str, Node], index_dtype: str) -> list[Node]:
+    """The indices of a load, with the variables that axes have become."""
+    writer = _ExprWriter(axes, index_dtype, buffers)
     return [writer.write(index) for index in load.indices]
+
+
+def written_condition(tests: Sequence[Expr], axes: Mapping[str, Node], index_dtype: str) -> Node:
+    """What holds where all of some tests do, at least one, with the variables that axes have become."""
+    writer = _ExprWriter(axes, index_dtype, {})
+    return reduce(prim.And, [writer.write(test) for test in tests])
 
 
 def _nest(stage: Stage, buffers: dict[str, Node], index_dtype: str, in_vectors: bool) -> Node:
@@ -148,15 +151,86 @@ def _integer(dtype: str, value: int) -> Node:
     return prim.IntImm(dtype, value)
 
 
-class _StageWriter:
+class _ExprWriter:
+    """Writes expressions: knows the variables of axes, the buffers that are loaded, and where accumulators are."""
+
+    def __init__(
+        self, axes: Mapping[str, Node], index_dtype: str, buffers: Mapping[str, Node], *, in_vectors: bool = False
+    ) -> None:
+        self.axes = axes
+        self.index_dtype = index_dtype
+        self.buffers = buffers
+        self.in_vectors = in_vectors
+
+    def accumulator(self, slot: int) -> Node:
+        """The accumulator number `slot`; only a stage has any."""
+        raise LoweringError(f"an accumulator, number {slot}, outside of a stage; check the workload first")
+
+    def integer(self, value: int) -> Node:
+        return _integer(self.index_dtype, value)
+
+    def write(self, node: Expr) -> Node:
+        """TVM's expression for `node`."""
+        match node:
+            case Axis(name):
+                return self.axes[name]
+            case Const(dtype, _):
+                return self.constant(node, self.index_dtype if dtype == INDEX else dtype)
+            case Load(buffer, indices):
+                return tirx.BufferLoad(self.buffers[buffer], [self.write(index) for index in indices])
+            case Acc(slot):
+                return self.accumulator(slot)
+            case Cast(dtype, value):
+                return prim.Cast(self.index_dtype if dtype == INDEX else dtype, self.write(value))
+            case Binary(op, a, b):
+                return BINARY_NODES[op](self.write(a), self.write(b))
+            case Compare(op, a, b):
+                return self.compare(op, self.write(a), self.write(b))
+            case Logic("not", (a,)):
+                return prim.Not(self.write(a))
+            case Logic(op, (a, b)):
+                return (prim.And if op == "and" else prim.Or)(self.write(a), self.write(b))
+            case Select(cond, then, otherwise):
+                return prim.Select(self.write(cond), self.write(then), self.write(otherwise))
+            case If(cond, then, otherwise):
+                value = self.write(then)
+                return call_node(_operator(IF_OP), [self.write(cond), value, self.write(otherwise)], value)
+            case Call(name, args):
+                return self.call(name, [self.write(arg) for arg in args], self.in_vectors and is_short(node))
+        raise LoweringError(f"{node!r} is no expression; check the workload first")
+
+    def constant(self, node: Const, dtype: str) -> Node:
+        if is_float(dtype):
+            # The shortest text of float32's greatest number is beyond it, which TVM refuses: round first.
+            return prim.FloatImm(dtype, round_to(dtype, float(node.text)))
+        return prim.IntImm(dtype, int(const_value(node)))
+
+    def compare(self, op: str, a: Node, b: Node) -> Node:
+        if dtype_of(a) == "bool":
+            a, b = prim.Cast("int8", a), prim.Cast("int8", b)
+        return COMPARE_NODES[op](a, b)
+
+    def call(self, name: str, args: list[Node], in_vectors: bool) -> Node:
+        dtype = dtype_of(args[0])
+        if name == "abs" and not is_float(dtype):
+            zero = prim.IntImm(dtype, 0)
+            return prim.Select(prim.GE(args[0], zero), args[0], prim.Sub(zero, args[0]))
+        if name in WIDENED.get(dtype, ()):
+            return prim.Cast(dtype, self.call(name, [prim.Cast("float32", arg) for arg in args], in_vectors))
+        if in_vectors and (arithmetic := vector_math(name, args[0], dtype)) is not None:
+            return arithmetic
+        if name == "fmod":
+            return BINARY_NODES["truncmod"](*args)
+        return call_node(_operator(OPS[name]), args, args[0])
+
+
+class _StageWriter(_ExprWriter):
     """Writes one stage: knows the variables of its axes and the buffers of the function."""
 
     def __init__(self, stage: Stage, buffers: dict[str, Node], index_dtype: str, in_vectors: bool = False) -> None:
+        axes = {name: scalar_var(f"v_{name}", index_dtype) for name in stage.extents}
+        super().__init__(axes, index_dtype, buffers, in_vectors=in_vectors)
         self.stage = stage
-        self.in_vectors = in_vectors
-        self.buffers = buffers
-        self.index_dtype = index_dtype
-        self.axes = {name: scalar_var(f"v_{name}", index_dtype) for name in stage.extents}
         self.at = [self.axes[axis.name] for axis in stage.axes]
         self.outputs = [buffers[output.name] for output in stage.outputs]
         self.by_handle = {handle_of(buffer): buffer for buffer in buffers.values()}
@@ -220,59 +294,6 @@ class _StageWriter:
     def store_list(self, values: list[Node]) -> list[Node]:
         return [stmts.BufferStore(buffer, value, self.at) for buffer, value in zip(self.outputs, values, strict=True)]
 
-    def integer(self, value: int) -> Node:
-        return _integer(self.index_dtype, value)
-
-    def write(self, node: Expr) -> Node:
-        """TVM's expression for `node`."""
-        match node:
-            case Axis(name):
-                return self.axes[name]
-            case Const(dtype, _):
-                return self.constant(node, self.index_dtype if dtype == INDEX else dtype)
-            case Load(buffer, indices):
-                return tirx.BufferLoad(self.buffers[buffer], [self.write(index) for index in indices])
-            case Acc(slot):
-                return tirx.BufferLoad(self.outputs[slot], self.at)
-            case Cast(dtype, value):
-                return prim.Cast(self.index_dtype if dtype == INDEX else dtype, self.write(value))
-            case Binary(op, a, b):
-                return BINARY_NODES[op](self.write(a), self.write(b))
-            case Compare(op, a, b):
-                return self.compare(op, self.write(a), self.write(b))
-            case Logic("not", (a,)):
-                return prim.Not(self.write(a))
-            case Logic(op, (a, b)):
-                return (prim.And if op == "and" else prim.Or)(self.write(a), self.write(b))
-            case Select(cond, then, otherwise):
-                return prim.Select(self.write(cond), self.write(then), self.write(otherwise))
-            case If(cond, then, otherwise):
-                value = self.write(then)
-                return call_node(_operator(IF_OP), [self.write(cond), value, self.write(otherwise)], value)
-            case Call(name, args):
-                return self.call(name, [self.write(arg) for arg in args], self.in_vectors and is_short(node))
-        raise LoweringError(f"stage {self.stage.name!r}: {node!r} is no expression; check the workload first")
-
-    def constant(self, node: Const, dtype: str) -> Node:
-        if is_float(dtype):
-            # The shortest text of float32's greatest number is beyond it, which TVM refuses: round first.
-            return prim.FloatImm(dtype, round_to(dtype, float(node.text)))
-        return prim.IntImm(dtype, int(const_value(node)))
-
-    def compare(self, op: str, a: Node, b: Node) -> Node:
-        if dtype_of(a) == "bool":
-            a, b = prim.Cast("int8", a), prim.Cast("int8", b)
-        return COMPARE_NODES[op](a, b)
-
-    def call(self, name: str, args: list[Node], in_vectors: bool) -> Node:
-        dtype = dtype_of(args[0])
-        if name == "abs" and not is_float(dtype):
-            zero = prim.IntImm(dtype, 0)
-            return prim.Select(prim.GE(args[0], zero), args[0], prim.Sub(zero, args[0]))
-        if name in WIDENED.get(dtype, ()):
-            return prim.Cast(dtype, self.call(name, [prim.Cast("float32", arg) for arg in args], in_vectors))
-        if in_vectors and (arithmetic := vector_math(name, args[0], dtype)) is not None:
-            return arithmetic
-        if name == "fmod":
-            return BINARY_NODES["truncmod"](*args)
-        return call_node(_operator(OPS[name]), args, args[0])
+    def accumulator(self, slot: int) -> Node:
+        """What is stored of the output number `slot` so far."""
+        return tirx.BufferLoad(self.outputs[slot], self.at)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 SPEC = Path(__file__).resolve().parent.parent / "spec"
 MODULES = (
-    "attach", "check", "check_attached", "check_gpu", "check_task", "check_tensorize", "check_workload", "claim",
-    "convert", "infer", "json_text", "layout", "nest", "once", "overflow", "printable", "region", "rewrite",
+    "attach", "check", "check_attached", "check_gpu", "check_skip", "check_task", "check_tensorize", "check_workload",
+    "claim", "convert", "infer", "json_text", "layout", "nest", "once", "overflow", "printable", "region", "rewrite",
     "schedule", "spec_file", "strict_cattrs", "workload",
 )  # fmt: skip
 MAKERS = {"SpecError", "unfit"}

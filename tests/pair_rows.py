@@ -290,6 +290,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("at: a fused loop", attaches_at_fused),
     Row("start", some_nest(lambda nest: nest.start is not None)),
     Row("start before a vectorized loop", some_nest(starts_before_vectors)),
+    Row("skip", some_nest(lambda nest: nest.skip is not None)),
     Row("unroll_limit", some_nest(lambda nest: nest.unroll_limit is not None)),
     *(Row(f"reducer {op}", reducer_is(op)) for op in ("sum", "prod", "min", "max", "custom")),
     Row("several outputs of a stage", some_stage(lambda stage: len(stage.outputs) > 1)),

@@ -111,6 +111,7 @@ nests = st.builds(
     start=st.none() | names,
     at=st.none() | st.builds(At, stage=names, loop=names),
     unroll_limit=st.none() | st.integers(0, 512),
+    skip=st.none() | names,
     tensorize=st.none() | st.builds(Tensorize, loop=names, intrinsic=names),
     scope=st.sampled_from(SCOPES),
     align=st.none() | st.builds(Align, axis=names, factor=st.integers(8, 64), offset=st.integers(0, 7)),

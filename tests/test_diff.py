@@ -113,7 +113,7 @@ def shortened(draw: st.DrawFn, schedule: Schedule) -> Schedule:
         return schedule
     number = draw(st.integers(0, len(schedule.nests) - 1))
     nest = schedule.nests[number]
-    word = draw(st.sampled_from(["bind", "start", "at", "unroll_limit", "order", "splits", "nest"]))
+    word = draw(st.sampled_from(["bind", "start", "skip", "at", "unroll_limit", "order", "splits", "nest"]))
     empty: Any = () if word in ("bind", "order", "splits") else None
     left = () if word == "nest" else (attrs.evolve(nest, **{word: empty}),)
     return attrs.evolve(schedule, nests=(*schedule.nests[:number], *left, *schedule.nests[number + 1 :]))

@@ -299,6 +299,7 @@ def _changed(**changes: Any) -> Schedule:
         _changed(start=None),
         _changed(at=At(stage="C", loop="i")),
         _changed(unroll_limit=16),
+        _changed(skip="k"),
         _changed(bind=SPEC.schedule.nests[1].bind[:1]),
         _changed(splits=(Split(axis="i", into=("io", "ii"), factors=(64, 16)), SPEC.schedule.nests[1].splits[1])),
         _changed(splits=SPEC.schedule.nests[1].splits[::-1]),
