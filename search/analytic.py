@@ -44,8 +44,10 @@ GUARD_CYCLES: Final = 0.25
 """For each element whose value a guard chooses: compared and blended in vectors, mostly."""
 COPY_LANES: Final = 4
 """Elements at a time, in copies that LLVM turns into vectors by itself."""
-SKIP_CYCLES: Final = 10.0
+SKIP_CYCLES: Final = 4.0
 """For each step that may be left out: its condition, and a branch."""
+SKIP_SUMS: Final = 0.25
+"""For each sum that goes to memory and back there: most of it goes on beside the next step."""
 FULL: Final = 0.8
 """Part of a cache that is there for the data of a loop."""
 PAID: Final = (0.25, 0.5, 0.75, 0.5)
@@ -237,7 +239,7 @@ def _skip_cycles(nest: StageNest) -> float:
     steps = math.prod(loop.extent for loop in nest.bound[: place + 1] if loop.to != "unroll")
     sums = math.prod(loop.extent for loop in nest.bound[place + 1 :] if not loop.reduce and loop.to != "serial")
     vectors = sums / nest.vector.extent if nest.vector is not None else sums
-    return steps * (SKIP_CYCLES + vectors)
+    return steps * (SKIP_CYCLES + SKIP_SUMS * vectors)
 
 
 def _edges(nest: StageNest, cut: Sequence[str], lanes: int) -> float:

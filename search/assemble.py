@@ -54,8 +54,9 @@ class StageChoice:
 class _Assembly:
     """The schedule being made, and the workload as its stagings leave it."""
 
-    def __init__(self, workload: Workload) -> None:
-        self.workload = workload
+    def __init__(self, task: Task) -> None:
+        self.workload = task.workload
+        self.constants = task.constants
         self.stagings: list[Staging] = []
         self.nests: dict[str, Nest] = {}
 
@@ -67,7 +68,7 @@ class _Assembly:
 
 def assemble(task: Task, choices: Mapping[str, StageChoice], hardware: Hardware) -> tuple[Schedule, Workload]:
     """The schedule in which each reduction is done as chosen, and the workload as its stagings leave it."""
-    made = _Assembly(task.workload)
+    made = _Assembly(task)
     _inline_maps(made)
     made.stage(*digit_stagings(made.workload))
     for stage in made.workload.stages:
@@ -121,7 +122,16 @@ def _tile(made: _Assembly, stage: Stage, choice: StageChoice, hardware: Hardware
     stage = _stage_windows(made, stage, choice)
     if choice.inline_producers:
         stage, choice = _inline_producers(made, stage, choice)
-    tiled = tiled_reduction(made.workload, stage, choice.layout, choice.tile, hardware.threads)  # type: ignore[arg-type] # as above
+    assert choice.layout is not None
+    assert choice.tile is not None
+    tile = choice.tile
+    steady = _from_constants(made.workload, made.constants)
+    made_once = {
+        name for name in choice.layout.staged if (own := made.workload.writer.get(name)) and own.name in steady
+    }
+    if made_once or {*choice.layout.staged} & {*made.constants}:
+        tile = attrs.evolve(tile, pack_inside=False)  # what no call has to compute is computed as a whole
+    tiled = tiled_reduction(made.workload, stage, choice.layout, tile, hardware.threads)
     made.stage(*tiled.stagings)
     for nest in tiled.nests:
         made.nests[nest.stage] = nest

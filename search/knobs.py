@@ -59,6 +59,8 @@ def tile_knobs(stage: Stage, layout: Layout, workload: Workload, hardware: Hardw
         knobs.append(Knob(name="parallel", values=(True, False)))
     if tap_axes(stage, layout, workload, hardware.lanes(size_bytes(stage.outputs[0].dtype))):
         knobs.append(Knob(name="skip_padding", values=(False, True)))
+    if layout.staged:
+        knobs.append(Knob(name="pack_inside", values=(False, True)))
     return knobs
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MOST: Final = 4
 """Candidates at most: the best of so many shapes, the nearest first."""
-_SWEEPS: Final = 2
+_SWEEPS: Final = 3
 """How often all knobs are set: one knob's value may show only when another's is right."""
 
 _SKETCHES: Final = 3

@@ -91,9 +91,20 @@ def _blocks(
         found["reduce_block"] = _reduce_block(stage, width * size, values["reduce_block"], hardware)
     if "unroll_reduce" in values:
         found["unroll_reduce"] = len(values["unroll_reduce"]) - 1
+    if "pack_inside" in values:
+        apart = {name: counts[name] // inner(name) for name in counts}
+        found["pack_inside"] = int(_comes_once(stage, layout, apart))
     if "skip_padding" in values:
         found["skip_padding"] = len(values["skip_padding"]) - 1
     return found
+
+
+def _comes_once(stage: Stage, layout: Layout, apart: Mapping[str, int]) -> bool:
+    """True where none of the parallel steps, so many along each group of axes, needs a piece of a staged read again."""
+    batch = batch_axes(stage, layout)
+    groups = {"vector_block": layout.vector, "row_block": layout.rows, "batch_block": tuple(a.name for a in batch[-1:])}
+    staged = [read for read in reads_of(stage) if read.buffer in layout.staged]
+    return all(apart[name] == 1 or {*axes} & read.axes for read in staged for name, axes in groups.items())
 
 
 def _reduce_block(stage: Stage, step_bytes: int, values: Sequence[int], hardware: Hardware) -> int:

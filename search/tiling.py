@@ -13,7 +13,7 @@ import attrs
 
 from ..spec.expr import Axis, Load, axes_in, index, loads, substitute
 from ..spec.linear import facts_from_extents
-from ..spec.schedule import Accumulate, Bind, BindFused, BindLoop, Fuse, Nest, Partial, Reindex, Split, Staging
+from ..spec.schedule import Accumulate, At, Bind, BindFused, BindLoop, Fuse, Nest, Partial, Reindex, Split, Staging
 from ..spec.simplify import simplify
 from .free_names import FreeNames
 from .layouts import Layout, batch_axes, length_of
@@ -21,7 +21,7 @@ from .packing import copy_nest, divisor_at_most, parallel_bind, source_run
 from .skipping import tap_axes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ..spec.workload import Stage, Workload
 
@@ -35,6 +35,7 @@ class Tile:
     from the front to the end of the reduce order; `rows_outer` puts row blocks outside vector blocks;
     `batch_block` steps of the last axis beside both share what a block reads. Without `parallel`, one thread
     does it all. With `skip_padding`, taps over padding stand before the other reduce axes, and are left out there.
+    With `pack_inside`, reads are staged by the piece that the next tiles need, before those, and not as a whole.
     """
 
     lanes: int
@@ -49,6 +50,7 @@ class Tile:
     parallel: bool = True
     batch_block: int = 1
     skip_padding: bool = False
+    pack_inside: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -94,16 +96,19 @@ class _Tiling:
         self.reduce = reduce[tile.rotate :] + reduce[: tile.rotate]
         self.accumulator = f"{stage.name}.acc"
         self.splits: list[Split] = []
+        self._cut_reduce: dict[str, int] = {}
+        self.outside: list[tuple[str, frozenset[str]]] = []
+        """The loops between the parallel one and the reduction, with the axes that they move."""
 
     def made(self) -> Tiled:
         """The whole of it."""
         stagings: list[Staging] = [self._accumulate()]
         nests: list[Nest] = []
-        for buffer in self.layout.staged:
-            staging, nest = self._staged_read(buffer)
-            stagings.append(staging)
-            nests.append(nest)
         nest, attach = self._accumulator_nest()
+        for buffer in self.layout.staged:
+            staging, copy = self._staged_read(buffer)
+            stagings.append(staging)
+            nests.append(copy)
         whole = len(self.layout.vector) == 1 and len(self.layout.rows) <= 1
         return Tiled(
             stagings=tuple(stagings),
@@ -154,16 +159,26 @@ class _Tiling:
         staging = Reindex(
             stage=self.accumulator, reads=buffer, as_=name, order=tuple(loop for loop, _ in (*loops, *ends))
         )
+        place = self._place(axes) if self.tile.pack_inside else None
+        if place is not None:
+            kept = dict(ends) | {axis.name: axis.extent for axis in self.stage.reduce} | self._cut_reduce
+            loops = [(loop, kept.get(loop, 1)) for loop, _ in loops]
         nest = copy_nest(
             name,
             [*loops, *ends],
             len(ends),
             self._run(load),
-            threads=self.threads,
+            threads=self.threads if place is None else 1,
             block=self._block(ends),
             steady=self._steady(load),
         )
-        return staging, nest
+        return staging, nest if place is None else attrs.evolve(nest, at=At(stage=self.accumulator, loop=place))
+
+    def _place(self, axes: Collection[str]) -> str | None:
+        """The loop at which a read that moves with `axes` is staged by the piece; None where pieces come again."""
+        moves = [bool(moved & {*axes}) for _, moved in self.outside]
+        last = max((number for number, does in enumerate(moves) if does), default=0)
+        return self.outside[last][0] if all(moves[1 : last + 1]) else None
 
     def _block(self, ends: Sequence[tuple[str, int]]) -> int:
         """Elements of a copy's innermost loop that stay together where the tile goes past the end of its axis."""
@@ -234,6 +249,7 @@ class _Tiling:
         first = self.stage.extents[self.reduce[0]]
         if 0 < tile.reduce_block < first:
             reduce_outer, kept = self._blocked(self.reduce[0], first, tile.reduce_block)
+            self._cut_reduce = {self.reduce[0]: divisor_at_most(first, tile.reduce_block)}
             reduce_inner = [*kept, *self.reduce[1:]]
         taps = self._taps(reduce_inner)
         reduce_inner = [*taps, *(loop for loop in reduce_inner if loop not in taps)]
@@ -245,6 +261,14 @@ class _Tiling:
             if len(parallel) > 1:
                 place = self.name("par")
                 head = (BindFused(fuse=tuple(parallel), as_=place, to="parallel"),)
+        of_rows, of_vector = frozenset(self.layout.rows), frozenset(self.layout.vector)
+        self.outside = [
+            (place, frozenset(self.stage.extents)),
+            *((loop, frozenset(self.reduce[:1])) for loop in reduce_outer),
+            *((loop, of_vector) for loop in inside if loop in vector_inner),
+            *((loop, frozenset(self.batch[-1:])) for loop in inside if loop in batch_inner),
+            *((loop, of_rows) for loop in inside if loop in row_inner),
+        ]
         nest = Nest(
             stage=self.accumulator,
             splits=tuple(self.splits),

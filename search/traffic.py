@@ -13,10 +13,10 @@ import attrs
 from ..spec.footprint import LINE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..spec.footprint import Access
-    from ..spec.nest import StageNest
+    from ..spec.nest import BoundLoop, StageNest
 
 LEAP_BYTES: Final = 4096
 """No prefetcher follows steps that are as long."""
@@ -24,6 +24,8 @@ WINDOW: Final = 160
 """Multiply-adds, with their loads, that a core looks ahead."""
 MOST_UNDER_WAY: Final = 5.0
 """Lines that it then waits for at a time."""
+MOST_STREAMS: Final = 16
+"""Rows, each a page or more from the next, that prefetchers follow at a time where all of them go on line by line."""
 
 
 class Traffic:
@@ -105,14 +107,24 @@ def leap_of(access: Access, nest: StageNest) -> Leap | None:
     """The leaps of an access from page to page; None where it makes none that matter."""
     inside = {loop.name: loop.extent for loop in nest.tensorized}
     work = 1.0
-    for loop in reversed(nest.outside):
+    for number, loop in reversed([*enumerate(nest.outside)]):
         step = access.least_stride(loop.parts[-1].name) * access.element_bytes
         if loop.to not in ("vectorize", "unroll") and loop.extent > 1 and step >= LEAP_BYTES:
+            if loop.extent <= MOST_STREAMS and _goes_on(access, nest.outside[:number], inside):
+                return None
             return Leap(lines=access.lines(inside), under_way=min(MOST_UNDER_WAY, max(1.0, WINDOW / work)))
         inside.update((part.name, part.extent) for part in loop.parts)
         if loop.to != "vectorize":
             work *= loop.extent
     return None
+
+
+def _goes_on(access: Access, around: Sequence[BoundLoop], inside: Mapping[str, int]) -> bool:
+    """True where the next loop outwards that moves an access goes on where it has come to in the loops `inside`."""
+    moving = (loop for loop in reversed(around) if loop.extent > 1 and access.moves_with(loop.parts[-1].name))
+    loop = next(moving, None)
+    reached = access.lines(inside) * LINE_BYTES
+    return loop is not None and access.stride(loop.parts[-1].name) * access.element_bytes <= reached
 
 
 def latencies(leaps: Sequence[Leap | None], amounts: Sequence[float]) -> float:

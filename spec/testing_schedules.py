@@ -138,7 +138,7 @@ def _skipping(draw: Draw, workload: Workload, nest: Nest, nests: Sequence[Nest],
     if not has_zeros and (checked or draw(st.integers(0, 15)) < 15):
         return nest
     fused = [bind.as_ for bind in nest.bind if isinstance(bind, BindFused)]
-    loops = draw(st.permutations([*(nest.order or stage.extents), *fused]))
+    loops = draw(st.permutations([*(nest.order or stage.extents), *fused, "no_such_loop"]))
     tries = [attrs.evolve(nest, skip=loop) for loop in loops]
     tries += [attrs.evolve(skipping, start=nest.order[0]) for skipping in tries if nest.order]
     others = [other for other in nests if other is not nest]

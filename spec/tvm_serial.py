@@ -16,12 +16,12 @@ from .tensorized import warp_intrinsic
 from .tvm_features import ATTRIBUTE
 from .tvm_lower import GPU_PASSES, lower_by, replace_loops, tensorize_warps
 from .tvm_names import SBlock, SBlockRealize, blocks_of, buffer_of, scope_of, stmts
-from .tvm_state import Lowering
 from .tvm_wmma import warp_loops
 
 if TYPE_CHECKING:
     from .nest import Plan
     from .tvm_lower import LowerPass
+    from .tvm_state import Lowering
 
 
 def serial_module(plan: Plan) -> tvm.IRModule:

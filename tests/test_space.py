@@ -198,12 +198,43 @@ def test_what_it_takes_to_find_a_place_is_done_once_for_several_channels(
     (number, *_) = (
         n for n, s in enumerate(space.sketches) if re.search(r"along h\*w, rows k, (X|pad)\b.*staged", s.text)
     )
-    candidate = space.candidate(space.standard_point(number))
+    whole = [int(knob.name != "conv/pack_inside") for knob in space.sketches[number].knobs]
+    point = (number, *(index * keeps for index, keeps in zip(space.standard_point(number)[1:], whole, strict=True)))
+    candidate = space.candidate(point)
     assert candidate is not None
     by_stage = check_schedule(candidate.schedule, task).by_stage
     innermost = next(by_stage[name] for name in ("pad.pack", "X.pack") if name in by_stage).loops[-1]
     assert ((innermost.axis, innermost.extent) == ("c", 32)) == is_steady
     assert_lowers_correctly(candidate.schedule, task)
+
+
+@pytest.mark.parametrize("constants", [(), ("W",)])
+def test_reads_are_packed_by_the_piece_before_the_tiles_that_need_it(constants: tuple[str, ...]) -> None:
+    """Inside of what the read moves with, outside of the rest; what no call computes is packed as a whole."""
+    args = {"N": 1, "C": 32, "H": 7, "W": 7, "K": 32, "R": 3, "S": 3, "padding": 1}
+    task = attrs.evolve(get_task("conv2d", threads=2, **args), constants=constants)
+    space = Space(task, AVX2)
+    number = next(n for n, s in enumerate(space.sketches) if s.text == "conv: vectors along k, rows h*w, W staged")
+    places = {knob.name: place for place, knob in enumerate(space.sketches[number].knobs, start=1)}
+    point = list(space.standard_point(number))
+    point[places["conv/reduce_block"]] = 2
+    point[places["conv/pack_inside"]] = 1
+    candidate = space.candidate(tuple(point))
+    assert candidate is not None
+    assert candidate.schedule.once == (("W.pack",) if constants else ())
+    by_stage = check_schedule(candidate.schedule, task).by_stage
+    at, host = by_stage["W.pack"].at, by_stage["conv.acc"]
+    if constants:
+        assert at is None
+    else:
+        assert at is not None
+        place = host.bound_position(at.loop)
+        serial = [bound.parts[0].axis for bound in host.bound[1 : place + 1] if bound.extent > 1]
+        inside = {loop.axis for loop in host.loops[host.position(at.loop) + 1 :]}
+        assert serial
+        assert {*serial} <= {"ko", "c"}
+        assert "ko" not in inside
+        assert_lowers_correctly(candidate.schedule, task)
 
 
 def test_a_fused_tile_over_rows_of_an_image_is_offered():
