@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from .cli_report import duration
 from .search.analytic import stage_costs
 from .search.hardware import hardware_from_machine
+from .search.skipping import share_of_steps
 from .spec.check import check_schedule
 from .spec.dtypes import size_bytes
 from .spec.footprint import accesses_of, outer_loops, register_tile, touched_bytes
@@ -82,6 +83,8 @@ def _notes(plan: Plan, nest: StageNest) -> Iterator[str]:
     for loop in (*outer, *nest.bound):
         steps *= loop.extent
     yield f"{steps} step{'s' * (steps != 1)}"
+    if nest.nest.skip is not None:
+        yield f"{share_of_steps(nest, plan.workload):.0%} of them done"
     if nest.copies > 1:
         yield f"{nest.copies} copies of the body"
     tile = {loop.name: loop.extent for loop in nest.loops if loop.name in register_tile(nest)}

@@ -24,6 +24,9 @@ LINE_ELEMENTS: Final = 16
 LLVM unrolls this loop with the tile's rows around it. Of 64 elements by 16 rows it makes blocks that run half as fast
 and take seconds to compile.
 """
+WHOLE_PIECE: Final = 256
+"""Elements side by side on both sides, from which on pieces are copied in the order of the source: prefetchers follow
+what is read, and what is written waits for nobody."""
 STEPS_A_PLACE: Final = 32
 """Elements copied from a place along the source that took quotients and conditions to find."""
 
@@ -81,6 +84,7 @@ def copy_nest(
     threads: int,
     block: int,
     steady: str | None = None,
+    source: Sequence[str] = (),
 ) -> Nest:
     """The nest of a staged read whose layout is `loops`, the last `tile` of them the tile's own rows and lanes.
 
@@ -88,7 +92,8 @@ def copy_nest(
     end in pieces that divide `block`, the elements that stay together there, unless those are too few. Elsewhere the
     loops of `run` that make up about `LINE_ELEMENTS` go inside the tile, so that lines of the source are read whole
     while the tile's lines are written. Instead of a run, steps of `steady` may go there, an axis that has no part in
-    where else the source is read: quotients, remainders and conditions are worked out once for all of them.
+    where else the source is read: quotients, remainders and conditions are worked out once for all of them. Loops
+    around pieces of `WHOLE_PIECE` elements and more follow `source`, its axes from the outermost.
     """
     extents = dict(loops)
     points = math.prod(extents.values())
@@ -117,8 +122,19 @@ def copy_nest(
         extents |= {pieces[0]: extents[name] // piece, pieces[1]: piece}
         inner.insert(0, pieces[1])
         break
+    outer = _as_the_source(outer, source, math.prod(extents[name] for name in (*ends, *inner)), extents)
     bind = parallel_bind(outer, extents, threads, points)
     return Nest(stage=stage, splits=tuple(splits), order=(*outer, *ends, *inner), bind=(bind,) if bind else ())
+
+
+def _as_the_source(loops: list[str], source: Sequence[str], piece: int, extents: Mapping[str, int]) -> list[str]:
+    """Loops around a `piece` in the order of the source, where pieces are large enough before that changes anything."""
+    ordered = [name for name in source if name in loops]
+    if len(ordered) < len(loops):
+        return loops
+    while ordered and ordered[-1] == loops[len(ordered) - 1]:
+        piece *= extents[ordered.pop()]
+    return loops if piece < WHOLE_PIECE else [*ordered, *loops[len(ordered) :]]
 
 
 def _contiguous(stage: str, names: Sequence[str], extents: Mapping[str, int], piece: int, bind: Bind | None) -> Nest:

@@ -171,6 +171,7 @@ class _Tiling:
             threads=self.threads if place is None else 1,
             block=self._block(ends),
             steady=self._steady(load),
+            source=self._dimensions(load),
         )
         return staging, nest if place is None else attrs.evolve(nest, at=At(stage=self.accumulator, loop=place))
 
@@ -203,6 +204,16 @@ class _Tiling:
             if Axis(name) in indices and sum(name in axes_in(position) for position in indices) == 1
         ]
         return max(alone, key=lambda name: extents[name], default=None)
+
+    def _dimensions(self, load: Load) -> tuple[str, ...]:
+        """The loops of a staged read in the order of its source's dimensions; tiles by their outer piece's name."""
+        named = {name: self._pieces(self.vector)[0] for name in self.layout.vector}
+        if self.row:
+            named |= {name: self._pieces(self.row)[0] for name in self.layout.rows}
+        ranks: dict[str, None] = {}
+        for position in load.indices:
+            ranks |= dict.fromkeys(named.get(name, name) for name in sorted(axes_in(position)))
+        return tuple(ranks)
 
     def _run(self, load: Load) -> tuple[str, ...]:
         """The axes that walk the source of a staged read, tile axes under their inner piece's name."""
