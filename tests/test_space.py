@@ -237,6 +237,24 @@ def test_reads_are_packed_by_the_piece_before_the_tiles_that_need_it(constants: 
         assert_lowers_correctly(candidate.schedule, task)
 
 
+@pytest.mark.parametrize(("op", "outer"), [("conv2d", ("ko", "c")), ("conv_transpose2d", ("c", "ko"))])
+def test_whole_pieces_are_copied_in_the_order_of_the_source(op: str, outer: tuple[str, str]) -> None:
+    """Weights lie by output channels, those of transposed convolutions by input channels; their taps stay together."""
+    space = Space(get_task(op, N=1, C=64, H=7, W=7, K=64, R=5, S=5, padding=2, threads=2), AVX2)
+    number = next(n for n, s in enumerate(space.sketches) if s.text == "conv: vectors along k, rows h*w, W staged")
+    values = {knob.name: knob.values for knob in space.sketches[number].knobs}
+    wanted = {"conv/tile": (8, 2, 1), "conv/pack_inside": False}
+    standard = space.standard_point(number)[1:]
+    point = [
+        values[name].index(wanted[name]) if name in wanted else index
+        for name, index in zip(values, standard, strict=True)
+    ]
+    candidate = space.candidate((number, *point))
+    assert candidate is not None
+    (nest,) = (nest for nest in candidate.schedule.nests if nest.stage == "W.pack")
+    assert nest.order[:2] == outer
+
+
 def test_a_fused_tile_over_rows_of_an_image_is_offered():
     space = Space(get_task("conv2d", threads=2, N=1, C=16, H=14, W=14, K=32, R=3, S=3, padding=1), AVX512)
     assert any("vectors along h*w, rows k" in sketch.text for sketch in space.sketches)
