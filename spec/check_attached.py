@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from .errors import SpecError
 from .expr import If, Load, axes_in, loads, walk
+from .linear import facts_from_extents, value_range
 from .parts import tiles
 
 if TYPE_CHECKING:
+    from .expr import Expr
     from .nest import Plan, StageNest
     from .workload import Stage
 
@@ -89,7 +91,7 @@ def _is_asked_for_whole(plan: Plan, nest: StageNest, reader: Stage, parent: Stag
     """True where no condition of a reader says which part of an attached producer it needs.
 
     TVM takes what is needed without conditions: as much where that is the whole of an axis, the same in every step, or
-    where the condition is of other axes.
+    where the condition is of other axes. Places outside of the axis count for nothing there: those inside are its ends.
     """
     outputs = {output.name for output in nest.stage.outputs}
     nodes = [node for body in reader.body for node in walk(body)]
@@ -99,6 +101,8 @@ def _is_asked_for_whole(plan: Plan, nest: StageNest, reader: Stage, parent: Stag
         for axis, index in zip(nest.stage.axes, load.indices, strict=True):
             axes = axes_in(index)
             if axes & asked and (axes & moving or not _is_whole(nest, axis.name)):
+                return False
+            if axes & asked and not _reaches_both_ends(index, axis.extent, reader):
                 return False
     return True
 
@@ -114,6 +118,12 @@ def _is_whole(nest: StageNest, axis: str) -> bool:
     """True where an attached stage runs over all of an axis in every step."""
     span = nest.box[axis]
     return not span.base and span.length == nest.stage.extents[axis]
+
+
+def _reaches_both_ends(index: Expr, extent: int, reader: Stage) -> bool:
+    """True where the values of an index begin at the start of a dimension or before, and end at its end or behind."""
+    low, high = value_range(index, facts_from_extents(reader.extents))
+    return low <= 0 and high >= extent - 1
 
 
 def _reads_under_condition(stage: Stage, buffers: set[str]) -> bool:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from .canonical import stage_order
 from .check_workload import check_workload
-from .dtypes import integer_bounds, is_float
+from .dtypes import UNSIGNED, integer_bounds, is_float
 from .errors import SpecError
 from .expr import (
     Acc,
@@ -203,7 +203,7 @@ def _read(draft: Draft, stage: StageDraft, source: Buffer, reduces: bool) -> Exp
         role = draft.draw(st.sampled_from(roles))
         if role == "window" and len(stage.reduce) < 3:
             indices.append(_window(draft, stage, extent))
-        elif role == "pad" or (role == "padded window" and len(stage.reduce) < 3):
+        elif role == "pad" or (role == "padded window" and len(stage.reduce) < 3 and draft.dtype not in UNSIGNED):
             before, after = draft.draw(st.integers(0, 2)), draft.draw(st.integers(0, 2))
             padded = extent + before + after
             axis = stage.axis(padded) if role == "pad" else _window(draft, stage, padded)

@@ -40,6 +40,8 @@ from .expr import (
     loads,
     walk,
 )
+from .guards import is_guarded
+from .linear import facts_from_extents, is_index, value_range
 from .reducers import COMBINE
 from .tvm_build import TVM_ERRORS, useful_line
 from .tvm_names import (
@@ -244,7 +246,7 @@ class _StageWriter(_ExprWriter):
         # The regions need the statements, and come from a block that is thrown away.
         draft = SBlock(iters, [], [], stage.name, update, init)
         reads, writes = get_sblock_read_write_region(draft, self.by_handle)
-        if any(map(divides_backwards, stage.body)):
+        if any(map(divides_backwards, stage.body)) or is_guarded(stage):
             reads = [self.region(read) for read in reads]
         loops = [scalar_var(axis.name, self.index_dtype) for axis in axes]
         nest = SBlockRealize(loops, True, SBlock(iters, reads, writes, stage.name, update, init))
@@ -257,9 +259,18 @@ class _StageWriter(_ExprWriter):
         for body in self.stage.body:
             for load in loads(body):
                 buffer = self.buffers[load.buffer]
-                if buffer.same_as(buffer_of(read)) and any(map(divides_backwards, load.indices)):
+                if buffer.same_as(buffer_of(read)) and (
+                    any(map(divides_backwards, load.indices)) or self.is_outside(load)
+                ):
                     return tirx.BufferRegion(buffer, [ir.Range(self.integer(0), extent) for extent in buffer.shape])
         return read
+
+    def is_outside(self, load: Load) -> bool:
+        """True for what no point reads: a condition keeps every index of a dimension out of it."""
+        facts = facts_from_extents(self.stage.extents)
+        shape = self.buffers[load.buffer].shape
+        ranges = [(value_range(i, facts), size) for i, size in zip(load.indices, shape, strict=True) if is_index(i)]
+        return any(high < 0 or low >= int(size) for (low, high), size in ranges)
 
     def iteration(self, axis: IterAxis, kind: int) -> Node:
         return tirx.IterVar(ir.Range(self.integer(0), self.integer(axis.extent)), self.axes[axis.name], kind)
