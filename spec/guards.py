@@ -31,13 +31,16 @@ def cut_loops(nest: StageNest) -> tuple[str, ...]:
     after: ``for ko in 12: vectorize ki in 16: Y[ko * 16 + ki] = ...``, then the last step with its condition.
     Of a vector that a condition divides, the compiler makes single elements. Of a loop without a condition it makes
     vectors by itself: where a map has none, its innermost loop is cut by what the body says of that loop alone.
+    Where loops further out move a condition, none is: TVM does not keep the cut inside of the loop then, and does steps
+    twice, or some before the first.
     """
     loops = [loop for loop in nest.bound if loop.to in _CUT and len(loop.parts) == 1 and loop.extent > 1]
     vector = nest.vector
     if not loops:
         return ()
     if vector is None or vector.extent == 1:
-        last, within = loops[-1].name, [loop for loop in nest.bound if loop.to == "unroll" or loop.extent == 1]
+        last, inner = loops[-1].name, nest.bound[nest.bound_position(loops[-1].name) + 1 :]
+        within = [loop for loop in (*inner, *nest.bound) if loop.extent == 1 or (loop.to == "unroll" and loop in inner)]
         if nest.stage.reduce or math.prod(loop.extent for loop in within) > _LONG:
             return ()
         alone = {last, *(loop.name for loop in within)}
@@ -46,9 +49,15 @@ def cut_loops(nest: StageNest) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for names in _conditions(nest):
         inside = [loop.name for loop in loops if loop.name in names]
-        if lanes in names and inside:
+        if lanes in names and inside and not _moves(nest, inside[-1], names):
             found[inside[-1]] = None
     return tuple(found)
+
+
+def _moves(nest: StageNest, loop: str, names: frozenset[str]) -> bool:
+    """True where a condition on `names` has loops of several steps outside of `loop`."""
+    outside = nest.loops[: nest.position(loop)]
+    return any(each.name in names and each.extent > 1 for each in outside)
 
 
 def _conditions(nest: StageNest) -> Iterator[frozenset[str]]:
