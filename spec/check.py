@@ -12,6 +12,7 @@ from .check_attached import (
     check_attached_consumer,
     check_attached_producer,
     check_attached_reduction,
+    check_longer_axes,
     check_predicate_tails,
 )
 from .check_gpu import GPU_RULES, GpuRule, check_for_cpu
@@ -275,6 +276,7 @@ RULES: Final[tuple[Rule, ...]] = (
     check_attached_consumer,
     check_attached_producer,
     check_predicate_tails,
+    check_longer_axes,
     check_tensorized,
     check_skip,
 )

@@ -149,7 +149,7 @@ def _is_under(plan: Plan, stage: str, parent: StageNest, position: int) -> bool:
 def _longer(plan: Plan, nest: StageNest) -> frozenset[str]:
     """The axes of an attached producer along which an attached reader skips a tail, or is longer in its turn.
 
-    Not those that it reads plainly: TVM sees there that they end where the tail begins.
+    Not where it reads such a tail plainly: TVM sees there that the axis ends where the tail begins.
     """
     outputs = {output.name for output in nest.stage.outputs}
     found: set[str] = set()
@@ -158,24 +158,30 @@ def _longer(plan: Plan, nest: StageNest) -> frozenset[str]:
             continue
         extents = {axis.name: axis.extent for axis in reader.axes}
         tails = {split.axis for split in reader.nest.splits if math.prod(split.factors) > extents[split.axis]}
-        tails |= _longer(plan, reader)
+        longer = _longer(plan, reader)
         for load in (load for body in reader.stage.body for load in loads(body) if load.buffer in outputs):
             pairs = zip(nest.stage.axes, load.indices, strict=True)
-            found |= {axis.name for axis, index in pairs if axes_in(index) & tails and not isinstance(index, Axis)}
+            for axis, index in pairs:
+                axes = axes_in(index)
+                if axes & longer or (axes & tails and not isinstance(index, Axis)):
+                    found.add(axis.name)
     return frozenset(found)
 
 
-def check_predicate_tails(plan: Plan, nest: StageNest) -> None:
-    """A tail skipped by a predicate is the end of an axis; a part of one, where a stage is attached, is divided.
-
-    Of a producer that is attached along a skipped tail TVM makes more steps, which the pieces of a split do not count.
-    """
+def check_longer_axes(plan: Plan, nest: StageNest) -> None:
+    """No attached producer is split along an axis of which TVM makes more steps than it has: pieces do not count those."""
+    if nest.at is None or nest.consumer:
+        return
     for number, split in enumerate(nest.nest.splits):
-        if nest.at is not None and not nest.consumer and split.axis in _longer(plan, nest):
+        if split.axis in _longer(plan, nest):
             message = f"what is attached reads {nest.stage.name!r} along a tail that it skips, and more steps are run"
-            raise SpecError(
-                f"{message}; do not split axis {split.axis!r}, or use factors that divide", f"splits[{number}]"
-            )
+            remedy = f"do not split axis {split.axis!r}, or use factors that divide"
+            raise SpecError(f"{message}; {remedy}", f"splits[{number}]")
+
+
+def check_predicate_tails(_: Plan, nest: StageNest) -> None:
+    """A tail skipped by a predicate is the end of an axis; a part of one, where a stage is attached, is divided."""
+    for number, split in enumerate(nest.nest.splits):
         if nest.at is None or split.tail != "predicate":
             continue
         if nest.consumer or not _is_whole(nest, split.axis):
