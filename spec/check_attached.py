@@ -169,7 +169,7 @@ def _longer(plan: Plan, nest: StageNest) -> frozenset[str]:
 
 
 def check_longer_axes(plan: Plan, nest: StageNest) -> None:
-    """No attached producer is split along an axis of which TVM makes more steps than it has, beside what pieces count."""
+    """No attached producer is split along an axis of which TVM makes more steps than it has, which pieces miss."""
     if nest.at is None or nest.consumer:
         return
     for number, split in enumerate(nest.nest.splits):
