@@ -40,7 +40,7 @@ def cut_loops(nest: StageNest) -> tuple[str, ...]:
         return ()
     if vector is None or vector.extent == 1:
         last, inner = loops[-1].name, nest.bound[nest.bound_position(loops[-1].name) + 1 :]
-        within = [loop for loop in (*inner, *nest.bound) if loop.extent == 1 or (loop.to == "unroll" and loop in inner)]
+        within = [loop for loop in nest.bound if loop.extent == 1 or (loop.to == "unroll" and loop in inner)]
         if nest.stage.reduce or math.prod(loop.extent for loop in within) > _LONG:
             return ()
         alone = {last, *(loop.name for loop in within)}
