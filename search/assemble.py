@@ -108,6 +108,13 @@ def _from_constants(workload: Workload, constants: Sequence[str]) -> tuple[str, 
     return tuple(found)
 
 
+def _reads_constants(made: _Assembly, buffers: Sequence[str]) -> bool:
+    """True where some of the buffers are constants, or computed from nothing else."""
+    steady = _from_constants(made.workload, made.constants)
+    writers = made.workload.writer
+    return any(name in made.constants or (name in writers and writers[name].name in steady) for name in buffers)
+
+
 def _inline_maps(made: _Assembly) -> None:
     """Inlines every map that one other map reads elementwise."""
     for stage in made.workload.stages:
@@ -125,11 +132,7 @@ def _tile(made: _Assembly, stage: Stage, choice: StageChoice, hardware: Hardware
     assert choice.layout is not None
     assert choice.tile is not None
     tile = choice.tile
-    steady = _from_constants(made.workload, made.constants)
-    made_once = {
-        name for name in choice.layout.staged if (own := made.workload.writer.get(name)) and own.name in steady
-    }
-    if made_once or {*choice.layout.staged} & {*made.constants}:
+    if tile.pack_inside and _reads_constants(made, choice.layout.staged):
         tile = attrs.evolve(tile, pack_inside=False)  # what no call has to compute is computed as a whole
     tiled = tiled_reduction(made.workload, stage, choice.layout, tile, hardware.threads)
     made.stage(*tiled.stagings)

@@ -146,34 +146,35 @@ def _is_under(plan: Plan, stage: str, parent: StageNest, position: int) -> bool:
     return False
 
 
-def _longer(plan: Plan, nest: StageNest) -> frozenset[str]:
-    """The axes of an attached producer along which an attached reader skips a tail, or is longer in its turn.
+def _longer(plan: Plan) -> dict[str, set[str]]:
+    """Of attached producers the axes along which an attached reader skips a tail, or is longer in its turn.
 
     Not where it reads such a tail plainly: TVM sees there that the axis ends where the tail begins.
     """
-    outputs = {output.name for output in nest.stage.outputs}
-    found: set[str] = set()
-    for reader in plan.nests:
-        if reader.at is None or not outputs & {*reader.stage.reads}:
+    found: dict[str, set[str]] = {nest.stage.name: set() for nest in plan.nests}
+    for reader in reversed(plan.nests):  # readers come after what they read
+        if reader.at is None:
             continue
         extents = {axis.name: axis.extent for axis in reader.axes}
         tails = {split.axis for split in reader.nest.splits if math.prod(split.factors) > extents[split.axis]}
-        longer = _longer(plan, reader)
-        for load in (load for body in reader.stage.body for load in loads(body) if load.buffer in outputs):
-            pairs = zip(nest.stage.axes, load.indices, strict=True)
-            for axis, index in pairs:
+        longer = found[reader.stage.name]
+        for load in (load for body in reader.stage.body for load in loads(body)):
+            if (writer := plan.workload.writer.get(load.buffer)) is None:
+                continue
+            for axis, index in zip(writer.axes, load.indices, strict=True):
                 axes = axes_in(index)
                 if axes & longer or (axes & tails and not isinstance(index, Axis)):
-                    found.add(axis.name)
-    return frozenset(found)
+                    found[writer.name].add(axis.name)
+    return found
 
 
 def check_longer_axes(plan: Plan, nest: StageNest) -> None:
     """No attached producer is split along an axis of which TVM makes more steps than it has, which pieces miss."""
-    if nest.at is None or nest.consumer:
+    if nest.at is None or nest.consumer or not nest.nest.splits:
         return
+    longer = _longer(plan)[nest.stage.name]
     for number, split in enumerate(nest.nest.splits):
-        if split.axis in _longer(plan, nest):
+        if split.axis in longer:
             message = f"what is attached reads {nest.stage.name!r} along a tail that it skips, and more steps are run"
             remedy = f"do not split axis {split.axis!r}, or use factors that divide"
             raise SpecError(f"{message}; {remedy}", f"splits[{number}]")

@@ -9,10 +9,13 @@ what is compared there: the step is left out where not one of its elements can b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from .expr import Axis, Binary, Cast, Compare, Const, Expr, If, Load, Logic, Select, axes_in, index, loads, substitute
 from .linear import NEGATED, compare_bounds, value_range
+from .nest import NESTS_KEPT
 from .simplify import TRUE, simplify
 
 if TYPE_CHECKING:
@@ -24,33 +27,44 @@ if TYPE_CHECKING:
 
 _MOST_STAGES: Final = 4
 """Stages between a sum and the padding that it reads at most: copies, windows, phases."""
+_MOST_TESTS: Final = 64
+"""Tests of one buffer at most; with fewer of them, more steps are done."""
+_Known: TypeAlias = "dict[tuple[str, int], tuple[Compare, ...]]"
+"""Tests of the elements of buffers, by the axes of who writes them, found so many stages away."""
 
 
-def zero_tests(value: Expr, workload: Workload, depth: int = 0) -> Iterator[Compare]:
+def zero_tests(value: Expr, workload: Workload) -> Iterator[Compare]:
     """Comparisons that all hold wherever `value` is not zero, by the axes that it is in."""
+    return _tests(value, workload, 0, {})
+
+
+def _tests(value: Expr, workload: Workload, depth: int, known: _Known) -> Iterator[Compare]:
     match value:
         case If(cond, then, otherwise) | Select(cond, then, otherwise):
             if _is_zero(otherwise):
                 yield from _parts(cond)
-                yield from zero_tests(then, workload, depth)
+                yield from _tests(then, workload, depth, known)
             elif _is_zero(then):
                 yield from _parts(Logic("not", (cond,)))
-                yield from zero_tests(otherwise, workload, depth)
+                yield from _tests(otherwise, workload, depth, known)
         case Binary("mul", a, b):
-            yield from zero_tests(a, workload, depth)
-            yield from zero_tests(b, workload, depth)
+            yield from _tests(a, workload, depth, known)
+            yield from _tests(b, workload, depth, known)
         case Cast(_, inner):
-            yield from zero_tests(inner, workload, depth)
+            yield from _tests(inner, workload, depth, known)
         case Load(buffer, indices):
             writer = workload.writer.get(buffer)
             if writer is None or writer.reduce or depth == _MOST_STAGES:
                 return
-            body = writer.body[[output.name for output in writer.outputs].index(buffer)]
+            if (buffer, depth) not in known:  # once, however often it is read
+                body = writer.body[[output.name for output in writer.outputs].index(buffer)]
+                known[buffer, depth] = tuple(islice(_tests(body, workload, depth + 1, known), _MOST_TESTS))
             axes = {axis.name: position for axis, position in zip(writer.axes, indices, strict=True)}
-            for test in zero_tests(body, workload, depth + 1):
+            for test in known[buffer, depth]:
                 yield Compare(test.op, substitute(test.a, axes), substitute(test.b, axes))
 
 
+@lru_cache(maxsize=NESTS_KEPT)
 def step_tests(nest: StageNest, workload: Workload, loop: str) -> tuple[Compare, ...]:
     """What holds, by the loops down to `loop`, where a step of it may add something; empty where each step may.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
@@ -23,10 +24,12 @@ from autosched.spec.schedule import Accumulate, BindLoop, Fuse, Inline, Nest, Re
 from autosched.spec.spec_file import SpecFile
 from autosched.spec.task import Task
 from autosched.spec.testing_lowering import assert_lowers_correctly
-from autosched.spec.zeros import step_tests
+from autosched.spec.zeros import step_tests, zero_tests
 from machines import AVX2
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from autosched.spec.workload import Workload
 
 
@@ -158,6 +161,22 @@ def needed_steps(workload: Workload, own: Nest) -> tuple[int, int]:
                 needed += 1
                 break
     return needed, len(list(product(*outer)))
+
+
+def shifted(source: builder.Tensor) -> Callable[..., Any]:
+    def value(i: Any) -> Any:
+        return math.prod(builder.if_then_else(i >= step, source[i - step], 0.0) for step in range(1, 41))
+
+    return value
+
+
+def test_padding_behind_many_reads_is_found_in_bounded_time() -> None:
+    """Each stage reads the one before forty times, each time under another condition: ways through them are 10^8."""
+    buffers = [builder.placeholder((64,), name="X")]
+    for number in range(5):
+        buffers.append(builder.compute((64,), shifted(buffers[-1]), name=f"S{number}"))
+    workload = builder.build([buffers[0], buffers[-1]])
+    assert len(tuple(zero_tests(workload.stages[-1].body[0], workload))) < 10_000
 
 
 def test_many_steps_are_reckoned_test_by_test() -> None:
