@@ -49,7 +49,9 @@ def tile_knobs(stage: Stage, layout: Layout, workload: Workload, hardware: Hardw
     knobs.append(Knob(name="reduce_block", values=(0, *blocks)))
     if len(stage.reduce) > 1:
         knobs.append(Knob(name="rotate", values=tuple(range(len(stage.reduce)))))
-        knobs.append(Knob(name="unroll_reduce", values=(False, True)))
+        knobs.append(Knob(name="unroll_reduce", values=(0, 4)))
+    else:
+        knobs.append(Knob(name="unroll_reduce", values=(0, 4, 8)))
     if layout.staged or layout.windows:
         knobs.append(Knob(name="inline_producers", values=(False, True)))
     batch = batch_axes(stage, layout)

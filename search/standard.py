@@ -90,7 +90,7 @@ def _blocks(
     if "reduce_block" in values:
         found["reduce_block"] = _reduce_block(stage, width * size, values["reduce_block"], hardware)
     if "unroll_reduce" in values:
-        found["unroll_reduce"] = len(values["unroll_reduce"]) - 1
+        found["unroll_reduce"] = 1
     if "pack_inside" in values:
         apart = {name: counts[name] // inner(name) for name in counts}
         found["pack_inside"] = int(_comes_once(stage, layout, apart))

@@ -7,7 +7,7 @@ reduction innermost, rows and vectors unrolled.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from ..spec.workload import Stage, Workload
 
+SHORT: Final = 8
+"""A reduce loop of so few steps is written out whole, if at all."""
+
 
 @attrs.frozen(kw_only=True)
 class Tile:
@@ -33,8 +36,9 @@ class Tile:
     `lanes` elements of a vector times `vectors`, by `rows`, stay in registers; blocks hold that many register tiles;
     `reduce_block` steps of the outermost reduce axis run before the next tile (0: all); `rotate` of the reduce axes go
     from the front to the end of the reduce order; `rows_outer` puts row blocks outside vector blocks;
-    `batch_block` steps of the last axis beside both share what a block reads. Without `parallel`, one thread
-    does it all. With `skip_padding`, taps over padding stand before the other reduce axes, and are left out there.
+    `batch_block` steps of the last axis beside both share what a block reads. `unroll_reduce` steps of the innermost
+    reduce loop are written out (0: none), or all of a short one. Without `parallel`, one thread does it all.
+    With `skip_padding`, taps over padding stand before the other reduce axes, and are left out there.
     With `pack_inside`, reads are staged by the piece that the next tiles need, before those, and not as a whole.
     """
 
@@ -46,7 +50,7 @@ class Tile:
     reduce_block: int = 0
     rotate: int = 0
     rows_outer: bool = False
-    unroll_reduce: bool = False
+    unroll_reduce: int = 0
     parallel: bool = True
     batch_block: int = 1
     skip_padding: bool = False
@@ -264,7 +268,8 @@ class _Tiling:
             reduce_inner = [*kept, *self.reduce[1:]]
         taps = self._taps(reduce_inner)
         reduce_inner = [*taps, *(loop for loop in reduce_inner if loop not in taps)]
-        tail, binds = self._register_tile(reduce_inner)
+        reduce_inner, written_out = self._written_out(reduce_inner, taps)
+        tail, binds = self._register_tile(written_out)
         head: tuple[Bind, ...] = ()
         place = parallel[-1]
         if tile.parallel and self.threads > 1:
@@ -298,8 +303,31 @@ class _Tiling:
         pieces = {piece for split in self.splits if split.axis in taps for piece in split.into}
         return [loop for loop in reduce_inner if loop in taps or loop in pieces]
 
-    def _register_tile(self, reduce_inner: Sequence[str]) -> tuple[list[str], list[Bind]]:
-        """The loops inside the reduction, and what they become."""
+    def _written_out(self, reduce_inner: list[str], taps: Sequence[str]) -> tuple[list[str], list[str]]:
+        """The loops of the reduction, the innermost one cut where it is long, and which of them are written out."""
+        steps = {loop: self._steps(loop) for loop in reduce_inner}
+        last = next((loop for loop in reversed(reduce_inner) if steps[loop] > 1), None)
+        if not self.tile.unroll_reduce or last is None:
+            return reduce_inner, []
+        if steps[last] <= SHORT:
+            return reduce_inner, [last] if len(reduce_inner) > 1 else []
+        piece = divisor_at_most(steps[last], self.tile.unroll_reduce)
+        if piece == 1 or last in taps:
+            return reduce_inner, []
+        cut = next((split for split in self.splits if last in split.into), None)
+        axis = cut.axis if cut else last
+        outer, inner = last if cut else self.name(f"{axis}t"), self.name(f"{axis}u")
+        into, factors = (cut.into[:-1], cut.factors[:-1]) if cut else ((), ())
+        longer = Split(axis=axis, into=(*into, outer, inner), factors=(*factors, steps[last] // piece, piece))
+        self.splits = [*(split for split in self.splits if split is not cut), longer]
+        return [*(outer if loop == last else loop for loop in reduce_inner), inner], [inner]
+
+    def _steps(self, loop: str) -> int:
+        """Of a loop of the reduction: an axis, or the inner piece of one."""
+        return next((split.factors[-1] for split in self.splits if loop in split.into), self.stage.extents.get(loop, 1))
+
+    def _register_tile(self, written_out: Sequence[str]) -> tuple[list[str], list[Bind]]:
+        """The loops inside the reduction, and what they and the loops that are written out become."""
         tail: list[str] = []
         binds: list[Bind] = []
         if self.row:
@@ -315,8 +343,7 @@ class _Tiling:
             tail.append(inner)
         if self.tile.lanes > 1:
             binds.append(BindLoop(loop=tail[-1], to="vectorize"))
-        if self.tile.unroll_reduce and len(reduce_inner) > 1 and self.stage.extents.get(reduce_inner[-1], 99) <= 8:
-            binds.append(BindLoop(loop=reduce_inner[-1], to="unroll"))
+        binds += [BindLoop(loop=loop, to="unroll") for loop in written_out]
         return tail, binds
 
 

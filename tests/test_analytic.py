@@ -161,7 +161,7 @@ def test_a_block_of_several_rows_of_an_image_reads_weights_less_often() -> None:
     for rows in (1, 4):
         plan = plan_of(
             task, AVX2, "conv: vectors along k, rows w, W staged", (8, 2, 4),
-            vector_block=32, reduce_block=16, unroll_reduce=True, batch_block=rows,
+            vector_block=32, reduce_block=16, unroll_reduce=4, batch_block=rows,
         )  # fmt: skip
         order = [loop.name for loop in next(nest for nest in plan.nests if nest.stage.name == "conv.acc").loops]
         assert ("ht" in order) == (rows > 1)
