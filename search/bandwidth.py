@@ -35,6 +35,8 @@ READ_BYTES: Final = 2**25
 """Of a cache level, so many bytes are read in a call, in turns."""
 MEMORY_BYTES: Final = (2**26, 2**28)
 """Bytes of the buffers that lie in memory, all threads together: three times the last cache, within these bounds."""
+BEYOND: Final = 1.5
+"""But at least so many times the last cache, however large that is."""
 _VECTORS: Final = 8
 _FLOAT: Final = "float32"
 
@@ -102,7 +104,7 @@ def read_shapes(machine: Machine, threads: int) -> list[tuple[int, int]]:
     # Half of a level: the whole of it is never ours. The last one is shared.
     l2, l3 = hardware.l2_bytes // 2, max(hardware.l3_bytes // 2 // threads, hardware.l2_bytes * 2)
     least, most = MEMORY_BYTES
-    memory = min(most, max(least, 3 * hardware.l3_bytes)) // threads
+    memory = max(min(most, max(least, 3 * hardware.l3_bytes)), int(BEYOND * hardware.l3_bytes)) // threads
     return [(l2, max(1, READ_BYTES // l2)), (l3, max(1, READ_BYTES // l3)), (memory, 1)]
 
 

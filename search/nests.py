@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from ..spec.dtypes import size_bytes
 from ..spec.guards import is_guarded
 from ..spec.schedule import At, Bind, BindLoop, Nest, Split
-from .packing import divisor_at_most, parallel_bind
-from .structure import reads_of
+from .packing import LEAST_VECTOR, divisor_at_most, parallel_bind
+from .structure import reads_of, together_along
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,9 +32,10 @@ def plain_nest(
     """A nest of its own, or at `at` with axes of `local` extents.
 
     The last axis becomes the vector where every read that moves with it is contiguous in it and nothing is guarded;
-    a reduction runs outside of it. Where no vector divides the whole of it, the last one skips its tail, unless
-    `skip_tails` is False. Where a read takes each second element along it and the others along another axis, that one
-    is unrolled inside: a whole line is read, and the compiler parts it.
+    a reduction runs outside of it. Where reads are contiguous in pieces of it, those become vectors. Where no vector
+    divides the whole of it, the last one skips its tail, unless `skip_tails` is False. Where a read takes each second
+    element along it and the others along another axis, that one is unrolled inside: a whole line is read, and the
+    compiler parts it.
     """
     extents = dict(local or stage.extents)
     spatial = [axis.name for axis in stage.axes]
@@ -42,9 +44,12 @@ def plain_nest(
     bind: list[Bind] = []
     order = [*spatial, *reduce]
     lanes = hardware.lanes(size_bytes(stage.outputs[0].dtype))
-    if spatial and _is_vector(stage, spatial[-1]) and extents[spatial[-1]] > 1:
+    if spatial and extents[spatial[-1]] > 1 and (most := _vector_elements(stage, spatial[-1])) > 1:
         last = spatial[-1]
-        width = _width(extents[last], lanes, skip_tails=skip_tails and extents[last] == stage.extents[last])
+        if most == stage.extents[last]:
+            width = _width(extents[last], lanes, skip_tails=skip_tails and extents[last] == most)
+        else:
+            width = divisor_at_most(math.gcd(extents[last], most), 4 * lanes)
         vector = last
         if width < extents[last]:
             pieces = (f"{last}_o", f"{last}_v")
@@ -71,11 +76,14 @@ def plain_nest(
     return Nest(stage=stage.name, splits=tuple(splits), order=tuple(order), bind=tuple(bind), start=start, at=at)
 
 
-def _is_vector(stage: Stage, axis: str) -> bool:
-    """True where vectors along `axis` load and store whole lines."""
+def _vector_elements(stage: Stage, axis: str) -> int:
+    """Elements along `axis` that vectors load and store as whole lines, from multiples of so many on; 1 for none."""
     if is_guarded(stage) or len(stage.outputs) != 1:
-        return False
-    return all(axis not in read.axes or axis in read.contiguous for read in reads_of(stage))
+        return 1
+    if all(axis not in read.axes or axis in read.contiguous for read in reads_of(stage)):
+        return stage.extents[axis]
+    piece = 1 if stage.reduce else together_along(stage, axis)
+    return piece if piece >= LEAST_VECTOR else 1
 
 
 def _phase(stage: Stage, extents: Mapping[str, int]) -> str | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from ..spec.expr import Axis, axes_in
 from ..spec.schedule import Bind, BindFused, BindLoop, Nest, Split
 from .free_names import FreeNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..spec.expr import Load
+    from .source_walk import SourceWalk
 
 VECTOR_ELEMENTS: Final = 64
 """Elements that are copied as one vector at most; TVM and LLVM make as many of the machine's as it takes."""
@@ -61,40 +60,25 @@ def parallel_bind(loops: Sequence[str], extents: Mapping[str, int], threads: int
     return BindFused(fuse=tuple(taken), as_="par", to="parallel")
 
 
-def source_run(load: Load, shape: Sequence[int], extents: Mapping[str, int]) -> tuple[str, ...]:
-    """Axes that walk the source without a gap, outermost first: each the whole of one of its last dimensions."""
-    run: list[str] = []
-    for position, extent in zip(reversed(load.indices), reversed(shape), strict=True):
-        if not axes_in(position) and extent == 1:
-            continue
-        if not isinstance(position, Axis) or extents.get(position.name) is None:
-            break
-        run.insert(0, position.name)
-        if extents[position.name] != extent:
-            break
-    return tuple(run)
-
-
 def copy_nest(
     stage: str,
     loops: Sequence[tuple[str, int]],
     tile: int,
-    run: Sequence[str],
+    walk: SourceWalk,
     *,
     threads: int,
     block: int,
-    steady: str | None = None,
-    source: Sequence[str] = (),
 ) -> Nest:
     """The nest of a staged read whose layout is `loops`, the last `tile` of them the tile's own rows and lanes.
 
     Where the innermost loop walks the source too, it is vectorized: as a whole, or where it may go past the source's
     end in pieces that divide `block`, the elements that stay together there, unless those are too few. Elsewhere the
-    loops of `run` that make up about `LINE_ELEMENTS` go inside the tile, so that lines of the source are read whole
-    while the tile's lines are written. Instead of a run, steps of `steady` may go there, an axis that has no part in
-    where else the source is read: quotients, remainders and conditions are worked out once for all of them. Loops
-    around pieces of `WHOLE_PIECE` elements and more follow `source`, its axes from the outermost.
+    loops of the walk's run that make up about `LINE_ELEMENTS` go inside the tile, so that lines of the source are read
+    whole while the tile's lines are written. Instead of a run, steps of its steady axis may go there: quotients,
+    remainders and conditions are worked out once for all of them. Loops around pieces of `WHOLE_PIECE` elements and
+    more follow the source's dimensions.
     """
+    run, steady = walk.run, walk.steady
     extents = dict(loops)
     points = math.prod(extents.values())
     names = [name for name, _ in loops]
@@ -122,7 +106,7 @@ def copy_nest(
         extents |= {pieces[0]: extents[name] // piece, pieces[1]: piece}
         inner.insert(0, pieces[1])
         break
-    outer = _as_the_source(outer, source, math.prod(extents[name] for name in (*ends, *inner)), extents)
+    outer = _as_the_source(outer, walk.dimensions, math.prod(extents[name] for name in (*ends, *inner)), extents)
     bind = parallel_bind(outer, extents, threads, points)
     return Nest(stage=stage, splits=tuple(splits), order=(*outer, *ends, *inner), bind=(bind,) if bind else ())
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import attrs
 
-from ..spec.expr import Axis, Expr, Load, axes_in, loads
-from ..spec.linear import facts_from_extents, linear
+from ..spec.expr import Axis, Binary, Const, Expr, Load, axes_in, index, loads
+from ..spec.linear import Facts, facts_from_extents, linear
 from ..spec.rewrite import STAGINGS_KEPT
 
 if TYPE_CHECKING:
@@ -73,6 +74,35 @@ def _without_single(indices: tuple[Expr, ...], stage: Stage) -> tuple[Expr, ...]
     while count and isinstance(last := indices[count - 1], Axis) and stage.extents[last.name] == 1:
         count -= 1
     return indices[:count]
+
+
+def together_along(stage: Stage, axis: str) -> int:
+    """Elements along an axis, from each multiple of so many on, that every read that moves with it has side by side.
+
+    Digits of a run may be: ``acc[(h * 56 + w) // 48, (h * 56 + w) % 48]`` has 8 along w, which divide 56 and 48.
+    1 where there are none.
+    """
+    facts, found = facts_from_extents(stage.extents), stage.extents[axis]
+    for load in (load for body in stage.body for load in loads(body)):
+        *earlier, last = _without_single(load.indices, stage) or (index(0),)
+        for position in earlier:
+            if axis in axes_in(position):
+                found = math.gcd(found, _steady_steps(position, "floordiv", axis, facts))
+        if axis in axes_in(last):
+            is_whole = linear(last, facts)[1].get(Axis(axis)) == 1
+            found = math.gcd(found, 0 if is_whole else _steady_steps(last, "floormod", axis, facts))
+    return found
+
+
+def _steady_steps(position: Expr, op: str, axis: str, facts: Facts) -> int:
+    """Steps along an axis, from a multiple of so many on, in which a digit does not carry; 1 for what is no digit."""
+    if not (isinstance(position, Binary) and position.op == op and isinstance(position.b, Const)):
+        return 1
+    const, terms = linear(position.a, facts)
+    others = {atom: step for atom, step in terms.items() if atom != Axis(axis)}
+    if terms.get(Axis(axis)) != 1 or any(axis in axes_in(atom) for atom in others):
+        return 1
+    return math.gcd(int(position.b.text), const, *others.values())
 
 
 def is_map(stage: Stage) -> bool:

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ..spec.expr import Axis, Load, axes_in, index, loads, substitute
-from ..spec.linear import facts_from_extents
+from ..spec.expr import axes_in, loads
 from ..spec.schedule import Accumulate, At, Bind, BindFused, BindLoop, Fuse, Nest, Partial, Reindex, Split, Staging
-from ..spec.simplify import simplify
 from .free_names import FreeNames
 from .layouts import Layout, batch_axes, length_of
-from .packing import copy_nest, divisor_at_most, parallel_bind, source_run
+from .packing import copy_nest, divisor_at_most, parallel_bind
 from .skipping import tap_axes
+from .source_walk import source_walk
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -163,6 +162,9 @@ class _Tiling:
         staging = Reindex(
             stage=self.accumulator, reads=buffer, as_=name, order=tuple(loop for loop, _ in (*loops, *ends))
         )
+        groups = {self.layout.vector: self._pieces(self.vector)}
+        if self.row:
+            groups[self.layout.rows] = self._pieces(self.row)
         place = self._place(axes) if self.tile.pack_inside else None
         if place is not None:
             kept = dict(ends) | {axis.name: axis.extent for axis in self.stage.reduce} | self._cut_reduce
@@ -171,11 +173,9 @@ class _Tiling:
             name,
             [*loops, *ends],
             len(ends),
-            self._run(load),
+            source_walk(load, self.workload.buffers[buffer].shape, self.stage, groups, self.reduce),
             threads=self.threads if place is None else 1,
             block=self._block(ends),
-            steady=self._steady(load),
-            source=self._dimensions(load),
         )
         return staging, nest if place is None else attrs.evolve(nest, at=At(stage=self.accumulator, loop=place))
 
@@ -192,43 +192,6 @@ class _Tiling:
         name, size = ends[-1]
         axes = self.layout.vector if name == self._pieces(self.vector)[1] else self.layout.rows
         return math.gcd(size, length_of(axes, self.stage))
-
-    def _steady(self, load: Load) -> str | None:
-        """Of a read that jumps along a fused run of axes, the longest reduce axis that is an index by itself."""
-        axes, extents = axes_in(load), self.stage.extents
-        if not any(len(run) > 1 and {*run} & axes for run in (self.layout.vector, self.layout.rows)):
-            return None
-        facts, single = facts_from_extents(extents), {name: index(0) for name, steps in extents.items() if steps == 1}
-        indices = tuple(simplify(substitute(position, single), facts) for position in load.indices)
-        if source_run(Load(load.buffer, indices), self.workload.buffers[load.buffer].shape, extents):
-            return None
-        alone = [
-            name
-            for name in self.reduce
-            if Axis(name) in indices and sum(name in axes_in(position) for position in indices) == 1
-        ]
-        return max(alone, key=lambda name: extents[name], default=None)
-
-    def _dimensions(self, load: Load) -> tuple[str, ...]:
-        """The loops of a staged read in the order of its source's dimensions; tiles by their outer piece's name."""
-        named = {name: self._pieces(self.vector)[0] for name in self.layout.vector}
-        if self.row:
-            named |= {name: self._pieces(self.row)[0] for name in self.layout.rows}
-        ranks: dict[str, None] = {}
-        for position in load.indices:
-            ranks |= dict.fromkeys(named.get(name, name) for name in sorted(axes_in(position)))
-        return tuple(ranks)
-
-    def _run(self, load: Load) -> tuple[str, ...]:
-        """The axes that walk the source of a staged read, tile axes under their inner piece's name."""
-        run = source_run(load, self.workload.buffers[load.buffer].shape, self.stage.extents)
-        tiled = {axes[0]: self._pieces(axes[0])[1] for axes in (self.layout.vector, self.layout.rows) if len(axes) == 1}
-        renamed: list[str] = []
-        for name in reversed(run):
-            renamed.insert(0, tiled.get(name, name))
-            if name in tiled:
-                break
-        return tuple(renamed)
 
     def _blocked(self, axis: str, extent: int, limit: int) -> tuple[list[str], list[str]]:
         """An axis cut into blocks of at most `limit`: its loops outside and inside a block."""

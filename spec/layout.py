@@ -60,7 +60,6 @@ def recut(
     digits: dict[str, Expr] = {}
     padded: list[tuple[Expr, int]] = []
     clamps: dict[Expr, Expr] = {}
-    of_runs = {fuse.as_ for fuse in fuses}
     for axis in fused:
         found = by_axis.get(axis.name)
         if found is None:
@@ -72,8 +71,7 @@ def recut(
         if math.prod(found.factors) > axis.extent:
             padded.append((whole, axis.extent))
             if clamp:
-                is_apart = axis.name in of_runs or _is_turned(found.into[1:], order)
-                inner = 1 if is_apart else math.prod(found.factors[1:])
+                inner = 1 if _is_turned(found.into[1:], order) else math.prod(found.factors[1:])
                 clamped = _kept_inside(whole, axis.extent, inner)
                 clamps[clamped], whole = whole, clamped
         value[axis.name] = whole

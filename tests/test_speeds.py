@@ -95,9 +95,11 @@ def test_what_is_read_is_all_of_it_in_every_turn() -> None:
     assert np.array_equal(found, 3 * x.sum(axis=1))
 
 
-def test_each_level_is_read_from_where_it_says() -> None:
-    hardware = hardware_from_machine(MACHINE, 2)
-    (l2, _), (l3, _), (memory, turns) = read_shapes(MACHINE, 2)
+@pytest.mark.parametrize("l3_bytes", [MACHINE.l3_bytes, 2**20, 300 * 2**20, 1152 * 2**20])
+def test_each_level_is_read_from_where_it_says(l3_bytes: int) -> None:
+    machine = attrs.evolve(MACHINE, l3_bytes=l3_bytes)
+    hardware = hardware_from_machine(machine, 2)
+    (l2, _), (l3, _), (memory, turns) = read_shapes(machine, 2)
     assert hardware.l1_bytes < l2 <= hardware.l2_bytes / 2
     assert l3 >= 2 * hardware.l2_bytes
     assert 2 * memory > hardware.l3_bytes

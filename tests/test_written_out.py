@@ -19,7 +19,7 @@ TILE: Final = (16, 4, 6)
 
 def written_out(plan: Plan, stage: str) -> list[int]:
     """Steps of the reduce loops of a stage that are unrolled."""
-    return [loop.extent for loop in plan.by_stage[stage].loops if loop.reduce and loop.to == "unroll"]
+    return [loop.extent for loop in plan.by_stage[stage].bound if loop.reduce and loop.to == "unroll"]
 
 
 @pytest.mark.parametrize(

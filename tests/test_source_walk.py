@@ -1,0 +1,82 @@
+"""Copies along runs of axes that the source has side by side: vectors of both sides, in and out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from autosched.nn.registry import get_task
+from autosched.search.structure import together_along
+from autosched.spec.evaluate import evaluate
+from autosched.spec.workload import Workload
+from machines import AVX512
+from shared_spaces import shared_space
+from test_analytic import plan_of
+
+if TYPE_CHECKING:
+    from autosched.spec.nest import Plan, StageNest
+    from autosched.spec.task import Task
+
+
+def run_of(task: Task) -> str | None:
+    """The sketch with vectors along the image, which it stages as a whole; None where there is none."""
+    texts = [sketch.text for sketch in shared_space(task, AVX512).sketches]
+    return next(
+        (text for text in texts if text.startswith("conv: vectors along h*w, rows k, ") and "W" not in text), None
+    )
+
+
+def plan_of_conv(height: int, width: int, window: int, tile: tuple[int, int, int], **knobs: Any) -> Plan | None:
+    """The plan of a tile along the image; None where images are so small that there is none."""
+    task = get_task("conv2d", threads=2, N=1, C=32, H=height, W=width, K=16, R=window, S=window, padding=window // 2)
+    sketch = run_of(task)
+    return None if sketch is None else plan_of(task, AVX512, sketch, tile, **knobs)
+
+
+def lanes(nest: StageNest) -> int:
+    """Steps of a nest's vectorized loop; 1 where there is none."""
+    return 1 if nest.vector is None else nest.vector.extent
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "packed", "out"),
+    [(56, 56, 16, 8), (28, 28, 16, 4), (14, 14, 4, 1), (16, 48, 48, 16), (7, 7, 1, 1)],
+)
+def test_a_run_without_windows_is_copied_by_vectors(height: int, width: int, packed: int, out: int) -> None:
+    plan = plan_of_conv(height, width, 1, (16, 3, 4))
+    assert plan is not None
+    assert lanes(plan.by_stage["X.pack"]) == packed
+    assert lanes(plan.by_stage["conv"]) == out
+
+
+def test_windows_leave_gaps_in_a_run() -> None:
+    plan = plan_of_conv(56, 56, 3, (16, 3, 4))
+    assert plan is not None
+    (packed,) = (name for name in plan.by_stage if name.endswith(".pack"))
+    assert lanes(plan.by_stage[packed]) == 1
+    assert lanes(plan.by_stage["conv"]) == 8
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 24),
+    width=st.sampled_from([1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 20, 24, 28, 48, 56]),
+    vectors=st.sampled_from([1, 2, 3]),
+)
+def test_what_is_said_to_lie_together_does(height: int, width: int, vectors: int) -> None:
+    """Of every copy-out along a run: the places it reads, in pieces from each multiple of their length on."""
+    plan = plan_of_conv(height, width, 1, (16, vectors, 4))
+    assume(plan is not None)
+    assert plan is not None
+    stage = plan.by_stage["conv"].stage
+    source = plan.workload.buffers["conv.acc"]
+    piece = together_along(stage, "w")
+    alone = Workload(inputs=(source,), stages=(stage,), params=(source.name, "conv"))
+    places = evaluate(alone, {source.name: np.arange(np.prod(source.shape), dtype="float32").reshape(source.shape)})
+    pieces = places["conv"].reshape(-1, piece)
+    assert width % piece == 0
+    assert np.array_equal(pieces - pieces[:, :1], np.broadcast_to(np.arange(piece), pieces.shape))
