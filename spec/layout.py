@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -17,6 +17,9 @@ from .workload import IterAxis
 
 if TYPE_CHECKING:
     from .schedule import Fuse, Split
+
+LEAST_BLOCK: Final = 4
+"""Elements that are a vector at least."""
 
 
 @attrs.frozen(kw_only=True)
@@ -92,10 +95,10 @@ def _kept_inside(whole: Expr, extent: int, inner: int) -> Expr:
     """`whole` where it is below `extent`, and else a value that is.
 
     Of an axis in pieces of `inner`, blocks that divide both are moved as one, so that they can be vectors still:
-    ``min(jo * 24 + ji // 8 * 8, 1016) + ji % 8``.
+    ``min(jo * 24 + ji // 8 * 8, 1016) + ji % 8``. Smaller ones than `LEAST_BLOCK` are not worth it.
     """
     block = math.gcd(extent, inner)
-    if block == 1:
+    if block < LEAST_BLOCK:
         return Binary("min", whole, index(extent - 1))
     begin = Binary("mul", Binary("floordiv", whole, index(block)), index(block))
     return Binary("add", Binary("min", begin, index(extent - block)), Binary("floormod", whole, index(block)))
