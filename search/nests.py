@@ -12,7 +12,7 @@ from .packing import LEAST_VECTOR, divisor_at_most, parallel_bind
 from .structure import reads_of, together_along
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ..spec.workload import Stage
     from .hardware import Hardware
@@ -35,7 +35,8 @@ def plain_nest(
     a reduction runs outside of it. Where reads are contiguous in pieces of it, those become vectors. Where no vector
     divides the whole of it, the last one skips its tail, unless `skip_tails` is False. Where a read takes each second
     element along it and the others along another axis, that one is unrolled inside: a whole line is read, and the
-    compiler parts it.
+    compiler parts it. Where reads are contiguous along another axis, that one stands right outside of the last: lines
+    are still there when they are read again.
     """
     extents = dict(local or stage.extents)
     spatial = [axis.name for axis in stage.axes]
@@ -68,6 +69,9 @@ def plain_nest(
         spatial.remove(phase)
         bind.append(BindLoop(loop=phase, to="unroll"))
         order = [*spatial, phase]
+    elif not reduce and (across := _across(stage, spatial, extents)) is not None:
+        spatial.remove(across)
+        order = spatial = [*spatial[:-1], across, *spatial[-1:]]
     if at is None:
         parallel = parallel_bind(spatial, extents, hardware.threads, stage.points)
         if parallel is not None:
@@ -95,6 +99,12 @@ def _phase(stage: Stage, extents: Mapping[str, int]) -> str | None:
         if between:
             return between[0]
     return None
+
+
+def _across(stage: Stage, spatial: Sequence[str], extents: Mapping[str, int]) -> str | None:
+    """The axis, not the last one, along which what is read lies side by side: a line of it serves its next steps."""
+    long = [axis for axis in spatial[:-1] if extents[axis] >= LEAST_VECTOR]
+    return next((axis for axis in reversed(long) if together_along(stage, axis) >= LEAST_VECTOR), None)
 
 
 def _width(extent: int, lanes: int, *, skip_tails: bool) -> int:
