@@ -6,7 +6,6 @@ timed with AVX2.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from ..spec.footprint import register_tile
@@ -102,8 +101,8 @@ def _overlaps(access: Access, nest: StageNest, tile: Mapping[str, int]) -> bool:
     if nest.vector is not None and access.moves_with(nest.vector.parts[-1].name):
         return False
     # A fused loop moves several dimensions; LLVM does not see that its elements meet again.
-    dimensions = Counter(name for steps in access.steps for name in steps)
-    rows = {loop.name for loop in nest.loops if loop.name in tile and not loop.reduce and dimensions[loop.name] == 1}
+    single = {loop.name for loop in nest.loops if access.dimensions_moved_by(loop.name) == 1}
+    rows = {loop.name for loop in nest.loops if loop.name in tile and not loop.reduce} & single
     taps = _unrolled_reduction(nest)
     return any(
         steps[row] and steps[tap] % steps[row] == 0

@@ -29,30 +29,39 @@ LINE_BYTES: Final = 64
 class Access:
     """One buffer access of a nest: how far each dimension moves with a step of each loop.
 
-    `steps` has one mapping a dimension, loop name → elements; `shape` is the buffer's, row-major. Compared by identity.
+    `steps` has one mapping a dimension, loop name → elements; `shape` is the buffer's, row-major. `seldom` has the
+    loops, digits of runs, that move a dimension by one element every so many steps. Compared by identity.
     """
 
     buffer: str
     element_bytes: int
     shape: tuple[int, ...]
     steps: tuple[Mapping[str, int], ...]
+    seldom: tuple[Mapping[str, int], ...]
 
     @cached_property
-    def _dimensions(self) -> tuple[tuple[int, tuple[tuple[str, int], ...]], ...]:
-        """The innermost first: its size, and the loops that move it, each with the distance of a step."""
-        pairs = zip(reversed(self.steps), reversed(self.shape), strict=True)
-        return tuple((size, tuple((loop, abs(step)) for loop, step in steps.items())) for steps, size in pairs)
+    def _dimensions(self) -> tuple[tuple[int, tuple[tuple[str, int, int], ...]], ...]:
+        """The innermost first: its size, and the loops that move it, each with how far and every how many steps."""
+        found = []
+        for steps, seldom, size in zip(reversed(self.steps), reversed(self.seldom), reversed(self.shape), strict=True):
+            often = ((loop, abs(step), 1) for loop, step in steps.items())
+            found.append((size, (*often, *((loop, 1, every) for loop, every in seldom.items()))))
+        return tuple(found)
 
     @cached_property
     def _moving(self) -> frozenset[str]:
-        return frozenset(loop for steps in self.steps for loop in steps)
+        return frozenset(loop for steps in (*self.steps, *self.seldom) for loop in steps)
 
     def moves_with(self, loop: str) -> bool:
         """True where a step of `loop` changes the element accessed."""
         return loop in self._moving
 
+    def dimensions_moved_by(self, loop: str) -> int:
+        """How many dimensions a loop moves: several where it is a fused one."""
+        return sum(loop in steps for steps in (*self.steps, *self.seldom))
+
     def stride(self, loop: str) -> int:
-        """Elements between two steps of `loop` in memory."""
+        """Elements between two steps of `loop` in memory, mostly."""
         total, size = 0, 1
         for steps, extent in zip(reversed(self.steps), reversed(self.shape), strict=True):
             total += steps.get(loop, 0) * size
@@ -76,11 +85,11 @@ class Access:
         run, outer, joined = 1.0, 1.0, True
         for size, moves in self._dimensions:
             reach, count = 1, 1
-            for loop, step in moves:
+            for loop, step, every in moves:
                 if loop in extents:
-                    extent = extents[loop]
-                    reach += step * (extent - 1)
-                    count *= extent
+                    moved = (extents[loop] - 1) // every
+                    reach += step * moved
+                    count *= moved + 1
             touched = min(reach, count, size)
             if joined:
                 # Lines between widely spaced elements are not touched.
@@ -107,21 +116,46 @@ def _accesses(nest: StageNest, buffers: tuple[Buffer, ...]) -> tuple[Access, ...
 
 def _access(load: Load, buffer: Buffer, values: Mapping[str, Expr], facts: Facts) -> Access:
     steps: list[dict[str, int]] = []
+    seldom: list[dict[str, int]] = []
     for position in load.indices:
         _, terms = joined_digits(linear(_unclamped(substitute(position, values), facts), facts), facts)
         moved: dict[str, int] = {}
+        every: dict[str, int] = {}
         for atom, coefficient in terms.items():
             if isinstance(atom, Axis):
                 moved[atom.name] = moved.get(atom.name, 0) + coefficient
                 continue
-            low, high = value_range(atom, facts)
             for name in axes_in(atom):
-                # A digit or a clamp: about as many values as the loop has steps, at most its own range.
-                extent = facts.axes[name][1] + 1
-                step = max(1, (high - low + 1) // extent) if extent > 1 else 1
-                moved[name] = moved.get(name, 0) + coefficient * step
+                step, often = _step(atom, name, facts)
+                if step:
+                    moved[name] = moved.get(name, 0) + coefficient * step
+                elif often:
+                    every[name] = max(1, often // abs(coefficient))
         steps.append(moved)
-    return Access(buffer=buffer.name, element_bytes=size_bytes(buffer.dtype), shape=buffer.shape, steps=tuple(steps))
+        seldom.append({name: often for name, often in every.items() if name not in moved})
+    return Access(
+        buffer=buffer.name,
+        element_bytes=size_bytes(buffer.dtype),
+        shape=buffer.shape,
+        steps=tuple(steps),
+        seldom=tuple(seldom),
+    )
+
+
+def _step(atom: Expr, name: str, facts: Facts) -> tuple[int, int]:
+    """How a step along an axis moves a digit, a clamp, or what else is no multiple of axes: by so much, or seldom.
+
+    Of an axis that moves it by less than one the first is 0, and the second every how many steps it moves by one.
+    """
+    if isinstance(atom, Binary) and atom.op in ("floordiv", "floormod") and isinstance(atom.b, Const):
+        size, along = int(atom.b.text), abs(linear(atom.a, facts)[1].get(Axis(name), 0))
+        if along and atom.op == "floormod":
+            return along % size, 0
+        if along:
+            return along // size, size // along
+    extent = facts.axes[name][1] + 1
+    low, high = value_range(atom, facts)  # about as many values as the loop has steps, at most its own range
+    return max(1, (high - low + 1) // extent) if extent > 1 else 1, 0
 
 
 def _unclamped(position: Expr, facts: Facts) -> Expr:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from autosched.nn.registry import get_task
 from autosched.search.structure import together_along
 from autosched.spec.evaluate import evaluate
+from autosched.spec.footprint import LINE_BYTES, accesses_of
 from autosched.spec.workload import Workload
 from machines import AVX512
 from shared_spaces import shared_space
@@ -80,3 +81,18 @@ def test_what_is_said_to_lie_together_does(height: int, width: int, vectors: int
     pieces = places["conv"].reshape(-1, piece)
     assert width % piece == 0
     assert np.array_equal(pieces - pieces[:, :1], np.broadcast_to(np.arange(piece), pieces.shape))
+
+
+@pytest.mark.parametrize("inside", [("w",), ("h", "w"), ("k", "h", "w")])
+def test_digits_of_a_run_touch_the_lines_that_they_do(inside: tuple[str, ...]) -> None:
+    plan = plan_of_conv(56, 56, 1, (16, 3, 8))
+    assert plan is not None
+    nest = plan.by_stage["conv"]
+    access = accesses_of(nest, plan.workload)[0]
+    extents = {loop.name: loop.extent for loop in nest.loops if loop.axis in inside}
+    source = plan.workload.buffers["conv.acc"]
+    alone = Workload(inputs=(source,), stages=(nest.stage,), params=(source.name, "conv"))
+    flat = np.arange(np.prod(source.shape), dtype="float32").reshape(source.shape)
+    places = evaluate(alone, {source.name: flat})["conv"][0].astype(int)
+    part = places[tuple(slice(None) if axis in inside else 3 for axis in ("k", "h", "w"))]
+    assert access.lines(extents) == pytest.approx(len(np.unique(part * 4 // LINE_BYTES)), rel=0.5)
