@@ -76,14 +76,16 @@ def _without_single(indices: tuple[Expr, ...], stage: Stage) -> tuple[Expr, ...]
     return indices[:count]
 
 
+@lru_cache(maxsize=STAGINGS_KEPT)
 def together_along(stage: Stage, axis: str) -> int:
     """Elements along an axis, from each multiple of so many on, that every read that moves with it has side by side.
 
     Digits of a run may be: ``acc[(h * 56 + w) // 48, (h * 56 + w) % 48]`` has 8 along w, which divide 56 and 48.
-    1 where there are none.
+    1 where there are none, and where no read moves with it.
     """
     facts, found = facts_from_extents(stage.extents), stage.extents[axis]
-    for load in (load for body in stage.body for load in loads(body)):
+    moved = [load for body in stage.body for load in loads(body) if axis in axes_in(load)]
+    for load in moved:
         *earlier, last = _without_single(load.indices, stage) or (index(0),)
         for position in earlier:
             if axis in axes_in(position):
@@ -91,7 +93,7 @@ def together_along(stage: Stage, axis: str) -> int:
         if axis in axes_in(last):
             is_whole = linear(last, facts)[1].get(Axis(axis)) == 1
             found = math.gcd(found, 0 if is_whole else _steady_steps(last, "floormod", axis, facts))
-    return found
+    return found if moved else 1
 
 
 def _steady_steps(position: Expr, op: str, axis: str, facts: Facts) -> int:

@@ -10,10 +10,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from autosched.nn.registry import get_task
+from autosched.search.hardware import hardware_from_machine
+from autosched.search.nests import plain_nest
 from autosched.search.structure import together_along
 from autosched.spec.evaluate import evaluate
+from autosched.spec.expr_text import expr_from_text
 from autosched.spec.footprint import LINE_BYTES, accesses_of
-from autosched.spec.workload import Workload
+from autosched.spec.workload import IterAxis, Output, Stage, Workload
 from machines import AVX512
 from shared_spaces import shared_space
 from test_analytic import plan_of
@@ -96,3 +99,18 @@ def test_digits_of_a_run_touch_the_lines_that_they_do(inside: tuple[str, ...]) -
     places = evaluate(alone, {source.name: flat})["conv"][0].astype(int)
     part = places[tuple(slice(None) if axis in inside else 3 for axis in ("k", "h", "w"))]
     assert access.lines(extents) == pytest.approx(len(np.unique(part * 4 // LINE_BYTES)), rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("body", "order"),
+    [
+        ("X[c, a]", ("b", "a", "c")),  # a line of X serves the next steps of a; b reads nothing new
+        ("X[c, b]", ("a", "b", "c")),
+        ("X[c, a * 2]", ("a", "b", "c")),
+    ],
+)
+def test_a_copy_across_lines_uses_them_up(body: str, order: tuple[str, ...]) -> None:
+    axes = tuple(IterAxis(name=name, extent=extent) for name, extent in (("a", 16), ("b", 16), ("c", 32)))
+    outputs = (Output(name="Y", dtype="float32"),)
+    across = Stage(name="copy", axes=axes, outputs=outputs, body=(expr_from_text(body),))
+    assert plain_nest(across, hardware_from_machine(AVX512, 1)).order == order
