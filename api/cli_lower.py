@@ -9,6 +9,7 @@ import click
 from .cli_request import read_spec
 from .spec.errors import SpecError
 from .spec.gpu import limits_of
+from .spec.without_torch import leave_torch_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,7 @@ def lower(path: str, form: str) -> None:
         message = f"--cuda is for GPUs, the target of the task is {spec.task.target.kind!r}"
         raise SpecError(f"{message}; use --asm, or a task for cuda", "task.target.kind")
 
+    leave_torch_out()
     # Here, because TVM takes a second to import and bad files need none of it.
     from .spec.check import check_schedule
     from .spec.tvm_build import compile_module, device_source, tvm_target

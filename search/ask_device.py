@@ -14,13 +14,15 @@ from ..spec.convert import unstructure
 from ..spec.errors import AutoschedError
 from ..spec.schedule import Schedule
 from ..spec.task import Target, TargetOption, Task
-from ..spec.tvm_rpc import RPC_ERRORS, DeviceSession, device_kernel, reason
+from ..spec.without_torch import leave_torch_out
 from .device import Device, device_from_files
 from .processes import die_with_parent
 
 
 def ask(host: str, port: int, match_key: str, timeout_s: float) -> Device:
     """The device at an address; MeasureError or one of TVM's where it does not say."""
+    from ..spec.tvm_rpc import DeviceSession, device_kernel
+
     session = DeviceSession(host, port, match_key, timeout_s)
     cpu, triple = session.cpu()
     options = (TargetOption(name="mcpu", value=cpu), TargetOption(name="mtriple", value=triple))
@@ -36,6 +38,9 @@ def _smallest_task(target: Target) -> Task:
 
 def main() -> None:
     """Answers the one question."""
+    leave_torch_out()  # before TVM is imported, here and in `ask`
+    from ..spec.tvm_rpc import RPC_ERRORS, reason
+
     question = json.loads(sys.stdin.read())
     try:
         answer = {"device": unstructure(ask(**question))}
@@ -49,7 +54,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # As in the workers: tvm_ffi would import torch.
-    sys.modules["torch"] = None  # type: ignore[assignment] # documented: "import halts with ModuleNotFoundError"
     die_with_parent(os.getppid())
     main()

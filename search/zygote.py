@@ -24,6 +24,7 @@ import attrs
 from ..spec.convert import structure
 from ..spec.errors import AutoschedError
 from ..spec.task import Task
+from ..spec.without_torch import leave_torch_out
 from .processes import (
     adopt_orphans,
     children,
@@ -216,7 +217,5 @@ def main(fd: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    # tvm_ffi imports torch where it is installed, for two seconds and hundreds of megabytes; None makes that an
-    # ImportError, which it expects.
-    sys.modules["torch"] = None  # type: ignore[assignment] # documented: "import halts with ModuleNotFoundError"
+    leave_torch_out()
     main(int(sys.argv[1]), Path(sys.argv[2]))

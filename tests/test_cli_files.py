@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -171,6 +174,19 @@ def test_what_a_stranger_writes_does_not_reach_the_terminal(spec_file: Path, fol
         assert "\x1b" not in outcome.stdout + outcome.stderr
     named.write_text(spec_file.read_text())
     assert "\x1b" not in call("check", named).output
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("command", ["lower", "run"])
+def test_torch_is_not_imported_beside_tvm(spec_file: Path, tmp_path: Path, command: str) -> None:
+    """Where it is installed that takes two seconds; here is one that tells when it is imported."""
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    (installed / "torch.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w').close()\n")
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    words = [sys.executable, "-m", "autosched.cli", command, str(spec_file)]
+    subprocess.run(words, env=environment, check=True, capture_output=True, timeout=60)
+    assert not (tmp_path / "imported").exists()
 
 
 @pytest.mark.system
