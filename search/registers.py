@@ -101,8 +101,8 @@ def _overlaps(access: Access, nest: StageNest, tile: Mapping[str, int]) -> bool:
     if nest.vector is not None and access.moves_with(nest.vector.parts[-1].name):
         return False
     # A fused loop moves several dimensions; LLVM does not see that its elements meet again.
-    single = {loop.name for loop in nest.loops if access.dimensions_moved_by(loop.name) == 1}
-    rows = {loop.name for loop in nest.loops if loop.name in tile and not loop.reduce} & single
+    rows = {loop.name for loop in nest.loops if loop.name in tile and not loop.reduce}
+    rows = {name for name in rows if access.dimensions_moved_by(name) == 1}
     taps = _unrolled_reduction(nest)
     return any(
         steps[row] and steps[tap] % steps[row] == 0

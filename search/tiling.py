@@ -268,7 +268,8 @@ class _Tiling:
 
     def _written_out(self, reduce_inner: list[str], taps: Sequence[str]) -> tuple[list[str], list[str]]:
         """The loops of the reduction, the innermost one cut where it is long, and which of them are written out."""
-        steps = {loop: self._steps(loop) for loop in reduce_inner}
+        cuts = {split.into[-1]: split for split in self.splits}
+        steps = {loop: cuts[loop].factors[-1] if loop in cuts else self.stage.extents[loop] for loop in reduce_inner}
         last = next((loop for loop in reversed(reduce_inner) if steps[loop] > 1), None)
         if not self.tile.unroll_reduce or last is None:
             return reduce_inner, []
@@ -277,17 +278,15 @@ class _Tiling:
         piece = divisor_at_most(steps[last], self.tile.unroll_reduce)
         if piece == 1 or last in taps:
             return reduce_inner, []
-        cut = next((split for split in self.splits if last in split.into), None)
-        axis = cut.axis if cut else last
-        outer, inner = last if cut else self.name(f"{axis}t"), self.name(f"{axis}u")
-        into, factors = (cut.into[:-1], cut.factors[:-1]) if cut else ((), ())
-        longer = Split(axis=axis, into=(*into, outer, inner), factors=(*factors, steps[last] // piece, piece))
-        self.splits = [*(split for split in self.splits if split is not cut), longer]
-        return [*(outer if loop == last else loop for loop in reduce_inner), inner], [inner]
-
-    def _steps(self, loop: str) -> int:
-        """Of a loop of the reduction: an axis, or the inner piece of one."""
-        return next((split.factors[-1] for split in self.splits if loop in split.into), self.stage.extents.get(loop, 1))
+        if cut := cuts.get(last):
+            self.splits.remove(cut)
+            axis, into, factors = cut.axis, cut.into, cut.factors[:-1]
+        else:
+            axis, into, factors = last, (self.name(f"{last}t"),), ()
+        inner = self.name(f"{axis}u")
+        longer = Split(axis=axis, into=(*into, inner), factors=(*factors, steps[last] // piece, piece))
+        self.splits.append(longer)
+        return [*(into[-1] if loop == last else loop for loop in reduce_inner), inner], [inner]
 
     def _register_tile(self, written_out: Sequence[str]) -> tuple[list[str], list[Bind]]:
         """The loops inside the reduction, and what they and the loops that are written out become."""
