@@ -15,28 +15,20 @@ import attrs
 from ..spec.convert import unstructure
 from ..spec.json_text import compact_json
 from ..spec.rename import schedule_digest
-from ..spec.task import TargetOption
 from ..store.entries import Entries, sealed_text
 from ..store.keys import key_from_task, machine_key, protocol_key
 from ..store.leaders import entry_from_leaders, leader_from_stored, leaders_of
 from ..store.stored import stored_from_record
-from .in_process import renamed
+from .numbered import numbered_task, renamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from ..spec.task import Task
     from ..store.records import Measurement, Record
 
 _AT_ONCE: Final = 2000
 _NONE: Final = "0000000"
-
-
-def numbered_task(task: Task, number: int) -> Task:
-    """The task for the CPU of that number, of 7 digits at most."""
-    options = (TargetOption(name="mcpu", value=f"cpu{number:07}"),)
-    return attrs.evolve(task, target=attrs.evolve(task.target, options=options))
 
 
 def fill(folder: Path, record: Record, tasks: int, each: int) -> None:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .. import Store, Task, load_spec, lookup, lower
-from ..spec.convert import structure, unstructure
-from ..spec.schedule import Schedule
+from .numbered import numbered_task, renamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,23 +59,11 @@ def lookup_times(folder: str, path: str, entries: int) -> dict[str, list[float]]
 
 
 def _filled(store: Store, record: Record, entries: int) -> Iterable[Task]:
-    """Puts records of so many other tasks into the store: the same for other numbers of threads, loops named anew."""
+    """Puts records of so many other tasks into the store: the same for other CPUs by name, stages named anew."""
     for number in range(1000, 1000 + entries):
-        task = attrs.evolve(record.task, threads=number)
-        schedule = renamed(record.schedule, f"_{number}")
-        protocol = attrs.evolve(record.protocol, threads=number)
-        store.put(attrs.evolve(record, task=task, schedule=schedule, protocol=protocol))
+        task = numbered_task(record.task, number)
+        store.put(attrs.evolve(record, task=task, schedule=renamed(record.schedule, f"_{number}")))
         yield task
-
-
-def renamed(schedule: Schedule, suffix: str) -> Schedule:
-    """The schedule with its own stages called otherwise: as good, and another text."""
-    text = json.dumps(unstructure(schedule))
-    for staging in schedule.stagings:
-        name = getattr(staging, "as_", None)
-        if name is not None:
-            text = text.replace(json.dumps(name), json.dumps(name + suffix))
-    return structure(json.loads(text), Schedule)
 
 
 def lowering_times(path: str, calls: int = 100) -> dict[str, list[float]]:

@@ -11,8 +11,8 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from .. import Store, load_spec, lookup
-from .filling import numbered_task
 from .in_process import timed_calls
+from .numbered import numbered_task
 
 if TYPE_CHECKING:
     from ..spec.task import Task

@@ -10,8 +10,10 @@ workload's index dtype is ``index``.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -21,7 +23,11 @@ from .expr import Cast, Compare, Const, Expr, rename, transform
 from .expr_text import text_from_expr
 from .workload import Buffer, IterAxis, Output, Reducer, Stage, Workload, output_names
 
+if TYPE_CHECKING:
+    from .json_text import Json
+
 IDENTITY_VERSION = 1
+_SORTED = json.JSONEncoder(sort_keys=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +42,17 @@ class Names:
     axes: Mapping[str, Mapping[str, str]]
     outputs: Mapping[str, tuple[str, ...]]
 
+    @property
+    def plain(self) -> Json:
+        """What tells the names of equal workloads apart, as JSON; what each stage fills follows from it."""
+        axes: dict[str, Json] = {stage: dict(axes) for stage, axes in self.axes.items()}
+        return {"buffers": dict(self.buffers), "stages": dict(self.stages), "axes": axes}
+
+    @cached_property
+    def text(self) -> str:
+        """The same as one line."""
+        return names_text(self.plain)
+
     @cached_property
     def inverted(self) -> Names:
         """The map back: canonical names to this workload's; axes keyed by canonical stage."""
@@ -47,6 +64,11 @@ class Names:
                 self.stages[s]: tuple([self.buffers[name] for name in names]) for s, names in self.outputs.items()
             },
         )
+
+
+def names_text(plain: Json) -> str:
+    """One text for equal names, whatever their order."""
+    return _SORTED.encode(plain)
 
 
 def stage_order(workload: Workload) -> tuple[Stage, ...]:

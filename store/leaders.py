@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import statistics
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from ..spec.canonical import names_text
 from ..spec.claim import ACCURACY_CLASSES
 from ..spec.convert import structure, unstructure
 from ..spec.errors import SpecError
@@ -113,7 +113,7 @@ def _named(leader: Leader, names: Names | None) -> Json:
         # One that does not fit its task stays without: who asks for it is told, who puts another is not kept from it.
         with contextlib.suppress(SpecError):
             schedule = schedule_from_canonical(leader.record.schedule, names)
-            entry[_NAMED] = {"names": _plain_names(names), "schedule": unstructure(schedule)}
+            entry[_NAMED] = {"names": names.plain, "schedule": unstructure(schedule)}
     return entry
 
 
@@ -122,18 +122,11 @@ def is_named_well(entry: Json, names: Names) -> bool:
 
     What stands there in other names, those that the task had before it learned its operator, serves nobody else.
     """
-    plain = _plain_names(names)
     for leader in entry if type(entry) is list else []:
         named = leader.get(_NAMED) if type(leader) is dict and not _is_later(leader) else None
-        if type(named) is dict and named.get("names") == plain and leader != _named(_leader(leader), names):
+        if type(named) is dict and named.get("names") == names.plain and leader != _named(_leader(leader), names):
             return False
     return True
-
-
-def _plain_names(names: Names) -> Json:
-    """What tells the names of equal workloads apart, as JSON; what each stage fills follows from it."""
-    axes: dict[str, Json] = {stage: dict(axes) for stage, axes in names.axes.items()}
-    return {"buffers": dict(names.buffers), "stages": dict(names.stages), "axes": axes}
 
 
 def read_leaders(entry: Json) -> tuple[Leader, ...]:
@@ -169,34 +162,6 @@ def _check_stages(schedule: Schedule, names: Json) -> None:
         raise SpecError(f"a leader's schedule names stage {strange[0]!r}, which its task does not have")
 
 
-class Served:
-    """The leader that is served, read as far as somebody needs it: in the canonical names or in those beside them."""
-
-    def __init__(self, entry: dict[str, Json]) -> None:
-        named = entry.get(_NAMED)
-        self._record = entry["record"]
-        self._named = named if type(named) is dict else {}
-
-    def record(self, task: Task, machine: Machine, protocol: Protocol) -> Record:
-        """The record in the names of `task`; SpecError where it cannot be read."""
-        if self._named.get("names") == _plain_names(task.names):
-            return record_from_stored(self._ready, task, machine, protocol, self._ready.schedule)
-        return record_from_stored(self._canonical, task, machine, protocol)
-
-    @cached_property
-    def _canonical(self) -> StoredRecord:
-        return read_stored(self._record)
-
-    @cached_property
-    def _ready(self) -> StoredRecord:
-        """The same, but with the schedule in the names beside it."""
-        if type(self._record) is not dict or "schedule" not in self._named:
-            raise SpecError("a leader without its record, or without its schedule in other names")
-        ready = read_stored({**self._record, "schedule": self._named["schedule"]})
-        _check_stages(ready.schedule, self._named["names"])
-        return ready
-
-
 def best_record(
     asked: tuple[Task, Machine, Protocol], allow: tuple[str, ...], key: str, sealed: str
 ) -> tuple[Record | None] | None:
@@ -204,20 +169,31 @@ def best_record(
 
     None where a later version leads: which of the records that this one reads is the best, the entry does not say.
     """
-    found = read_best(allow, key, sealed)
-    if found is None:
-        return None
-    (served,) = found
-    return (None if served is None else served.record(*asked),)
+    found = read_best(allow, key, sealed, asked[0].names.text)
+    if found is None or found.stored is None:
+        return None if found is None else (None,)
+    return (record_from_stored(found.stored, *asked, found.stored.schedule if found.is_named else None),)
+
+
+@attrs.frozen(kw_only=True)
+class Served:
+    """The record that an entry serves, None where it has none of an allowed accuracy.
+
+    `is_named`: its schedule is in the names that were asked for, not in canonical ones.
+    """
+
+    stored: StoredRecord | None
+    is_named: bool = False
 
 
 @functools.lru_cache(maxsize=256)
-def read_best(allow: tuple[str, ...], key: str, sealed: str) -> tuple[Served | None] | None:
-    """The leader for `best_record`; those behind it are not read further.
+def read_best(allow: tuple[str, ...], key: str, sealed: str, names: str) -> Served | None:
+    """What `best_record` serves to who asks with `names`, a text; the leaders behind it are not read further.
 
     The last ones are remembered by their text: reading is half of a lookup, and the same tasks are looked up again.
+    What else the text says is forgotten at once, so that the next one is read into memory that is still in the cache.
     """
-    entry = unseal(key, sealed)
+    entry = unseal(key, sealed, quick=True)
     if type(entry) is not list:
         raise SpecError("not a list of leaders")
     for number, leader in enumerate(entry):
@@ -226,5 +202,17 @@ def read_best(allow: tuple[str, ...], key: str, sealed: str) -> tuple[Served | N
         if _is_later(leader):
             return None
         if leader["accuracy"] in allow:
-            return (Served(leader),)
-    return (None,)
+            return _served(leader, names)
+    return Served(stored=None)
+
+
+def _served(leader: dict[str, Json], names: str) -> Served:
+    """A leader's record, with the schedule that stands beside it where that is in `names`."""
+    record, named = leader["record"], leader.get(_NAMED)
+    if type(named) is not dict or names_text(named.get("names")) != names:
+        return Served(stored=read_stored(record))
+    if type(record) is not dict or "schedule" not in named:
+        raise SpecError("a leader without its record, or without its schedule in other names")
+    stored = read_stored({**record, "schedule": named["schedule"]})
+    _check_stages(stored.schedule, named["names"])
+    return Served(stored=stored, is_named=True)

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from autosched.bench.commands import heavy_imports, imported, run_command
 from autosched.bench.compiling import count_nodes, spec_renamed
 from autosched.bench.contenders import Child, Contender, available_peers, lend_package, peers_named
-from autosched.bench.in_process import lookup_times, renamed
+from autosched.bench.in_process import lookup_times
 from autosched.bench.match import _check, make_order
+from autosched.bench.numbered import renamed
 from autosched.bench.opened import ArrayFile, Order
 from autosched.bench.report import (
     Report,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from autosched.bench.filling import fill, numbered_task
+from autosched.bench.filling import fill
 from autosched.bench.in_store import lookup_times
+from autosched.bench.numbered import numbered_task
 from autosched.spec.spec_file import SpecFile, save_spec
 from autosched.store.machine import this_machine
 from autosched.store.store import Store
