@@ -213,11 +213,11 @@ def _compute_cycles(nest: StageNest, accesses: Sequence[Access], hardware: Hardw
     work = _operations(nest)
     vectors = hardware.whole_vectors(lanes, widest) if lanes > 1 else 1.0
     arithmetic = copies * vectors * work / hardware.fma_per_cycle
-    reads = sum(_load_instructions(access, tile, nest, lanes, width) for access in accesses[:-1])
-    stores = copies * instructions if not accumulates_in_registers(nest) else 0
+    reads = sum(_loads(access, tile, nest, lanes, hardware) for access in accesses[:-1])
+    stores = 0 if accumulates_in_registers(nest) else copies
     out = accesses[-1]
-    if lanes > 1 and vector is not None and out.stride(vector.name) != 1:
-        stores *= lanes
+    if vector is not None and lanes > 1:
+        stores *= hardware.pieces(lanes, widest) if out.stride(vector.name) == 1 else lanes
     cycles = max(arithmetic, reads / hardware.loads_per_cycle, stores / hardware.stores_per_cycle)
     if nest.stage.reducer is not None:
         cycles = with_registers(cycles, nest, accesses, (instructions, vectors), hardware)
@@ -262,12 +262,13 @@ def _intrinsic_cycles(nest: StageNest, accesses: Sequence[Access], intrinsic: In
     tile = register_tile(nest)
     copies = math.prod(tile.values())
     vectors = max(1, intrinsic.lanes // hardware.lanes(size_bytes(intrinsic.output.dtype)))
+    pieces = hardware.pieces(intrinsic.lanes, size_bytes(intrinsic.output.dtype))
     arithmetic = copies * vectors * intrinsic.instructions / hardware.fma_per_cycle
     reads = 0.0
     for access in accesses[:-1]:
         moving = [extent for loop, extent in tile.items() if access.moves_with(loop)]
-        reads += math.prod(moving) * (vectors if access.moves_with(nest.tensorized[0].name) else 1)
-    stores = 0 if accumulates_in_registers(nest) else copies * vectors
+        reads += math.prod(moving) * (pieces if access.moves_with(nest.tensorized[0].name) else 1)
+    stores = 0 if accumulates_in_registers(nest) else copies * pieces
     cycles = max(arithmetic, reads / hardware.loads_per_cycle, stores / hardware.stores_per_cycle)
     return (with_registers(cycles, nest, accesses, (vectors, float(vectors)), hardware) + LOOP_CYCLES) / copies
 
@@ -290,8 +291,8 @@ def _operations_in(node: Expr) -> tuple[float, bool, bool]:
     return count, places, loaded
 
 
-def _load_instructions(access: Access, tile: Mapping[str, int], nest: StageNest, lanes: int, width: int) -> float:
-    """Load instructions for one pass over the register tile."""
+def _loads(access: Access, tile: Mapping[str, int], nest: StageNest, lanes: int, hardware: Hardware) -> float:
+    """Loads of a piece of a vector, or of an element, for one pass over the register tile."""
     count = 1.0
     for loop, extent in tile.items():
         if access.moves_with(loop):
@@ -308,7 +309,8 @@ def _load_instructions(access: Access, tile: Mapping[str, int], nest: StageNest,
             return count
         if access.stride(part) != 1:
             return count * lanes
-        return count * -(-lanes // width) * _lines_a_load(access, nest, part, min(lanes, width))
+        whole = min(lanes, hardware.lanes(access.element_bytes))
+        return count * hardware.pieces(lanes, access.element_bytes) * _lines_a_load(access, nest, part, whole)
     return count
 
 

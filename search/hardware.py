@@ -29,6 +29,7 @@ class Hardware:
     """Wider instructions are done in pieces of so many bytes, so that vectors of one piece lose nothing."""
     fma_latency: int = 4
     loads_per_cycle: float = 2.0
+    """Of one piece at most each, as are stores."""
     stores_per_cycle: float = 1.0
     l1_bytes: int
     l2_bytes: int
@@ -53,7 +54,11 @@ class Hardware:
 
     def whole_vectors(self, lanes: int, element_bytes: int) -> float:
         """How many operations on full vectors take as long as one on so many elements; half of one where pieces pay."""
-        return -(-lanes * element_bytes // self.pipe_bytes) * self.pipe_bytes / self.vector_bytes
+        return self.pieces(lanes, element_bytes) * self.pipe_bytes / self.vector_bytes
+
+    def pieces(self, lanes: int, element_bytes: int) -> int:
+        """In how many pieces so many elements are loaded, stored or computed."""
+        return -(-lanes * element_bytes // self.pipe_bytes)
 
 
 def hardware_from_machine(machine: Machine, threads: int, speeds: Speeds | None = None) -> Hardware:

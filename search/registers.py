@@ -6,6 +6,7 @@ timed with AVX2.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from ..spec.footprint import register_tile
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 SPILL: Final = 0.45
 """Part of its time that a register tile takes longer for each register that is too many."""
+HELD_TOO: Final = 0.2
+"""Times the root of how many registers are lacking for what taps share: its part of the time. One more of what goes to
+memory and back costs the less, the more does so already."""
 SWAPPED_ROWS: Final = 8
 SWAPPED: Final = 2.0
 """A tile of one vector and so many rows takes so many times as long where a broadcast takes a register: LLVM adds the
@@ -64,24 +68,32 @@ def with_registers(
     held = vectors * rows
     if not accumulates_in_registers(nest):
         return cycles + 2 * held
-    needed = needed_registers(held, vectors) + any(_overlaps(access, nest, tile) for access in accesses[:-1])
-    cycles *= 1 + SPILL * max(0.0, needed - hardware.tile_registers)
-    if _is_swapped(vectors, rows, hardware):
+    shared = max(_shared_by_taps(access, nest, tile, instructions) for access in accesses[:-1])
+    over = max(0.0, needed_registers(held, vectors) - hardware.tile_registers)
+    over_with_taps = max(0.0, needed_registers(held, vectors) + shared - hardware.tile_registers)
+    cycles *= 1 + SPILL * over + HELD_TOO * math.sqrt(over_with_taps - over)
+    if not shared and _is_swapped(vectors, rows, hardware):
         cycles *= SWAPPED
     chain = hardware.fma_latency * hardware.fma_per_cycle * instructions / whole
     return cycles * max(1.0, chain / held)
 
 
-def promise_of(lanes: int, vectors: int, rows: int, hardware: Hardware, *, more: int = 0) -> tuple[bool, float, float]:
+def promise_of(
+    lanes: int, vectors: int, rows: int, hardware: Hardware, *, shares: bool = False
+) -> tuple[bool, float, float]:
     """What orders register tiles, the greater the better, while nothing else is known of the loops around them.
 
-    They fit the registers, of which `more` are taken, hold sums enough to hide the latency of a multiply-add with some
-    to spare, and share most.
+    They fit the registers, with what the taps of a window share if it `shares`, hold sums enough to hide the latency of
+    a multiply-add with some to spare, and share most.
     """
     held = vectors * rows
-    fits = needed_registers(held, vectors) + more <= hardware.tile_registers
+    fits = needed_registers(held, vectors) + (rows - 1 if shares else 0) <= hardware.tile_registers
     enough = SPARE * hardware.fma_latency * hardware.fma_per_cycle
-    return fits and not _is_swapped(vectors, rows, hardware), lanes * min(held, enough), lanes * held / (vectors + rows)
+    return (
+        fits and (shares or not _is_swapped(vectors, rows, hardware)),
+        lanes * min(held, enough),
+        lanes * held / (vectors + rows),
+    )
 
 
 def needed_registers(held: float, vectors: float) -> float:
@@ -93,28 +105,35 @@ def _is_swapped(vectors: float, rows: float, hardware: Hardware) -> bool:
     return vectors == 1 and rows >= SWAPPED_ROWS and not hardware.broadcasts_in_place
 
 
-def _overlaps(access: Access, nest: StageNest, tile: Mapping[str, int]) -> bool:
-    """True of what a row broadcasts where another step of an unrolled reduction needs the same element again.
+def _shared_by_taps(access: Access, nest: StageNest, tile: Mapping[str, int], instructions: int) -> int:
+    """Registers of what one step of an unrolled reduction reads and another one needs again, for another row.
 
-    LLVM loads it once and holds it from one to the other.
+    LLVM loads it once and holds it from one to the other: with rows one tap apart, all but one of a tap's elements.
+    Where rows are `ratio` taps apart, so are those that share, and as many taps' elements are held at a time.
     """
-    if nest.vector is not None and access.moves_with(nest.vector.parts[-1].name):
-        return False
-    # A fused loop moves several dimensions; LLVM does not see that its elements meet again.
     rows = {loop.name for loop in nest.loops if loop.name in tile and not loop.reduce}
-    rows = {name for name in rows if access.dimensions_moved_by(name) == 1}
+    moving = [name for name in rows if access.moves_with(name)]
     taps = _unrolled_reduction(nest)
-    return any(
-        steps[row] and steps[tap] % steps[row] == 0
-        for steps in access.steps
-        for row in rows & steps.keys()
-        for tap in taps & steps.keys()
-    )
+    each = instructions if nest.vector is not None and access.moves_with(nest.vector.parts[-1].name) else 1
+    most = 0
+    for steps in access.steps:
+        for row in rows & steps.keys():
+            # A fused loop moves several dimensions: unless its piece is made of whole rows, or of whole parts of one,
+            # LLVM does not see that its elements meet again.
+            if access.dimensions_moved_by(row) > 1 and steps.keys() - taps.keys() != {row}:
+                continue
+            for tap in taps.keys() & steps.keys():
+                ratio, rest = divmod(steps[row], steps[tap]) if steps[tap] else (0, 1)
+                if rest or not 0 < ratio < taps[tap]:
+                    continue
+                beside = math.prod(tile[name] for name in moving if name != row)
+                most = max(most, (tile[row] - 1) * min(ratio, taps[tap] - ratio) * beside * each)
+    return most
 
 
-def _unrolled_reduction(nest: StageNest) -> frozenset[str]:
+def _unrolled_reduction(nest: StageNest) -> Mapping[str, int]:
     """The innermost reduce loops, as many as are unrolled: by the schedule, or by LLVM, which does so to short ones."""
-    found: set[str] = set()
+    found: dict[str, int] = {}
     copies = 1
     for loop in reversed(nest.loops):
         if not loop.reduce:
@@ -125,5 +144,5 @@ def _unrolled_reduction(nest: StageNest) -> frozenset[str]:
         if copies > UNROLLED:
             break
         if loop.extent > 1:
-            found.add(loop.name)
-    return frozenset(found)
+            found[loop.name] = loop.extent
+    return found

@@ -45,12 +45,12 @@ def standard_indices(stage: Stage, layout: Layout | None, knobs: Sequence[Knob],
 
 
 def _tile(stage: Stage, layout: Layout, tiles: Sequence[tuple[int, int, int]], hardware: Hardware) -> int:
-    """The most promising of tiles; elements that taps of a window share take a register."""
+    """The most promising of tiles; elements that taps of a window share take registers."""
     shared = any(
         read.windowed and len(layout.rows) == 1 and {*layout.rows} & read.axes and not {*layout.vector} & read.axes
         for read in reads_of(stage)
     )
-    return max(range(len(tiles)), key=lambda number: promise_of(*tiles[number], hardware, more=int(shared)))
+    return max(range(len(tiles)), key=lambda number: promise_of(*tiles[number], hardware, shares=shared))
 
 
 def _blocks(
