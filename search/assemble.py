@@ -134,7 +134,7 @@ def _tile(made: _Assembly, stage: Stage, choice: StageChoice, hardware: Hardware
     tile = choice.tile
     if tile.pack_inside and _reads_constants(made, choice.layout.staged):
         tile = attrs.evolve(tile, pack_inside=False)  # what no call has to compute is computed as a whole
-    tiled = tiled_reduction(made.workload, stage, choice.layout, tile, hardware.threads)
+    tiled = tiled_reduction(made.workload, stage, choice.layout, tile, hardware)
     made.stage(*tiled.stagings)
     for nest in tiled.nests:
         made.nests[nest.stage] = nest

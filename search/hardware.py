@@ -24,6 +24,8 @@ class Hardware:
     """What a register tile may take of them before LLVM spills: read off its code."""
     broadcasts_in_place: bool = False
     """A multiply-add takes one element of memory for all lanes, so that no register holds the broadcast."""
+    gathers: bool = False
+    """LLVM reads what lies apart with gathers, where single loads would be faster."""
     fma_per_cycle: float
     pipe_bytes: int
     """Wider instructions are done in pieces of so many bytes, so that vectors of one piece lose nothing."""
@@ -82,6 +84,7 @@ def hardware_from_machine(machine: Machine, threads: int, speeds: Speeds | None 
         vector_registers=registers,
         tile_registers=registers if registers == 16 else registers - 1,
         broadcasts_in_place=in_place,
+        gathers="avx512f" in isa,
         fma_per_cycle=fma,
         pipe_bytes=pipe,
         l1_bytes=machine.l1d_bytes or 32 * 1024,

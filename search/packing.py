@@ -68,15 +68,17 @@ def copy_nest(
     *,
     threads: int,
     block: int,
+    gathers: bool,
 ) -> Nest:
     """The nest of a staged read whose layout is `loops`, the last `tile` of them the tile's own rows and lanes.
 
     Where the innermost loop walks the source too, it is vectorized: as a whole, or where it may go past the source's
     end in pieces that divide `block`, the elements that stay together there, unless those are too few. Elsewhere the
     loops of the walk's run that make up about `LINE_ELEMENTS` go inside the tile, so that lines of the source are read
-    whole while the tile's lines are written. Instead of a run, steps of its steady axis may go there: quotients,
-    remainders and conditions are worked out once for all of them. Loops around pieces of `WHOLE_PIECE` elements and
-    more follow the source's dimensions.
+    whole while the tile's lines are written. Where LLVM `gathers` they stand around the tile's last loop instead, which
+    is a vector of single loads. Instead of a run, steps of its steady axis may go there: quotients, remainders and
+    conditions are worked out once for all of them. Loops around pieces of `WHOLE_PIECE` elements and more follow the
+    source's dimensions.
     """
     run, steady = walk.run, walk.steady
     extents = dict(loops)
@@ -108,7 +110,15 @@ def copy_nest(
         break
     outer = _as_the_source(outer, walk.dimensions, math.prod(extents[name] for name in (*ends, *inner)), extents)
     bind = parallel_bind(outer, extents, threads, points)
-    return Nest(stage=stage, splits=tuple(splits), order=(*outer, *ends, *inner), bind=(bind,) if bind else ())
+    binds = (bind,) if bind else ()
+    lanes = divisor_at_most(block, LINE_ELEMENTS)
+    if not (gathers and run and ends and lanes >= LEAST_VECTOR):
+        return Nest(stage=stage, splits=tuple(splits), order=(*outer, *ends, *inner), bind=binds)
+    ends, cut = _with_vector(ends, extents, lanes, free)
+    vector = BindLoop(loop=ends[-1], to="vectorize")
+    return Nest(
+        stage=stage, splits=(*splits, *cut), order=(*outer, *ends[:-1], *inner, ends[-1]), bind=(*binds, vector)
+    )
 
 
 def _as_the_source(loops: list[str], source: Sequence[str], piece: int, extents: Mapping[str, int]) -> list[str]:
@@ -123,13 +133,18 @@ def _as_the_source(loops: list[str], source: Sequence[str], piece: int, extents:
 
 def _contiguous(stage: str, names: Sequence[str], extents: Mapping[str, int], piece: int, bind: Bind | None) -> Nest:
     """A copy that walks both sides, in vectors of `piece` elements of the last of `names`."""
-    last = names[-1]
-    vector, order = last, tuple(names)
-    splits: tuple[Split, ...] = ()
-    if piece < extents[last]:
-        free = FreeNames(names)
-        whole, vector = free(f"{last}v"), free(f"{last}l")
-        splits = (Split(axis=last, into=(whole, vector), factors=(extents[last] // piece, piece)),)
-        order = (*names[:-1], whole, vector)
-    binds = (BindLoop(loop=vector, to="vectorize"),)
+    order, splits = _with_vector(names, extents, piece, FreeNames(names))
+    binds = (BindLoop(loop=order[-1], to="vectorize"),)
     return Nest(stage=stage, splits=splits, order=order, bind=(bind, *binds) if bind else binds)
+
+
+def _with_vector(
+    names: Sequence[str], extents: Mapping[str, int], piece: int, free: FreeNames
+) -> tuple[tuple[str, ...], tuple[Split, ...]]:
+    """Loops whose last one has `piece` steps, and what splits it off."""
+    last = names[-1]
+    if piece == extents[last]:
+        return tuple(names), ()
+    whole, vector = free(f"{last}v"), free(f"{last}l")
+    split = Split(axis=last, into=(whole, vector), factors=(extents[last] // piece, piece))
+    return (*names[:-1], whole, vector), (split,)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .knobs import Knob, KnobValue
     from .layouts import Layout
 
-SPACE: Final = "rules-11"
+SPACE: Final = "rules-12"
 """The name of what the built-in rules make. When they make more it gets another, and exhausted ones are searched."""
 
 BUILT_IN: Final = ("vectors", "partial sums", "tiles", "together")

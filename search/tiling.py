@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from ..spec.workload import Stage, Workload
+    from .hardware import Hardware
 
 SHORT: Final = 8
 """A reduce loop of so few steps is written out whole, if at all."""
@@ -70,11 +71,11 @@ class Tiled:
     attach: str
 
 
-def tiled_reduction(workload: Workload, stage: Stage, layout: Layout, tile: Tile, threads: int) -> Tiled:
+def tiled_reduction(workload: Workload, stage: Stage, layout: Layout, tile: Tile, hardware: Hardware) -> Tiled:
     """Stagings and nests for one reduction."""
     if layout.partial:
-        return _partial_sums(stage, layout, tile, threads)
-    return _Tiling(workload, stage, layout, tile, threads).made()
+        return _partial_sums(stage, layout, tile, hardware.threads)
+    return _Tiling(workload, stage, layout, tile, hardware).made()
 
 
 def reach_of(stage: Stage, layout: Layout, tile: Tile) -> dict[str, int]:
@@ -86,8 +87,8 @@ def reach_of(stage: Stage, layout: Layout, tile: Tile) -> dict[str, int]:
 class _Tiling:
     """One reduction being tiled: the names and numbers that its stagings and nests share."""
 
-    def __init__(self, workload: Workload, stage: Stage, layout: Layout, tile: Tile, threads: int) -> None:
-        self.workload, self.stage, self.layout, self.tile, self.threads = workload, stage, layout, tile, threads
+    def __init__(self, workload: Workload, stage: Stage, layout: Layout, tile: Tile, hardware: Hardware) -> None:
+        self.workload, self.stage, self.layout, self.tile, self.hardware = workload, stage, layout, tile, hardware
         self.name = FreeNames(tuple(stage.extents))
         self.width = tile.lanes * tile.vectors
         self.vector = self._group(layout.vector)
@@ -174,8 +175,9 @@ class _Tiling:
             [*loops, *ends],
             len(ends),
             source_walk(load, self.workload.buffers[buffer].shape, self.stage, groups, self.reduce),
-            threads=self.threads if place is None else 1,
+            threads=self.hardware.threads if place is None else 1,
             block=self._block(ends),
+            gathers=self.hardware.gathers,
         )
         return staging, nest if place is None else attrs.evolve(nest, at=At(stage=self.accumulator, loop=place))
 
@@ -235,7 +237,7 @@ class _Tiling:
         tail, binds = self._register_tile(written_out)
         head: tuple[Bind, ...] = ()
         place = parallel[-1]
-        if tile.parallel and self.threads > 1:
+        if tile.parallel and self.hardware.threads > 1:
             head = (BindLoop(loop=place, to="parallel"),)
             if len(parallel) > 1:
                 place = self.name("par")

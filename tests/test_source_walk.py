@@ -16,12 +16,14 @@ from autosched.search.structure import together_along
 from autosched.spec.evaluate import evaluate
 from autosched.spec.expr_text import expr_from_text
 from autosched.spec.footprint import LINE_BYTES, accesses_of
+from autosched.spec.inputs import random_inputs
 from autosched.spec.workload import IterAxis, Output, Stage, Workload
-from machines import AVX512
+from machines import AVX2, AVX512
 from shared_spaces import shared_space
 from test_analytic import plan_of
 
 if TYPE_CHECKING:
+    from autosched.spec.claim import Machine
     from autosched.spec.nest import Plan, StageNest
     from autosched.spec.task import Task
 
@@ -63,6 +65,21 @@ def test_windows_leave_gaps_in_a_run() -> None:
     (packed,) = (name for name in plan.by_stage if name.endswith(".pack"))
     assert lanes(plan.by_stage[packed]) == 1
     assert lanes(plan.by_stage["conv"]) == 8
+
+
+@pytest.mark.parametrize(("machine", "vector"), [(AVX512, 16), (AVX2, 1)])
+@pytest.mark.parametrize(("window", "outside"), [(1, "cy"), (3, "s")])
+def test_weights_are_packed_by_vectors_of_single_loads_where_llvm_gathers(
+    machine: Machine, vector: int, window: int, outside: str
+) -> None:
+    task = get_task("conv2d", threads=2, N=1, C=32, H=8, W=8, K=96, R=window, S=window, padding=window // 2)
+    plan = plan_of(task, machine, "conv: vectors along k, rows w, W staged", (vector if vector > 1 else 8, 3, 4))
+    nest = plan.by_stage["W.pack"]
+    assert lanes(nest) == vector
+    names = [loop.name for loop in nest.loops if loop.extent > 1]
+    assert (names[-2:] == [outside, nest.vector.name]) if nest.vector else (names[-1] == outside)
+    inputs = random_inputs(task.workload, 0)
+    np.testing.assert_array_equal(evaluate(plan.workload, inputs)["conv"], evaluate(task.workload, inputs)["conv"])
 
 
 @settings(max_examples=60, deadline=None)
