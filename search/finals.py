@@ -105,10 +105,9 @@ def hold_finals(
         if leader is None or leader.latency_s is None:
             return
         winner_s = medians.get(leader.schedule, leader.latency_s)
-        # What made finalists slower in turn than alone would do so to the others.
+        # What made every finalist slower in turn than alone would do so to the others.
         ratios = [s / t for schedule, s in medians.items() if (t := journal.level_s(schedule)) is not None]
-        usual = statistics.median(ratios) if ratios else 1.0
-        if not journal.fastest(1, without=held, below_s=winner_s / max(CLOSE, usual)):
+        if not journal.fastest(1, without=held, below_s=winner_s / max(CLOSE, min(ratios, default=1.0))):
             return
         finalists = _seated(default, leader, journal.fastest(FINALISTS, without=held))
         if allowed is not None and time.monotonic() + needed_s(journal, finalists[:3], allowed.build_s) > allowed.end:
