@@ -114,11 +114,10 @@ def copy_nest(
     lanes = divisor_at_most(block, LINE_ELEMENTS)
     if not (gathers and run and ends and lanes >= LEAST_VECTOR):
         return Nest(stage=stage, splits=tuple(splits), order=(*outer, *ends, *inner), bind=binds)
-    ends, cut = _with_vector(ends, extents, lanes, free)
-    vector = BindLoop(loop=ends[-1], to="vectorize")
-    return Nest(
-        stage=stage, splits=(*splits, *cut), order=(*outer, *ends[:-1], *inner, ends[-1]), bind=(*binds, vector)
-    )
+    tile_loops, cut = _with_vector(ends, extents, lanes, free)
+    order = (*outer, *tile_loops[:-1], *inner, tile_loops[-1])
+    vector = BindLoop(loop=tile_loops[-1], to="vectorize")
+    return Nest(stage=stage, splits=(*splits, *cut), order=order, bind=(*binds, vector))
 
 
 def _as_the_source(loops: list[str], source: Sequence[str], piece: int, extents: Mapping[str, int]) -> list[str]:

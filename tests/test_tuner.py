@@ -54,11 +54,16 @@ def test_trials_are_a_total_and_each_is_a_record(store: Store) -> None:
     assert store.search_state(LARGE, MACHINE) == tuned.state
 
 
+def three_digits(seconds: float) -> str:
+    """What tells two latencies apart: equal ones are a tie, which goes to the simpler schedule."""
+    return f"{seconds:.3g}"
+
+
 def test_the_winner_is_the_fastest_and_what_a_lookup_finds(store: Store) -> None:
     bench = PretendedBench()
     tuned = run(store, bench, 20)
     assert tuned.record is not None
-    assert tuned.record.schedule == min(bench.measured, key=pretended_s)
+    assert three_digits(pretended_s(tuned.record.schedule)) == three_digits(min(map(pretended_s, bench.measured)))
     found = store.best(LARGE, MACHINE)
     assert found is not None
     assert found.schedule == tuned.record.schedule
