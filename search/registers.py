@@ -1,7 +1,7 @@
 """What a register tile costs beside its arithmetic: registers that are too many, and sums that wait for one another.
 
 Which tiles spill was read off the machine code that LLVM makes of all shapes for AVX2 and AVX-512; what that costs was
-timed with AVX2.
+timed with AVX2, and for what taps share with AVX-512 too.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def with_registers(
     held = vectors * rows
     if not accumulates_in_registers(nest):
         return cycles + 2 * held
-    shared = max(_shared_by_taps(access, nest, tile, instructions) for access in accesses[:-1])
+    shared = max((_shared_by_taps(access, nest, tile, instructions) for access in accesses[:-1]), default=0)
     over = max(0.0, needed_registers(held, vectors) - hardware.tile_registers)
     over_with_taps = max(0.0, needed_registers(held, vectors) + shared - hardware.tile_registers)
     cycles *= 1 + SPILL * over + HELD_TOO * math.sqrt(over_with_taps - over)
@@ -123,7 +123,7 @@ def _shared_by_taps(access: Access, nest: StageNest, tile: Mapping[str, int], in
             if access.dimensions_moved_by(row) > 1 and steps.keys() - taps.keys() != {row}:
                 continue
             for tap in taps.keys() & steps.keys():
-                ratio, rest = divmod(steps[row], steps[tap]) if steps[tap] else (0, 1)
+                ratio, rest = divmod(abs(steps[row]), abs(steps[tap])) if steps[tap] else (0, 1)
                 if rest or not 0 < ratio < taps[tap]:
                     continue
                 beside = math.prod(tile[name] for name in moving if name != row)

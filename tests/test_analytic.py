@@ -17,8 +17,11 @@ from autosched.search.default import default_candidate
 from autosched.search.hardware import hardware_from_machine
 from autosched.search.registers import HELD_TOO, SPILL, SWAPPED
 from autosched.search.traffic import MOST_UNDER_WAY, latencies, leap_of
+from autosched.spec.builder import build, compute, constant, reduce_axis
+from autosched.spec.builder import sum as sum_over
 from autosched.spec.check import check_schedule
 from autosched.spec.footprint import LINE_BYTES, accesses_of
+from autosched.spec.task import Task
 from machines import AVX2, AVX512
 from shared_spaces import shared_space
 
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from autosched.search.traffic import Leap
     from autosched.spec.claim import Machine
     from autosched.spec.nest import Plan
-    from autosched.spec.task import Task
 
 GEMM = get_task("gemm", threads=2, N=480, K=512, M=480)
 CONV = get_task("conv2d", threads=2, N=1, C=64, H=44, W=48, K=192, R=3, S=3, padding=1)
@@ -121,6 +123,20 @@ def test_fused_rows_meet_at_taps_where_a_piece_is_whole_rows() -> None:
         for rows in (28, 24)
     )
     assert whole > 1.3 * crooked
+
+
+def test_taps_of_a_transposed_convolution_are_shared_backwards() -> None:
+    sketch = "conv: vectors along k, rows w, W staged"
+    task = get_task("conv_transpose2d", threads=2, N=1, C=64, H=8, W=28, K=64, R=3, S=3, padding=1)
+    innermost, outside = (compute_s(task, AVX512, sketch, (16, 1, 28), rotate=turn) for turn in (0, 2))
+    assert innermost > 1.3 * outside
+
+
+def test_a_sum_that_reads_nothing_has_a_cost() -> None:
+    k = reduce_axis(64, name="k")
+    count = compute((64, 48), lambda i, j: sum_over(constant(1.0, "float32"), axis=k), name="S")
+    task = Task(workload=build([count]), threads=2)
+    assert default_candidate(shared_space(task, AVX512)).predicted_s > 0
 
 
 def test_vectors_that_rows_and_taps_share_take_registers_too() -> None:
