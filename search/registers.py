@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from ..spec.footprint import register_tile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from ..spec.footprint import Access
     from ..spec.nest import BoundLoop, StageNest
@@ -68,9 +69,9 @@ def with_registers(
     held = vectors * rows
     if not accumulates_in_registers(nest):
         return cycles + 2 * held
-    shared = max((_shared_by_taps(access, nest, tile, instructions) for access in accesses[:-1]), default=0)
-    over = max(0.0, needed_registers(held, vectors) - hardware.tile_registers)
-    over_with_taps = max(0.0, needed_registers(held, vectors) + shared - hardware.tile_registers)
+    needed, shared = needed_registers(held, vectors), _shared_by_taps(accesses[:-1], nest, tile, instructions)
+    over = max(0.0, needed - hardware.tile_registers)
+    over_with_taps = max(0.0, needed + shared - hardware.tile_registers)
     cycles *= 1 + SPILL * over + HELD_TOO * math.sqrt(over_with_taps - over)
     if not shared and _is_swapped(vectors, rows, hardware):
         cycles *= SWAPPED
@@ -105,17 +106,27 @@ def _is_swapped(vectors: float, rows: float, hardware: Hardware) -> bool:
     return vectors == 1 and rows >= SWAPPED_ROWS and not hardware.broadcasts_in_place
 
 
-def _shared_by_taps(access: Access, nest: StageNest, tile: Mapping[str, int], instructions: int) -> int:
+def _shared_by_taps(reads: Sequence[Access], nest: StageNest, tile: Mapping[str, int], instructions: int) -> int:
     """Registers of what one step of an unrolled reduction reads and another one needs again, for another row.
 
     LLVM loads it once and holds it from one to the other: with rows one tap apart, all but one of a tap's elements.
-    Where rows are `ratio` taps apart, so are those that share, and as many taps' elements are held at a time.
+    Where rows are `ratio` taps apart, so are those that share, and as many taps' elements are held at a time. Of
+    several reads the one that shares most counts.
     """
     rows = {loop.name for loop in nest.loops if loop.name in tile and not loop.reduce}
-    moving = [name for name in rows if access.moves_with(name)]
     taps = _unrolled_reduction(nest)
-    each = instructions if nest.vector is not None and access.moves_with(nest.vector.parts[-1].name) else 1
     most = 0
+    for access in reads:
+        along_vector = nest.vector is not None and access.moves_with(nest.vector.parts[-1].name)
+        moving = [name for name in rows if access.moves_with(name)]
+        for row, elements in _rows_that_meet(access, rows, taps):
+            beside = math.prod(tile[name] for name in moving if name != row)
+            most = max(most, (tile[row] - 1) * elements * beside * (instructions if along_vector else 1))
+    return most
+
+
+def _rows_that_meet(access: Access, rows: AbstractSet[str], taps: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Loops over rows whose steps read what taps read for other rows, each with how many taps' elements are held."""
     for steps in access.steps:
         for row in rows & steps.keys():
             # A fused loop moves several dimensions: unless its piece is made of whole rows, or of whole parts of one,
@@ -124,11 +135,8 @@ def _shared_by_taps(access: Access, nest: StageNest, tile: Mapping[str, int], in
                 continue
             for tap in taps.keys() & steps.keys():
                 ratio, rest = divmod(abs(steps[row]), abs(steps[tap])) if steps[tap] else (0, 1)
-                if rest or not 0 < ratio < taps[tap]:
-                    continue
-                beside = math.prod(tile[name] for name in moving if name != row)
-                most = max(most, (tile[row] - 1) * min(ratio, taps[tap] - ratio) * beside * each)
-    return most
+                if not rest and 0 < ratio < taps[tap]:
+                    yield row, min(ratio, taps[tap] - ratio)
 
 
 def _unrolled_reduction(nest: StageNest) -> Mapping[str, int]:

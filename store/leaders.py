@@ -122,9 +122,10 @@ def is_named_well(entry: Json, names: Names) -> bool:
 
     What stands there in other names, those that the task had before it learned its operator, serves nobody else.
     """
+    plain = names.plain
     for leader in entry if type(entry) is list else []:
         named = leader.get(_NAMED) if type(leader) is dict and not _is_later(leader) else None
-        if type(named) is dict and named.get("names") == names.plain and leader != _named(_leader(leader), names):
+        if type(named) is dict and named.get("names") == plain and leader != _named(_leader(leader), names):
             return False
     return True
 
@@ -170,9 +171,12 @@ def best_record(
     None where a later version leads: which of the records that this one reads is the best, the entry does not say.
     """
     found = read_best(allow, key, sealed, asked[0].names.text)
-    if found is None or found.stored is None:
-        return None if found is None else (None,)
-    return (record_from_stored(found.stored, *asked, found.stored.schedule if found.is_named else None),)
+    if found is None:
+        return None
+    if found.stored is None:
+        return (None,)
+    schedule = found.stored.schedule if found.is_named else None
+    return (record_from_stored(found.stored, *asked, schedule),)
 
 
 @attrs.frozen(kw_only=True)

@@ -17,7 +17,7 @@ from autosched.search.default import default_candidate
 from autosched.search.hardware import hardware_from_machine
 from autosched.search.registers import HELD_TOO, SPILL, SWAPPED
 from autosched.search.traffic import MOST_UNDER_WAY, latencies, leap_of
-from autosched.spec.builder import build, compute, constant, reduce_axis
+from autosched.spec.builder import build, compute, constant, placeholder, reduce_axis
 from autosched.spec.builder import sum as sum_over
 from autosched.spec.check import check_schedule
 from autosched.spec.footprint import LINE_BYTES, accesses_of
@@ -130,6 +130,21 @@ def test_taps_of_a_transposed_convolution_are_shared_backwards() -> None:
     task = get_task("conv_transpose2d", threads=2, N=1, C=64, H=8, W=28, K=64, R=3, S=3, padding=1)
     innermost, outside = (compute_s(task, AVX512, sketch, (16, 1, 28), rotate=turn) for turn in (0, 2))
     assert innermost > 1.3 * outside
+
+
+def test_taps_that_go_backwards_share_as_much() -> None:
+    found = []
+    for turn in (1, -1):
+        x, w = placeholder((64, 30), name="X"), placeholder((64, 64, 3), name="W")
+        c, s = reduce_axis(64, name="c"), reduce_axis(3, name="s")
+        out = compute(
+            (64, 28),
+            lambda k, i: sum_over(x[c, i + (s if turn > 0 else 2 - s)] * w[k, c, s], axis=(c, s)),  # noqa: B023 # now
+            name="conv",
+        )
+        task = Task(workload=build([x, w, out]), threads=2)
+        found.append(compute_s(task, AVX512, "conv: vectors along k, rows i, W staged", (16, 1, 28)))
+    assert found[0] == found[1]
 
 
 def test_a_sum_that_reads_nothing_has_a_cost() -> None:
