@@ -110,7 +110,7 @@ def _shared_by_taps(reads: Sequence[Access], nest: StageNest, tile: Mapping[str,
     """Registers of what one step of an unrolled reduction reads and another one needs again, for another row.
 
     LLVM loads it once and holds it from one to the other: with rows one tap apart, all but one of a tap's elements.
-    Where rows are `ratio` taps apart, so are those that share, and as many taps' elements are held at a time. Of
+    Where rows are several taps apart, so are those that share, and as many taps' elements are held at a time. Of
     several reads the one that shares most counts.
     """
     rows = {loop.name for loop in nest.loops if loop.name in tile and not loop.reduce}
